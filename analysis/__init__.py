@@ -1,0 +1,1 @@
+"""Compare the latency, energy, balance and attention recall of replayed runs."""

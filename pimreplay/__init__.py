@@ -1,0 +1,1 @@
+"""Replay a captured trace under selection policies and layouts on an HBM-PIM bank model."""

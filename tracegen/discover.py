@@ -1,0 +1,48 @@
+"""Find the variants of a package: one file each, its stem is its public name."""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+
+def names(package: ModuleType) -> list[str]:
+    """Return the public names of a package's variants without importing them."""
+    return sorted(
+        path.stem
+        for folder in package.__path__
+        for path in Path(folder).glob("*.py")
+        if not path.stem.startswith("_")
+    )
+
+
+def discover(package: ModuleType) -> dict[str, ModuleType]:
+    """Import every variant of `package`, by name.
+
+    Raises:
+        ImportError: a variant's file is broken; the message names the file.
+    """
+    found = {}
+    for name in names(package):
+        try:
+            found[name] = import_module(f"{package.__name__}.{name}")
+        except Exception as error:
+            folder = next(iter(package.__path__))
+            raise ImportError(f"{folder}/{name}.py: {type(error).__name__}: {error}") from error
+    return found
+
+
+def variant_class(module: ModuleType) -> type:
+    """Return the one public class that a variant's module defines.
+
+    Raises:
+        ImportError: the module defines no public class, or more than one.
+    """
+    classes = [
+        value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and key[0] != "_"
+    ]
+    if len(classes) != 1:
+        found = ", ".join(one.__name__ for one in classes) or "none"
+        raise ImportError(f"{module.__file__}: one public class is allowed, found {found}")
+    return classes[0]
