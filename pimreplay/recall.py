@@ -1,0 +1,121 @@
+"""What a selection keeps of the model's attention: mass, best tokens, output.
+
+Three figures per query head and step, against exact attention over everything the step may see:
+attention mass kept, overlap with the exact top-k of as many tokens, and relative L2 error of the
+attention output.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pimreplay.records import HeadTrace
+
+KEPT_BYTES = 256 << 20
+"""Exact attention below this size is kept between selections of one KV head, else recomputed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Means over the query heads of the group, each (steps,) float64 in 0..1 (error: 0 up)."""
+
+    attention_mass_ratio: np.ndarray
+    topk_overlap_ratio: np.ndarray
+    output_error_ratio: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    steps: slice
+    logits: Tensor  # (q_heads, steps, tokens), -inf where a step must not look
+    weights: Tensor  # softmax of them
+    ranked: np.ndarray  # logits ascending, (q_heads, steps, tokens) float32
+    output: Tensor  # (q_heads, steps, head_dim)
+
+
+def seen_tokens(head: HeadTrace, first: int = 0, stop: int | None = None) -> Tensor:
+    """Return which tokens steps first..stop may see: (steps, tokens) bool.
+
+    A step sees itself and everything before it, in a sliding-window layer only the last tokens.
+    """
+    visible = head.visible[first:stop, None]
+    token = torch.arange(head.tokens, device=head.key.device)[None, :]
+    seen = token < visible
+    if head.sliding_window is not None:
+        seen &= token >= visible - head.sliding_window
+    return seen
+
+
+class ExactAttention:
+    """Exact attention of one KV head's queries, in tiles of steps that fit the memory given."""
+
+    def __init__(self, head: HeadTrace, memory_bytes: int = 1 << 30) -> None:
+        self.head = head
+        # logits, weights, ranks, the mask's and one selection's softmax: five floats at a time
+        step_bytes = head.q_heads * head.tokens * 4 * 5
+        self._tile_steps = max(1, min(head.steps, memory_bytes // max(1, step_bytes)))
+        keep = step_bytes * head.steps <= min(KEPT_BYTES, memory_bytes)
+        self._kept: list[_Tile] | None = list(self._computed()) if keep else None
+
+    def _computed(self) -> Iterator[_Tile]:
+        for first in range(0, self.head.steps, self._tile_steps):
+            yield self._tile(slice(first, min(first + self._tile_steps, self.head.steps)))
+
+    def _tile(self, steps: slice) -> _Tile:
+        head = self.head
+        logits = head.query[:, steps] @ head.key.T  # (q_heads, steps, tokens)
+        logits *= head.softmax_scale
+        if head.soft_cap is not None:
+            logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
+        logits.masked_fill_(~seen_tokens(head, steps.start, steps.stop), float("-inf"))
+        weights = torch.softmax(logits, dim=-1)
+        # numpy sorts float32 with vector instructions, several times faster than torch
+        ranked = np.sort(logits.cpu().numpy(), axis=-1)
+        return _Tile(steps, logits, weights, ranked, weights @ head.value)
+
+    def recall(self, mask: Tensor, output: Tensor | None = None) -> Recall:
+        """Compare a selection with exact attention.
+
+        Args:
+            mask: attended tokens, (q_heads, steps, tokens) bool.
+            output: the policy's own attention output, (q_heads, steps, head_dim); None: the
+                softmax over the selected tokens.
+        """
+        mass, overlap, error = [], [], []
+        for tile in self._kept if self._kept is not None else self._computed():
+            chosen = mask[:, tile.steps]
+            mass.append((tile.weights * chosen).sum(-1))
+            overlap.append(_overlap(tile, chosen))
+            if output is not None:
+                found = output[:, tile.steps]
+            else:
+                kept = torch.softmax(tile.logits.masked_fill(~chosen, float("-inf")), dim=-1)
+                found = torch.nan_to_num_(kept, nan=0.0) @ self.head.value  # nothing selected: 0
+            norm = torch.linalg.vector_norm(tile.output, dim=-1).clamp_min(1e-30)
+            error.append(torch.linalg.vector_norm(found - tile.output, dim=-1) / norm)
+        return Recall(*(_mean_over_q_heads(parts) for parts in (mass, overlap, error)))
+
+
+def _overlap(tile: _Tile, chosen: Tensor) -> Tensor:
+    """Return the share of the selected tokens that are among the as many best: (q_heads, steps).
+
+    Tokens that tie with the last of the best count as best, as far as there are places for them.
+    """
+    count = chosen.sum(-1)
+    tokens = tile.ranked.shape[-1]
+    last = (tokens - count.clamp(1, tokens)).cpu().numpy()[..., None]
+    threshold = torch.from_numpy(np.take_along_axis(tile.ranked, last, axis=-1))
+    threshold = threshold.to(tile.logits.device)
+    above = tile.logits > threshold
+    hits = (above & chosen).sum(-1)
+    ties = ((tile.logits == threshold) & chosen).sum(-1)
+    hits += torch.minimum(ties, count - above.sum(-1))
+    return hits / count.clamp_min(1)
+
+
+def _mean_over_q_heads(parts: list[Tensor]) -> np.ndarray:
+    joined = torch.cat(parts, dim=1)
+    return joined.double().mean(0).cpu().numpy()
