@@ -1,0 +1,75 @@
+"""Fixtures that several packages' tests share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tracegen.schema import Manifest
+from tracegen.store import Trace
+from tracegen.writer import TraceWriter
+
+
+def write_random_trace(
+    where: Path,
+    *,
+    layers: int = 2,
+    kv_heads: int = 2,
+    group: int = 2,
+    head_dim: int = 32,
+    prompt_tokens: int = 96,
+    decode_steps: int = 8,
+    seed: int = 0,
+) -> Trace:
+    """Write a trace of random float16 vectors, with everything that a capture stores."""
+    q_heads = kv_heads * group
+    manifest = Manifest(
+        kind="synthetic",
+        model="random vectors",
+        layers=tuple(range(layers)),
+        q_heads=q_heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        dtype="float16",
+        prompt_tokens=prompt_tokens,
+        decode_steps=decode_steps,
+        softmax_scale=(head_dim**-0.5,) * layers,
+        sliding_window=(None,) * layers,
+        has_output=True,
+        prompt_queries=min(128, prompt_tokens),
+        has_prompt_attention=True,
+    )
+    rng = np.random.default_rng(seed)
+
+    def vectors(heads: int, rows: int) -> np.ndarray:
+        return rng.standard_normal((heads, rows, head_dim)).astype(np.float16)
+
+    def sums() -> np.ndarray:
+        return rng.random((q_heads, prompt_tokens), dtype=np.float32)
+
+    with TraceWriter(where, manifest) as writer:
+        for layer in manifest.layers:
+            writer.write_layer(
+                layer,
+                key=vectors(kv_heads, manifest.tokens),
+                value=vectors(kv_heads, manifest.tokens),
+                query=vectors(q_heads, decode_steps),
+                output=vectors(q_heads, decode_steps),
+                prompt_query=vectors(q_heads, manifest.prompt_queries),
+                prompt_attention=(sums(), sums()),
+            )
+        writer.write_tokens(token_id=list(range(manifest.tokens)))
+    return Trace.open(where)
+
+
+@pytest.fixture(scope="session")
+def make_trace() -> Callable[..., Trace]:
+    """Return the function that writes a random trace: `make_trace(path, layers=..., ...)`."""
+    return write_random_trace
+
+
+@pytest.fixture(scope="session")
+def tiny_trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    """Return a small random trace: 2 layers, 4 query heads, 2 KV heads, 96 + 8 tokens."""
+    return write_random_trace(tmp_path_factory.mktemp("traces") / "tiny")
