@@ -1,0 +1,141 @@
+"""One look for all figures: fixed colour-blind-safe colours, units on axes, quiet grids.
+
+Colours are the palettes of Okabe and Ito (Color Universal Design, 2008) and, beyond eight, of
+Paul Tol (SRON technical note 09-002). A colour never stands alone: symbols, dashes and patterns
+repeat what it says, and fills have a dark outline.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import polars as pl
+
+INK = "#1f2328"
+GRID = "#e4e7eb"
+BASELINE = "#57606a"
+
+_COLOURS = {
+    "dense": "#000000",
+    "topk": "#0072B2",
+    "sparq": "#56B4E9",
+    "quest": "#E69F00",
+    "starc": "#D55E00",
+    "streaming_llm": "#009E73",
+    "h2o": "#F0E442",
+    "snapkv": "#CC79A7",
+    "clusterkv": "#332288",
+    "retroinfer": "#882255",
+    "pqcache": "#999933",
+    "magicpig": "#44AA99",
+}
+_SPARE = ("#AA4499", "#117733", "#88CCEE", "#DDCC77", "#CC6677", "#777777")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
+
+PARTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999933", "#882255")
+"""Colours of the parts of a stack: no method's meaning is attached to them."""
+
+SCALE = "Cividis"
+"""Colour scale of heat maps: reads the same with every kind of colour vision."""
+
+
+def colour(policy: str) -> str:
+    """Return the colour of a policy: the same in every figure, also for one never seen before."""
+    return _COLOURS.get(policy) or _SPARE[zlib.crc32(policy.encode()) % len(_SPARE)]
+
+
+def symbol(policy: str) -> str:
+    """Return the marker of a policy."""
+    return _SYMBOLS[_place(policy) % len(_SYMBOLS)]
+
+
+def dash(policy: str) -> str:
+    """Return the line style of a policy."""
+    return _DASHES[_place(policy) % len(_DASHES)]
+
+
+def pattern(layout: str) -> str:
+    """Return the fill pattern of a layout: plain for the sequential one."""
+    return "" if layout == "sequential" else PATTERNS[1 + zlib.crc32(layout.encode()) % 3]
+
+
+def _place(policy: str) -> int:
+    order = list(_COLOURS)
+    return order.index(policy) if policy in order else zlib.crc32(policy.encode())
+
+
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by method as the reader expects: dense, token-wise, then the others."""
+    places = {policy: place for place, policy in enumerate(_COLOURS)}
+    place = pl.col("policy").replace_strict(places, default=len(places), return_dtype=pl.Int32)
+    return frame.sort(place, "policy", "layout", "method", maintain_order=True)
+
+
+_LARGER = {
+    "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")),
+    "pJ": ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ")),
+    "pJ·ns": ((1e21, "J·s"), (1e15, "mJ·ms"), (1e9, "µJ·µs"), (1.0, "pJ·ns")),
+}
+
+
+def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
+    """Return the divisor and the unit in which the largest value reads well."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    for factor, name in _LARGER.get(unit, ()):
+        if largest >= factor:
+            return factor, name
+    return 1.0, unit
+
+
+def axis_title(title: str, unit: str) -> str:
+    """Return an axis title: the quantity and its unit."""
+    return f"{title} ({unit})"
+
+
+def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.Figure:
+    """Give a figure the common look; `x` and `y` are axis titles with units."""
+    figure.update_layout(
+        template="plotly_white",
+        font={
+            "family": "system-ui, Segoe UI, Helvetica, Arial, sans-serif",
+            "size": 13,
+            "color": INK,
+        },
+        height=height,
+        margin={"l": 8, "r": 16, "t": 28, "b": 8},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.24, "x": 0, "title": {"text": ""}},
+        hoverlabel={"align": "left"},
+        **layout,
+    )
+    figure.update_xaxes(title={"text": x, "standoff": 8}, automargin=True, gridcolor=GRID)
+    figure.update_yaxes(title={"text": y, "standoff": 8}, automargin=True, gridcolor=GRID)
+    return figure
+
+
+def bars_height(rows: int, legend_lines: int = 0) -> int:
+    """Return the height of a chart with one horizontal bar or box a row."""
+    return 118 + 32 * max(rows, 2) + 22 * legend_lines
+
+
+def baseline_line(figure: go.Figure, value: float | None, text: str, down: bool = False) -> None:
+    """Mark a named baseline on the value axis of a horizontal chart."""
+    if value is None:
+        return
+    figure.add_vline(x=value, line={"color": BASELINE, "width": 1.5, "dash": "dash"})
+    figure.add_annotation(
+        x=value,
+        y=1.0 if not down else 0.0,
+        yref="paper",
+        yanchor="bottom" if not down else "top",
+        text=text,
+        showarrow=False,
+        font={"size": 12, "color": BASELINE},
+    )
+
+
+def labels(frame: pl.DataFrame) -> Sequence[str]:
+    """Return the method labels of a frame as a list."""
+    return [str(one) for one in frame["method"].to_list()]

@@ -1,0 +1,73 @@
+"""The headline: latency and energy of a decode step, over dense and over token-wise."""
+
+import plotly.graph_objects as go
+import polars as pl
+
+from analysis.baselines import BASELINES, relative
+from analysis.figures import Figure
+from analysis.figures._style import (
+    INK,
+    bars_height,
+    baseline_line,
+    colour,
+    in_order,
+    labels,
+    pattern,
+    styled,
+)
+from analysis.tables import Table
+
+
+def against(table: Table, value: str, baseline: str) -> go.Figure | None:
+    """Draw `value` of every method over what `baseline` takes, as bars from zero."""
+    ratios = relative(table.measured(), value, baseline, "ratio")
+    ratios = in_order(ratios.drop_nulls("ratio").filter(pl.col("policy") != baseline))
+    if ratios.is_empty():
+        return None
+    figure = go.Figure(
+        go.Bar(
+            x=ratios["ratio"].to_list(),
+            y=labels(ratios),
+            orientation="h",
+            marker={
+                "color": [colour(policy) for policy in ratios["policy"]],
+                "pattern": {"shape": [pattern(layout) for layout in ratios["layout"]]},
+                "line": {"color": INK, "width": 1},
+            },
+            text=[f"{ratio:.2f}×" for ratio in ratios["ratio"]],
+            textposition="outside",
+            cliponaxis=False,
+            showlegend=False,
+            hovertemplate="%{y}: %{x:.4g} × " + BASELINES[baseline] + "<extra></extra>",
+        )
+    )
+    baseline_line(figure, 1.0, BASELINES[baseline])
+    largest = max(1.0, ratios["ratio"].max())  # type: ignore[type-var]
+    return styled(
+        figure,
+        f"{value.capitalize()} of a decode step (multiple of {BASELINES[baseline]})",
+        "",
+        bars_height(len(ratios)),
+        xaxis={"range": [0, 1.15 * largest]},
+        yaxis={"autorange": "reversed", "type": "category"},
+    )
+
+
+def _draw(value: str, baseline: str) -> Figure:
+    def draw(table: Table) -> go.Figure | None:
+        return against(table, value, baseline)
+
+    return Figure(
+        name=f"{value}_against_{baseline}",
+        title=f"{value.capitalize()} against {BASELINES[baseline]}",
+        caption=f"Attention of all shown layers of a decode step; left of the line is"
+        f" better than {BASELINES[baseline]} on the same device.",
+        draw=draw,
+        group="Against the baselines",
+        order={"latency": 1, "energy": 2}[value] + {"dense": 0, "topk": 2}[baseline],
+    )
+
+
+FIGURES = tuple(
+    _draw(value, baseline) for baseline in ("dense", "topk") for value in ("latency", "energy")
+)

@@ -1,0 +1,93 @@
+"""How latency follows the length of the context and the budget."""
+
+import plotly.graph_objects as go
+import polars as pl
+
+from analysis.figures import Figure
+from analysis.figures._style import INK, axis_title, colour, dash, in_order, scaled, styled, symbol
+from analysis.tables import Table
+
+POINTS = 200
+"""Most points of a line: neighbouring windows are averaged beyond it."""
+
+
+def against_context(table: Table) -> go.Figure | None:
+    """Draw the latency of a decode step over the tokens in the cache."""
+    windows = table.measured("window").drop_nulls("latency")
+    count = windows["window"].n_unique()
+    bucket = max(1, -(-count // POINTS))
+    lines = in_order(
+        windows.group_by("policy", "layout", "method", "trace", pl.col("window") // bucket)
+        .agg(pl.col("visible_tokens").mean(), pl.col("latency").mean())
+        .sort("visible_tokens")
+    )
+    return _lines(lines, "visible_tokens", "Tokens in the cache", "tokens")
+
+
+def against_budget(table: Table) -> go.Figure | None:
+    """Draw the latency of a decode step over the budget; dense attention has none."""
+    measured = in_order(table.measured().drop_nulls(["latency", "budget_tokens"]))
+    sparse = measured.filter(pl.col("policy") != "dense")
+    if sparse["budget_tokens"].n_unique() < 2:
+        return None
+    lines = measured.group_by("policy", "layout", "method", "budget_tokens", maintain_order=True)
+    return _lines(
+        lines.agg(pl.col("latency").mean()).sort("budget_tokens"),
+        "budget_tokens",
+        "Budget of a query head",
+        "tokens",
+    )
+
+
+def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> go.Figure | None:
+    if frame.is_empty():
+        return None
+    factor, unit = scaled(frame["latency"].to_list(), "ns")
+    figure = go.Figure()
+    for (method,), group in in_order(frame).group_by("method", maintain_order=True):
+        policy = group["policy"][0]
+        own = group.sort(x)
+        figure.add_trace(
+            go.Scatter(
+                x=own[x].to_list(),
+                y=(own["latency"] / factor).to_list(),
+                name=str(method),
+                mode="lines+markers" if len(own) <= 12 else "lines",
+                line={"color": colour(policy), "width": 2, "dash": dash(policy)},
+                marker={
+                    "symbol": symbol(policy),
+                    "size": 9,
+                    "color": colour(policy),
+                    "line": {"color": INK, "width": 1},
+                },
+                hovertemplate=f"{method}<br>%{{x:.0f}} {x_unit}: %{{y:.4g}} {unit}<extra></extra>",
+            )
+        )
+    return styled(
+        figure,
+        axis_title(x_title, x_unit),
+        axis_title("Attention latency of a decode step", unit),
+        420,
+        yaxis={"rangemode": "tozero"},
+    )
+
+
+FIGURES = (
+    Figure(
+        name="latency_by_context",
+        title="Latency against context length",
+        caption="Each line is a method; dense attention, the baseline, grows with every token.",
+        draw=against_context,
+        group="Context and budget",
+        order=50,
+    ),
+    Figure(
+        name="latency_by_budget",
+        title="Latency against budget",
+        caption="What a larger budget costs; dense attention reads everything at any budget.",
+        draw=against_budget,
+        scope="budgets",
+        group="Context and budget",
+        order=51,
+    ),
+)

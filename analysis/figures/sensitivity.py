@@ -1,0 +1,69 @@
+"""How much of the answer is the device: the same selections on several hardware files."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+import polars as pl
+
+from analysis.figures import Figure
+from analysis.figures._style import INK, axis_title, colour, dash, in_order, scaled, styled, symbol
+from analysis.hardware import varied_parameter
+from analysis.tables import Table
+
+
+def sensitivity(table: Table) -> go.Figure | None:
+    """Draw latency over the hardware parameter that varies, or over the hardware by name."""
+    measured = in_order(table.measured().drop_nulls("latency"))
+    machines = sorted(measured["hardware"].unique())
+    if len(machines) < 2:
+        return None
+    varied = varied_parameter(table.runs, machines)
+    title = "Hardware" if varied is None else axis_title(varied.name, varied.unit)
+    places: dict[str, Any] = {name: name for name in machines} if varied is None else varied.values
+    factor, unit = scaled(measured["latency"].to_list(), "ns")
+    figure = go.Figure()
+    points = measured.group_by("policy", "layout", "method", "hardware", maintain_order=True).agg(
+        pl.col("latency").mean()
+    )
+    for (method,), group in points.group_by("method", maintain_order=True):
+        policy = group["policy"][0]
+        own = sorted(
+            zip((places[name] for name in group["hardware"]), group["latency"], strict=True)
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=[place for place, _ in own],
+                y=[latency / factor for _, latency in own],
+                name=str(method),
+                mode="lines+markers" if varied else "markers",
+                line={"color": colour(policy), "dash": dash(policy)},
+                marker={
+                    "symbol": symbol(policy),
+                    "size": 10,
+                    "color": colour(policy),
+                    "line": {"color": INK, "width": 1},
+                },
+                hovertemplate=f"{method}<br>%{{x}}: %{{y:.4g}} {unit}<extra></extra>",
+            )
+        )
+    return styled(
+        figure,
+        title,
+        axis_title("Attention latency of a decode step", unit),
+        440,
+        yaxis={"rangemode": "tozero"},
+    )
+
+
+FIGURES = (
+    Figure(
+        name="sensitivity",
+        title="Sensitivity to the hardware",
+        caption="The same selections on each device; dense attention is the baseline. Where the"
+        " lines cross, the choice of method depends on the device.",
+        draw=sensitivity,
+        scope="hardware",
+        group="Sensitivity to the hardware",
+        order=80,
+    ),
+)

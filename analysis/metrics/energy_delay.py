@@ -1,0 +1,14 @@
+"""Energy-delay product of the attention of one decode step."""
+
+import polars as pl
+
+from analysis.metrics import Metric
+
+METRIC = Metric(
+    title="Energy-delay product",
+    unit="pJ·ns",
+    better="lower",
+    source="Energy times latency of a decode step (Horowitz, Indermaur, Gonzalez, 1994).",
+    compute=pl.col("energy_pj") * pl.col("layer_latency_ns"),
+    order=21,
+)

@@ -1,0 +1,14 @@
+"""Clustering keys, beside the attention itself."""
+
+import polars as pl
+
+from analysis.metrics import Metric
+
+METRIC = Metric(
+    title="Overhead: clustering",
+    unit="ns",
+    better="lower",
+    source="Column of the results, summed over KV heads and layers; null when unknown.",
+    compute=pl.col("clustering_ns"),
+    order=83,
+)

@@ -1,0 +1,241 @@
+"""The overview as a table: in the terminal, in HTML, as CSV and as LaTeX."""
+
+import html
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from analysis.figures._style import scaled
+from analysis.metrics import metrics
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+SETTING = ("run", "trace", "hardware", "budget")
+"""Columns that are shown only when they differ between rows."""
+
+_RELATIVE = {
+    "latency_vs_dense": "Latency / dense",
+    "latency_vs_topk": "Latency / top-k",
+    "latency_vs_sparq": "Latency / SparQ",
+    "energy_vs_dense": "Energy / dense",
+    "energy_vs_topk": "Energy / top-k",
+    "energy_vs_sparq": "Energy / SparQ",
+}
+_ABSOLUTE = {
+    "latency": "Latency",
+    "energy": "Energy",
+    "over_fetch": "Over-fetch",
+    "row_activations": "Row activations",
+    "lane_utilisation": "Lane use",
+    "balance_channels": "Channel imbalance",
+    "balance_lanes": "Lane imbalance",
+    "balance_gini": "Lane Gini",
+    "attention_mass": "Mass kept",
+    "topk_overlap": "Top-k overlap",
+    "output_error": "Output error",
+    "overhead_latency": "Overhead",
+    "overhead_energy": "Overhead energy",
+}
+_ORDER = (
+    "latency",
+    "latency_vs_dense",
+    "latency_vs_topk",
+    "latency_vs_sparq",
+    "energy",
+    "energy_vs_dense",
+    "energy_vs_topk",
+    "energy_vs_sparq",
+    "over_fetch",
+    "row_activations",
+    "lane_utilisation",
+    "balance_channels",
+    "balance_lanes",
+    "balance_gini",
+    "attention_mass",
+    "topk_overlap",
+    "output_error",
+    "overhead_latency",
+    "overhead_energy",
+)
+TERMINAL = (
+    "latency",
+    "latency_vs_dense",
+    "latency_vs_topk",
+    "energy",
+    "energy_vs_dense",
+    "energy_vs_topk",
+    "over_fetch",
+    "balance_lanes",
+    "attention_mass",
+    "topk_overlap",
+    "output_error",
+)
+"""What fits on a terminal; the other columns are in the report and the CSV."""
+
+
+class Column:
+    """One column as it is printed: heading with unit, and each value as text."""
+
+    def __init__(self, rows: pl.DataFrame, name: str) -> None:
+        self.name = name
+        self._values = rows[name].to_list()
+        self._unit = metrics()[name].unit if name in metrics() else "ratio"
+        self._factor, shown = scaled(self._values, self._unit)
+        title = {**_RELATIVE, **_ABSOLUTE}[name]
+        known = self._unit in ("ns", "pJ")
+        self.heading = f"{title} ({shown})" if known else title
+
+    def texts(self) -> list[str]:
+        """Return the values, readable; a dash where unknown."""
+        return [self._text(value) for value in self._values]
+
+    def values(self) -> list[float | None]:
+        """Return the values as they are."""
+        return self._values
+
+    def _text(self, value: float | None) -> str:
+        if value is None:
+            return "–"
+        if self.name in _RELATIVE or self.name in ("over_fetch", "balance_channels"):
+            return f"{value:.2f}×"
+        if self.name in ("balance_lanes",):
+            return f"{value:.2f}×"
+        if self.name == "balance_gini":
+            return f"{value:.3f}"
+        if self._unit == "ratio":
+            return f"{100 * value:.1f} %"
+        if self._factor == 1.0 and value >= 100:
+            return f"{value:,.0f}"
+        return (
+            f"{value / self._factor:.3g}"
+            if value < 1000 * self._factor
+            else (f"{value / self._factor:,.0f}")
+        )
+
+
+def shown_settings(rows: pl.DataFrame) -> list[str]:
+    """Return the setting columns that differ between rows."""
+    return [name for name in SETTING if rows[name].n_unique() > 1]
+
+
+def columns(rows: pl.DataFrame, names: tuple[str, ...] = _ORDER) -> Iterator[Column]:
+    """Yield the columns that hold something."""
+    for name in names:
+        if rows[name].null_count() < len(rows):
+            yield Column(rows, name)
+
+
+def terminal_table(rows: pl.DataFrame) -> "RichTable":
+    """Return the overview for a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+
+    table = RichTable(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for name in shown_settings(rows):
+        table.add_column(name, overflow="fold")
+    table.add_column("method", no_wrap=True)
+    shown = list(columns(rows, TERMINAL))
+    for column in shown:
+        table.add_column(column.heading, justify="right", min_width=6)
+    texts = [column.texts() for column in shown]
+    for place, row in enumerate(rows.iter_rows(named=True)):
+        setting = [str(row[name]) for name in shown_settings(rows)]
+        table.add_row(*setting, row["method"], *[text[place] for text in texts])
+    return table
+
+
+def html_table(rows: pl.DataFrame) -> str:
+    """Return the overview as an HTML table whose headings are buttons that sort."""
+    names = [*shown_settings(rows), "method"]
+    shown = list(columns(rows))
+    heads = [(name, name.capitalize(), False) for name in names]
+    heads += [(column.name, column.heading, True) for column in shown]
+    head = "".join(
+        f'<th scope="col"{" class=number" if number else ""} aria-sort="none">'
+        f'<button type="button" data-column="{place}">{html.escape(text)}</button></th>'
+        for place, (_, text, number) in enumerate(heads)
+    )
+    texts, values = [one.texts() for one in shown], [one.values() for one in shown]
+    body = []
+    for place, row in enumerate(rows.iter_rows(named=True)):
+        cells = "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names[:-1])
+        cells += f'<th scope="row">{html.escape(row["method"])}</th>'
+        cells += "".join(
+            f'<td class="number" data-value="{"" if value[place] is None else value[place]}">'
+            f"{html.escape(text[place])}</td>"
+            for text, value in zip(texts, values, strict=True)
+        )
+        body.append(f"<tr>{cells}</tr>")
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of all methods">'
+        f'<table id="overview"><caption>Every method, over the layers that the policies decide'
+        f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def csv_text(rows: pl.DataFrame) -> str:
+    """Return the whole overview as CSV, units in the column names."""
+    return rows.drop("configuration").rename(_with_units(rows)).write_csv()
+
+
+def _with_units(rows: pl.DataFrame) -> dict[str, str]:
+    units = {"ns": "_ns", "pJ": "_pj", "pJ·ns": "_pj_ns", "ratio": "_ratio"}
+    endings = {
+        name: units.get(one.unit, "") for name, one in metrics().items() if name in rows.columns
+    }
+    endings |= {name: "_ratio" for name in _RELATIVE if name in rows.columns}
+    endings |= {name: "_ratio" for name in ("over_fetch", "balance_channels", "balance_lanes")}
+    return {name: name + ending for name, ending in endings.items()}
+
+
+def latex_table(rows: pl.DataFrame) -> str:
+    """Return the overview as a LaTeX table (booktabs)."""
+    names = [*shown_settings(rows), "method"]
+    shown = list(columns(rows, TERMINAL))
+    align = "l" * len(names) + "r" * len(shown)
+    heads = [name.capitalize() for name in names] + [column.heading for column in shown]
+    texts = [column.texts() for column in shown]
+    lines = [
+        " & ".join(
+            [_latex(str(row[name])) for name in names] + [_latex(text[place]) for text in texts]
+        )
+        + r" \\"
+        for place, row in enumerate(rows.iter_rows(named=True))
+    ]
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{align}}}",
+            r"\toprule",
+            " & ".join(_latex(head) for head in heads) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "·": r"$\cdot$",
+    "×": r"$\times$",
+    "µ": r"$\mu$",
+    "–": "--",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)

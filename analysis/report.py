@@ -1,0 +1,295 @@
+"""One self-contained HTML file of a results folder: words, figures, table, assumptions."""
+
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import polars as pl
+
+from analysis.figures import figures
+from analysis.hardware import assumed_of
+from analysis.metrics import metrics
+from analysis.overview_table import csv_text, html_table
+from analysis.runs import Run
+from analysis.summary import Setting, at, overview, settings, words
+from analysis.tables import Table
+from tracegen.errors import UserError
+
+FIGURE_BYTES = 2_000_000
+"""Most bytes of figures; settings beyond it are left out of the menu and named."""
+
+TABLE_ROWS = 1_000
+"""Most rows of the table in the page; the newest-named beyond it are left out and counted."""
+
+
+def write_report(table: Table, out: Path, overwrite: bool = False) -> None:
+    """Write the report; the file appears when it is complete.
+
+    Raises:
+        UserError: something is at `out` already, or its folder is missing.
+    """
+    refuse_existing(out, overwrite)
+    text = report_html(table)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Raise `UserError` when `out` cannot be written without losing something."""
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; name a file for --out")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out}: exists already; choose another --out, or give --overwrite")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder; make it, or choose another --out")
+
+
+def report_html(table: Table) -> str:
+    """Return the report as one HTML text that needs nothing outside itself."""
+    from plotly.offline import get_plotlyjs
+
+    found = settings(table)
+    drawn, template = _drawn(table, found)
+    shown = [one for one in found if one.label() in drawn]
+    rows = overview(table.narrowed(policy_layers=True))
+    return page(
+        "report.html",
+        title=f"PIM replay report: {', '.join(run.name for run in table.runs)}",
+        plotly=get_plotlyjs(),
+        subtitle=_subtitle(table.runs),
+        banner=_banner(table),
+        summary="".join(
+            f'<div class="words" data-setting="{place}"{"" if place == 0 else " hidden"}>'
+            + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in words(table, one))
+            + "</div>"
+            for place, one in enumerate(shown)
+        ),
+        settings=_menu(shown, len(found)),
+        table=html_table(rows.head(TABLE_ROWS)),
+        table_note=_table_note(len(rows)),
+        figures=_places(drawn[shown[0].label()]),
+        configuration=_configuration(table),
+        assumptions=_assumptions(table),
+        definitions=_definitions(),
+        data=_embedded(
+            {
+                "template": template,
+                "settings": [drawn[one.label()] for one in shown],
+                "csv": csv_text(rows),
+            }
+        ),
+    )
+
+
+def page(name: str, **parts: str) -> str:
+    """Fill one of the page templates, style and script inside it."""
+    folder = files("analysis") / "templates"
+    texts = {key: (folder / f"report.{key}").read_text(encoding="utf-8") for key in ("css", "js")}
+    template = Template((folder / name).read_text(encoding="utf-8"))
+    title = html.escape(parts.pop("title"))
+    return template.substitute(parts, title=title, style=texts["css"], script=texts["js"])
+
+
+def _drawn(
+    table: Table, found: Sequence[Setting]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Draw every figure for as many settings as fit; the shared look is taken out once."""
+    sparse = table.narrowed(policy_layers=True)
+    template: dict[str, Any] = {}
+    drawn: dict[str, dict[str, Any]] = {}
+    size = 0
+    for setting in found:
+        own: dict[str, Any] = {}
+        for name, figure in figures().items():
+            drawing = figure.draw(at(sparse, setting, figure.scope))
+            if drawing is None:
+                continue
+            content = json.loads(drawing.to_json())
+            template = content["layout"].pop("template", template)
+            own[name] = content
+        size += len(json.dumps(own))
+        if drawn and size > FIGURE_BYTES:
+            break
+        drawn[setting.label()] = own
+    return drawn, template
+
+
+def _places(drawn: dict[str, Any]) -> str:
+    """Return the headings and the empty places that the script draws into."""
+    sections: dict[str, list[str]] = {}
+    for name, figure in figures().items():
+        if name not in drawn:
+            continue
+        title, caption = html.escape(figure.title), html.escape(figure.caption)
+        sections.setdefault(figure.group, []).append(
+            f'<figure id="{name}"><h3 id="{name}-title">{title}</h3>'
+            f'<div class="plot" role="group" aria-labelledby="{name}-title"'
+            f' aria-describedby="{name}-caption" data-figure="{name}"></div>'
+            f'<figcaption id="{name}-caption">{caption}</figcaption></figure>'
+        )
+    return "".join(
+        f'<section><h2>{html.escape(group)}</h2><div class="figures">{"".join(places)}</div>'
+        "</section>"
+        for group, places in sections.items()
+    )
+
+
+def _menu(shown: Sequence[Setting], count: int) -> str:
+    options = "".join(
+        f'<option value="{place}">{html.escape(one.label())}</option>'
+        for place, one in enumerate(shown)
+    )
+    left_out = (
+        f"<p>{count - len(shown)} more settings are in the table; open them with"
+        " <code>analysis dashboard</code>.</p>"
+        if count > len(shown)
+        else ""
+    )
+    hidden = " hidden" if len(shown) < 2 else ""
+    return (
+        f'<p class="setting"{hidden}><label for="setting">Shown below</label>'
+        f' <select id="setting">{options}</select></p>{left_out}'
+    )
+
+
+def _subtitle(runs: Sequence[Run]) -> str:
+    versions = {str(run.config.get("versions", {}).get("pimreplay", "?")) for run in runs}
+    names = ", ".join(run.name for run in runs)
+    return html.escape(f"Results: {names}. Made with pimreplay {', '.join(sorted(versions))}.")
+
+
+def _banner(table: Table) -> str:
+    synthetic = table.configurations.filter(trace_kind="synthetic")["trace"].unique().to_list()
+    if not synthetic:
+        return ""
+    names = html.escape(", ".join(sorted(synthetic)))
+    return (
+        f'<p class="banner" role="note"><strong>Synthetic trace: {names}.</strong> No language'
+        " model produced it: its latency and energy measure speed and scale, its recall means"
+        " nothing.</p>"
+    )
+
+
+def _table_note(rows: int) -> str:
+    left_out = f" The table shows {TABLE_ROWS} of {rows} rows; the CSV holds all." * (
+        rows > TABLE_ROWS
+    )
+    return (
+        "Means over decode steps, summed over KV heads and layers where they are amounts, over the"
+        " layers that the policies decide: layers that the run kept dense are left out here, for"
+        " the dense baseline too. A dash is a value that is not known." + left_out
+    )
+
+
+def _configuration(table: Table) -> str:
+    parts = []
+    for run in table.runs:
+        shown = {key: value for key, value in run.config.items() if key != "hardware"}
+        text = html.escape(json.dumps(shown, indent=2, ensure_ascii=False))
+        parts.append(
+            f"<details><summary>run.json of {html.escape(run.name)}</summary>"
+            f"<pre tabindex='0'>{text}</pre></details>"
+        )
+    described = table.configurations
+    facts = {
+        "Traces": _listed(described, "trace"),
+        "Models": _listed(described, "model"),
+        "Kind of trace": _listed(described, "trace_kind"),
+        "Hardware": _listed(described, "hardware"),
+        "Budgets": _listed(described, "budget"),
+        "Methods": _listed(described, "method"),
+        "Decode steps": str(int(table.rows["steps"].sum() / max(1, _groups(table.rows)))),
+        "Layers kept dense": _kept_dense(table),
+        "Fidelity": ", ".join(
+            sorted({str(run.config.get("configuration", {}).get("fidelity")) for run in table.runs})
+        ),
+    }
+    rows = "".join(
+        f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items()
+    )
+    return f"<dl>{rows}</dl>{''.join(parts)}"
+
+
+def _groups(rows: pl.DataFrame) -> int:
+    return rows.select("configuration", "layer", "kv_head").n_unique()
+
+
+def _listed(described: pl.DataFrame, column: str, most: int = 20) -> str:
+    values = described[column].unique(maintain_order=True).to_list()
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(str(value) for value in values[:most]) + more
+
+
+def _kept_dense(table: Table) -> str:
+    everywhere = set(table.rows["layer"].unique())
+    decided = set(table.narrowed(policy_layers=True).rows["layer"].unique())
+    return ", ".join(str(layer) for layer in sorted(everywhere - decided)) or "none"
+
+
+def _assumptions(table: Table) -> str:
+    parts = []
+    for name, assumed in assumed_of(table.runs).items():
+        items = "".join(f"<li>{html.escape(one)}</li>" for one in assumed)
+        body = f"<ul>{items}</ul>" if items else "<p>No value is flagged as assumed.</p>"
+        parts.append(f"<h3>Hardware {html.escape(name)}: values flagged as assumed</h3>{body}")
+    kept = _kept_dense(table)
+    notes = [str(one) for run in table.runs for one in run.config.get("assumptions", [])]
+    notes += unknown_metrics(table)
+    notes += failed_points(table.runs)
+    if kept != "none":
+        notes.append(f"Layers {kept} read every token under every method, as the run asked.")
+    notes.append(
+        "A layer ends with its busiest channel; layers follow one another; only attention is"
+        " timed, projections and feed-forward layers are not."
+    )
+    items = "".join(f"<li>{html.escape(one)}</li>" for one in dict.fromkeys(notes))
+    return f"<ul>{items}</ul>{''.join(parts)}"
+
+
+def unknown_metrics(table: Table) -> list[str]:
+    """Name the metrics that are not known for every configuration."""
+    measured = table.measured()
+    unknown = [
+        one.title for name, one in metrics().items() if measured[name].null_count() == len(measured)
+    ]
+    return [f"Not known in these results: {', '.join(unknown)}."] if unknown else []
+
+
+def failed_points(runs: Sequence[Run]) -> list[str]:
+    """Name the points of a sweep that failed."""
+    notes = []
+    for run in runs:
+        if run.points is not None:
+            failed = run.points.filter(pl.col("status") != "done").collect()
+            notes += [
+                f"Failed point {row['point']}: {row['error']}"
+                for row in failed.iter_rows(named=True)
+            ]
+    return notes
+
+
+def _definitions() -> str:
+    rows = "".join(
+        f"<tr><th scope='row'>{html.escape(one.title)}</th><td>{html.escape(one.unit)}</td>"
+        f"<td>{one.better}</td><td>{html.escape(one.source)}</td></tr>"
+        for one in metrics().values()
+    )
+    return (
+        "<table><caption>What each quantity means</caption><thead><tr><th scope='col'>Quantity</th>"
+        "<th scope='col'>Unit</th><th scope='col'>Better</th><th scope='col'>Definition</th></tr>"
+        f"</thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _embedded(value: object) -> str:
+    """Return JSON that can stand inside a script element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")

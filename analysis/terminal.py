@@ -1,0 +1,42 @@
+"""Print the overview in a terminal."""
+
+import shutil
+
+from rich.console import Console
+
+from analysis.overview_table import terminal_table
+from analysis.summary import overview
+from analysis.tables import Table
+
+NARROWEST = 150
+"""Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
+
+
+def print_overview(table: Table) -> None:
+    """Print one row per configuration, over the layers that the policies decide."""
+    sparse = table.narrowed(policy_layers=True)
+    rows = overview(sparse)
+    console = Console(width=_width(), highlight=False)
+    described = table.configurations
+    traces = described.select("trace", "trace_kind", "model").unique(maintain_order=True)
+    for trace, kind, model in traces.iter_rows():
+        console.print(f"trace {trace} ({kind}, model {model})", markup=False)
+    for name in ("hardware", "budget"):
+        values = described[name].unique(maintain_order=True).to_list()
+        if len(values) == 1:
+            console.print(f"{name} {values[0]}", markup=False)
+    kept = set(table.rows["layer"].unique()) - set(sparse.rows["layer"].unique())
+    if kept:
+        listed = ", ".join(str(layer) for layer in sorted(kept))
+        console.print(f"layers {listed} were kept dense by the run and are left out below")
+    console.print(terminal_table(rows))
+    console.print(
+        "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
+        " a dash is not known.",
+        markup=False,
+    )
+
+
+def _width() -> int:
+    console = Console()
+    return shutil.get_terminal_size().columns if console.is_terminal else NARROWEST
