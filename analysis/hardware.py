@@ -1,4 +1,4 @@
-"""What a results folder says of its hardware: flagged assumptions, and the parameter that varies."""
+"""What a results folder says of its hardware: flagged assumptions, the parameter that varies."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def assumed_of(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def varied_parameter(runs: Sequence[Run], machines: Sequence[str]) -> Varied | None:
-    """Return the one number that differs between all these devices; None unless exactly one does."""
+    """Return the one number that differs between devices; None unless exactly one does."""
     recorded = hardware_of(runs)
     if any(name not in recorded for name in machines):
         return None

@@ -59,6 +59,9 @@ _ORDER = (
     "overhead_latency",
     "overhead_energy",
 )
+_FACTORS = ("over_fetch", "balance_channels", "balance_lanes")
+"""Metrics that are read as a factor."""
+
 TERMINAL = (
     "latency",
     "latency_vs_dense",
@@ -97,13 +100,9 @@ class Column:
 
     def _text(self, value: float | None) -> str:
         if value is None:
-            return "–"
-        if self.name in _RELATIVE or self.name in ("over_fetch", "balance_channels"):
-            return f"{value:.2f}×"
-        if self.name in ("balance_lanes",):
-            return f"{value:.2f}×"
-        if self.name == "balance_gini":
-            return f"{value:.3f}"
+            return "\u2013"
+        if self.name in _RELATIVE or self.name in _FACTORS:
+            return f"{value:.2f}\u00d7"
         if self._unit == "ratio":
             return f"{100 * value:.1f} %"
         if self._factor == 1.0 and value >= 100:
@@ -148,7 +147,7 @@ def terminal_table(rows: pl.DataFrame) -> "RichTable":
 
 def html_table(rows: pl.DataFrame) -> str:
     """Return the overview as an HTML table whose headings are buttons that sort."""
-    names = [*shown_settings(rows), "method"]
+    names = ["method", *shown_settings(rows)]
     shown = list(columns(rows))
     heads = [(name, name.capitalize(), False) for name in names]
     heads += [(column.name, column.heading, True) for column in shown]
@@ -160,8 +159,8 @@ def html_table(rows: pl.DataFrame) -> str:
     texts, values = [one.texts() for one in shown], [one.values() for one in shown]
     body = []
     for place, row in enumerate(rows.iter_rows(named=True)):
-        cells = "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names[:-1])
-        cells += f'<th scope="row">{html.escape(row["method"])}</th>'
+        cells = f'<th scope="row">{html.escape(row["method"])}</th>'
+        cells += "".join(f"<td>{html.escape(str(row[name]))}</td>" for name in names[1:])
         cells += "".join(
             f'<td class="number" data-value="{"" if value[place] is None else value[place]}">'
             f"{html.escape(text[place])}</td>"
@@ -186,7 +185,7 @@ def _with_units(rows: pl.DataFrame) -> dict[str, str]:
         name: units.get(one.unit, "") for name, one in metrics().items() if name in rows.columns
     }
     endings |= {name: "_ratio" for name in _RELATIVE if name in rows.columns}
-    endings |= {name: "_ratio" for name in ("over_fetch", "balance_channels", "balance_lanes")}
+    endings |= dict.fromkeys(_FACTORS, "_ratio")
     return {name: name + ending for name, ending in endings.items()}
 
 
@@ -231,9 +230,9 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "·": r"$\cdot$",
-    "×": r"$\times$",
+    "\u00d7": r"$\times$",
     "µ": r"$\mu$",
-    "–": "--",
+    "\u2013": "--",
 }
 
 

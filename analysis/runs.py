@@ -54,7 +54,7 @@ class Run:
     layers: "pl.LazyFrame | None"
     """One row per (configuration, layer, step); None: the folder has none."""
     channels: "pl.LazyFrame | None"
-    """Loads by (configuration, layer, channel, lane), summed over steps; None: none in the folder."""
+    """By configuration, layer, channel, lane, summed over steps; None: not in the folder."""
     points: "pl.LazyFrame | None" = None
     """Status and error of each point of a sweep; None: none in the folder."""
 

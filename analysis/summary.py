@@ -102,7 +102,9 @@ def words(table: Table, setting: Setting) -> list[str]:
     everywhere = sorted(table.rows["layer"].unique().to_list())
     kept = len(everywhere) - len(layers)
     sentences = []
-    context = f"At {setting.label()}, over {_count(len(layers), 'layer')} that the policies decide"
+    context = (
+        f"On {setting.label()}: over the {_count(len(layers), 'layer')} that the policies decide"
+    )
     if len(dense):
         fastest = others.sort("latency").row(0, named=True)
         sentences.append(
@@ -138,7 +140,7 @@ def _sentence(row: dict[str, object]) -> str:
             text += f" and {_change(energy)} energy"
         parts.append(f"{text} against {called}")
     recall = [
-        f"{row[name]:.1%} {called}"
+        f"{100 * row[name]:.1f} % {called}"
         for name, called in (
             ("attention_mass", "of the attention mass"),
             ("topk_overlap", "of the exact top-k tokens"),
@@ -147,7 +149,7 @@ def _sentence(row: dict[str, object]) -> str:
     ]
     tail = f"; it keeps {' and '.join(recall)}" if recall else ""
     if isinstance(row["output_error"], float):
-        tail += f", with an output error of {row['output_error']:.1%}"
+        tail += f", with an output error of {100 * row['output_error']:.1f} %"
     if isinstance(row["over_fetch"], float):
         tail += f", and reads {row['over_fetch']:.2f} tokens per selected one"
     return f"{row['method']}: {', '.join(parts) or 'no baseline was run'}{tail}."

@@ -109,7 +109,7 @@ def _windows(scan: pl.LazyFrame, width: int) -> pl.DataFrame:
             steps=pl.len(),
             dense_layer=pl.col("dense_layer").any(),
             visible_tokens=pl.col("visible_tokens").mean(),
-            *map(_mean, values),
+            **{name: _mean(name) for name in values},
         )
         .collect(engine="streaming")
     )

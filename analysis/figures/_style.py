@@ -90,9 +90,10 @@ def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
     return 1.0, unit
 
 
-def axis_title(title: str, unit: str) -> str:
-    """Return an axis title: the quantity and its unit."""
-    return f"{title} ({unit})"
+def axis_title(title: str, unit: str, note: str = "") -> str:
+    """Return an axis title: the quantity, its unit, a note; on lines that fit a narrow page."""
+    between = " " if len(title) + len(unit) < 30 else "<br>"
+    return f"{title}{between}({unit})" + (f"<br><sup>{note}</sup>" if note else "")
 
 
 def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.Figure:
@@ -105,8 +106,16 @@ def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.
             "color": INK,
         },
         height=height,
-        margin={"l": 8, "r": 16, "t": 28, "b": 8},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.24, "x": 0, "title": {"text": ""}},
+        margin={"l": 8, "r": 16, "t": 44, "b": 8},
+        legend={
+            "orientation": "h",
+            "yref": "container",
+            "yanchor": "bottom",
+            "y": 0,
+            "x": 0,
+            "traceorder": "normal",
+            "title": {"text": ""},
+        },
         hoverlabel={"align": "left"},
         **layout,
     )

@@ -33,7 +33,7 @@ def channels_by_lanes(table: Table) -> go.Figure | None:
             colorscale=SCALE,
             zmin=0,
             zmax=largest,
-            colorbar={"title": {"text": "tokens read"}, "thickness": 12},
+            colorbar={"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
             hovertemplate="channel %{y}, lane %{x}: %{z:.4s} tokens<extra></extra>",
         )
     figure = choice(maps)
@@ -72,7 +72,7 @@ def lanes_by_steps(table: Table) -> go.Figure | None:
             colorscale=SCALE,
             zmin=0,
             zmax=largest,
-            colorbar={"title": {"text": "tokens read"}, "thickness": 12},
+            colorbar={"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
             hovertemplate="step %{x}, lane %{y}: %{z:.4s} tokens<extra></extra>",
         )
     figure = choice(maps)

@@ -1,6 +1,7 @@
 """Where time and energy go: phases and parts, stacked, with overheads apart."""
 
 import plotly.graph_objects as go
+import polars as pl
 
 from analysis.figures import Figure
 from analysis.figures._style import (
@@ -44,8 +45,8 @@ def breakdown(table: Table, unit: str) -> go.Figure | None:
     known = [name for name in (*own, *overheads) if measured[name].null_count() < len(measured)]
     if not any(name in own for name in known):
         return None
-    totals = measured.select(sum(measured[name].fill_null(0) for name in known).alias("sum"))
-    factor, shown_unit = scaled(totals["sum"].to_list(), unit)
+    totals = measured.select(pl.sum_horizontal(known).alias("sum"))["sum"]
+    factor, shown_unit = scaled(totals.to_list(), unit)
     figure = go.Figure()
     for place, name in enumerate(known):
         apart = name in overheads

@@ -71,7 +71,7 @@ def comparison(table: Table, name: str) -> go.Figure | None:
         baseline_line(figure, dense["mean"][0] / factor, "dense")
     return styled(
         figure,
-        axis_title(f"{one.title}, per layer and KV head; {one.better} is better", unit),
+        axis_title(one.title, unit, f"per layer and KV head; {one.better} is better"),
         "",
         bars_height(len(spread)),
         yaxis={"autorange": "reversed", "type": "category"},

@@ -33,7 +33,7 @@ def grid(table: Table, name: str) -> go.Figure | None:
             colorscale=SCALE,
             zmin=low,
             zmax=high if high > low else low + 1,
-            colorbar={"title": {"text": unit}, "thickness": 12},
+            colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
             hovertemplate="layer %{y}, KV head %{x}: %{z:.4g} " + unit + "<extra></extra>",
         )
     figure = choice(maps)

@@ -42,8 +42,8 @@ def distribution(table: Table) -> go.Figure | None:
     figure.add_vline(x=1, line={"color": "#57606a", "dash": "dash", "width": 1.5})
     return styled(
         figure,
-        axis_title("Over-fetch; dense attention is 1", metric("over_fetch").unit),
-        axis_title("Part of layers, KV heads and steps", "ratio"),
+        axis_title("Over-fetch", metric("over_fetch").unit, "dense attention is 1"),
+        axis_title("Part of heads and steps", "ratio"),
         420,
     )
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis.baselines import relative
 from analysis.figures import Figure
-from analysis.figures._style import BASELINE, INK, colour, in_order, styled, symbol
+from analysis.figures._style import BASELINE, INK, axis_title, colour, in_order, styled, symbol
 from analysis.metrics import metric
 from analysis.tables import Table
 
@@ -37,7 +37,7 @@ def pareto(table: Table, name: str) -> go.Figure | None:
                     "line": {"color": INK, "width": 1},
                 },
                 text=[f"budget {budget}, {machine}" for budget, machine in _settings(own)],
-                hovertemplate=f"{method}<br>%{{text}}<br>latency %{{x:.3f}} × dense"
+                hovertemplate=f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
                 f"<br>{one.title.lower()} %{{y:.4g}}<extra></extra>",
             )
         )
@@ -54,9 +54,9 @@ def pareto(table: Table, name: str) -> go.Figure | None:
     )
     return styled(
         figure,
-        "Latency of a decode step (multiple of dense; lower is better)",
-        f"{one.title} ({one.unit}; {one.better} is better)",
-        420,
+        axis_title("Latency of a decode step", "multiple of dense", "lower is better"),
+        axis_title(one.title, one.unit, f"{one.better} is better"),
+        440,
     )
 
 

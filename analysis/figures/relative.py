@@ -7,6 +7,7 @@ from analysis.baselines import BASELINES, relative
 from analysis.figures import Figure
 from analysis.figures._style import (
     INK,
+    axis_title,
     bars_height,
     baseline_line,
     colour,
@@ -34,18 +35,18 @@ def against(table: Table, value: str, baseline: str) -> go.Figure | None:
                 "pattern": {"shape": [pattern(layout) for layout in ratios["layout"]]},
                 "line": {"color": INK, "width": 1},
             },
-            text=[f"{ratio:.2f}×" for ratio in ratios["ratio"]],
+            text=[f"{ratio:.2f}\u00d7" for ratio in ratios["ratio"]],
             textposition="outside",
             cliponaxis=False,
             showlegend=False,
-            hovertemplate="%{y}: %{x:.4g} × " + BASELINES[baseline] + "<extra></extra>",
+            hovertemplate="%{y}: %{x:.4g} \u00d7 " + BASELINES[baseline] + "<extra></extra>",
         )
     )
     baseline_line(figure, 1.0, BASELINES[baseline])
-    largest = max(1.0, ratios["ratio"].max())  # type: ignore[type-var]
+    largest = max(1.0, *ratios["ratio"].to_list())
     return styled(
         figure,
-        f"{value.capitalize()} of a decode step (multiple of {BASELINES[baseline]})",
+        axis_title(f"{value.capitalize()} of a decode step", f"multiple of {BASELINES[baseline]}"),
         "",
         bars_height(len(ratios)),
         xaxis={"range": [0, 1.15 * largest]},

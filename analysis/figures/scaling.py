@@ -66,7 +66,7 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> go.Figure 
     return styled(
         figure,
         axis_title(x_title, x_unit),
-        axis_title("Attention latency of a decode step", unit),
+        axis_title("Latency of a decode step", unit),
         420,
         yaxis={"rangemode": "tozero"},
     )

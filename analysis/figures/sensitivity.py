@@ -49,7 +49,7 @@ def sensitivity(table: Table) -> go.Figure | None:
     return styled(
         figure,
         title,
-        axis_title("Attention latency of a decode step", unit),
+        axis_title("Latency of a decode step", unit),
         440,
         yaxis={"rangemode": "tozero"},
     )

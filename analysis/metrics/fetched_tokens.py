@@ -8,7 +8,8 @@ METRIC = Metric(
     title="Tokens read",
     unit="tokens",
     better="lower",
-    source="Block capacity times blocks touched; mean over query heads, summed over KV heads and layers.",
+    source="Block capacity times blocks touched; mean over query heads, summed over KV heads"
+    " and layers.",
     compute=pl.col("fetched_tokens"),
     order=51,
 )

@@ -8,7 +8,8 @@ METRIC = Metric(
     title="Latency summed over KV heads",
     unit="ns",
     better="lower",
-    source="Sum over KV heads of score, softmax, context and exposed moves; heads on different channels overlap.",
+    source="Sum over KV heads of score, softmax, context and exposed moves; heads on different"
+    " channels overlap.",
     compute=pl.col("latency_ns"),
     order=11,
 )

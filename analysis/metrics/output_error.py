@@ -8,7 +8,8 @@ METRIC = Metric(
     title="Error of the attention output",
     unit="ratio",
     better="lower",
-    source="Euclidean norm of the difference to exact attention over the norm of exact attention; mean over query heads.",
+    source="Euclidean norm of the difference to exact attention over the norm of exact"
+    " attention; mean over query heads.",
     compute=pl.col("output_error_ratio"),
     order=72,
 )

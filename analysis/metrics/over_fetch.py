@@ -8,7 +8,8 @@ METRIC = Metric(
     title="Over-fetch",
     unit="tokens read per token selected",
     better="lower",
-    source="Block capacity times blocks touched by a query head, over tokens selected; the row-rounding that the STARC artefact counts (arXiv 2505.05772).",
+    source="Block capacity times blocks touched by a query head, over tokens selected; the"
+    " row-rounding that the STARC artefact counts (arXiv 2505.05772).",
     compute=pl.col("fetched_tokens") / pl.col("selected_tokens"),
     order=50,
 )

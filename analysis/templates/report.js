@@ -1,7 +1,7 @@
 "use strict";
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const options = { responsive: true, displaylogo: false, displayModeBar: "hover" };
+  const options = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 
   function draw(place) {
     const figures = data.settings[place];
