@@ -1,6 +1,7 @@
 """The overview: one row per configuration with its baselines, and what it says in words."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -128,7 +129,7 @@ def words(table: Table, setting: Setting) -> list[str]:
     return sentences
 
 
-def _sentence(row: dict[str, object]) -> str:
+def _sentence(row: dict[str, Any]) -> str:
     parts = []
     for baseline, called in BASELINES.items():
         ratio = row[f"latency_vs_{baseline}"]

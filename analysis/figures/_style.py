@@ -7,6 +7,7 @@ repeat what it says, and fills have a dark outline.
 
 import zlib
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -92,8 +93,8 @@ def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
 
 def axis_title(title: str, unit: str, note: str = "") -> str:
     """Return an axis title: the quantity, its unit, a note; on lines that fit a narrow page."""
-    between = " " if len(title) + len(unit) < 30 else "<br>"
-    return f"{title}{between}({unit})" + (f"<br><sup>{note}</sup>" if note else "")
+    lines = wrap(f"{title} ({unit})", 30)
+    return "<br>".join([*lines, *(f"<sup>{line}</sup>" for line in wrap(note, 36))])
 
 
 def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.Figure:
@@ -119,14 +120,19 @@ def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.
         hoverlabel={"align": "left"},
         **layout,
     )
-    figure.update_xaxes(title={"text": x, "standoff": 8}, automargin=True, gridcolor=GRID)
-    figure.update_yaxes(title={"text": y, "standoff": 8}, automargin=True, gridcolor=GRID)
+    small = {"size": 12}
+    figure.update_xaxes(
+        title={"text": x, "standoff": 8, "font": small}, automargin=True, gridcolor=GRID
+    )
+    figure.update_yaxes(
+        title={"text": y, "standoff": 8, "font": small}, automargin=True, gridcolor=GRID
+    )
     return figure
 
 
 def bars_height(rows: int, legend_lines: int = 0) -> int:
     """Return the height of a chart with one horizontal bar or box a row."""
-    return 118 + 32 * max(rows, 2) + 22 * legend_lines
+    return 140 + 32 * max(rows, 2) + 22 * legend_lines
 
 
 def baseline_line(figure: go.Figure, value: float | None, text: str, down: bool = False) -> None:

@@ -5,7 +5,7 @@ import polars as pl
 
 from analysis.figures import Figure
 from analysis.figures._menu import choice
-from analysis.figures._style import SCALE, in_order, styled
+from analysis.figures._style import SCALE, axis_title, in_order, styled
 from analysis.tables import Table
 
 STEP_COLUMNS = 128
@@ -39,8 +39,8 @@ def channels_by_lanes(table: Table) -> go.Figure | None:
     figure = choice(maps)
     return figure and styled(
         figure,
-        "Lane (the banks that hold one token)",
-        "Channel",
+        axis_title("Lane", "index"),
+        axis_title("Channel", "index"),
         440,
         xaxis={"type": "category"},
         yaxis={"type": "category"},
@@ -78,8 +78,8 @@ def lanes_by_steps(table: Table) -> go.Figure | None:
     figure = choice(maps)
     return figure and styled(
         figure,
-        "Decode step (steps)",
-        "Lane (the banks that hold one token)",
+        axis_title("Decode step", "index"),
+        axis_title("Lane", "index"),
         440,
         yaxis={"type": "category"},
     )

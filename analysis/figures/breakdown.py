@@ -79,9 +79,7 @@ def breakdown(table: Table, unit: str) -> go.Figure | None:
             yanchor="bottom",
             showarrow=False,
         )
-    title = (
-        "Latency, summed over KV heads and layers" if unit == "ns" else "Energy of a decode step"
-    )
+    title = "Time, summed over KV heads" if unit == "ns" else "Energy of a decode step"
     return styled(
         figure,
         axis_title(title, shown_unit),
