@@ -1,0 +1,177 @@
+"""The `pimreplay` command: parse, call one library function, print what came of it.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pimreplay.cli_hardware import app as hardware_app
+
+app = typer.Typer(
+    help="Replay captured attention on processing-in-memory devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(hardware_app)
+
+TraceArgument = Annotated[str, typer.Argument(help="Trace folder, by path or URL.")]
+PolicyOption = Annotated[
+    list[str],
+    typer.Option(
+        "--policy",
+        help="NAME[:param=value,...][@LAYOUT]; may be given several times. "
+        "See `pimreplay list`. `starc@sequential` sets a layout for this policy alone.",
+    ),
+]
+OnePolicyOption = Annotated[str, typer.Option("--policy", help="NAME[:param=value,...].")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where tokens lie, for every policy without @LAYOUT. Left out: clustered for "
+        "policies that group tokens (starc, clusterkv, retroinfer), sequential for the others."
+    ),
+]
+HardwareOption = Annotated[str, typer.Option(help="Name of a device, or a .toml file.")]
+BudgetOption = Annotated[
+    str, typer.Option(help="Tokens read per step: 1024, or a share of the context: 0.1, 10%.")
+]
+LayerOption = Annotated[
+    list[str] | None, typer.Option("--layer", help="3, 0-4 or 0,2,5; left out: every layer.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of policies that draw at random.")]
+DeviceOption = Annotated[str, typer.Option(help="Torch device of the selections: cpu, cuda.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Worker processes; left out: one a core. 0: none, all in here."),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(help="Work on a Ray cluster at this address (auto, host:port; local starts one)."),
+]
+
+
+@app.command()
+def run(
+    trace: TraceArgument,
+    policy: PolicyOption,
+    out: Annotated[str, typer.Option(help="Results folder to make.")],
+    budget: BudgetOption,
+    layout: LayoutOption = None,
+    hardware: HardwareOption = "attacc_hbm3_bank",
+    fidelity: Annotated[
+        str, typer.Option(help="analytic (closed forms) or command (cycle-accurate).")
+    ] = "analytic",
+    dense_layers: Annotated[
+        int, typer.Option(min=0, help="The model's first layers that every policy reads whole.")
+    ] = 2,
+    layer: LayerOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    memory_gb: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Bound on all workers' memory; left out: 1.25 GB a core."),
+    ] = None,
+    workers: WorkersOption = None,
+    ray: RayOption = None,
+    selections: Annotated[
+        bool | None,
+        typer.Option(help="Keep each step's selection in the results; left out: when small."),
+    ] = None,
+) -> None:
+    """Replay a trace under one or several policies and write a results folder."""
+    from pimreplay.runs import RunRequest, run_once
+
+    request = RunRequest(
+        trace=trace,
+        policies=tuple(policy),
+        layout=layout,
+        hardware=hardware,
+        budget=budget,
+        fidelity=fidelity,
+        dense_layers=dense_layers,
+        layers=tuple(layer) if layer else None,
+        seed=seed,
+        device=device,
+        memory_gb=memory_gb,
+        workers=workers,
+        ray=ray,
+        selections=selections,
+    )
+    for line in run_once(request, out):
+        print(line, flush=True)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The grid; see the docs.")],
+    out: Annotated[str, typer.Option(help="Results folder, by path or URL; resumed if there.")],
+    workers: WorkersOption = None,
+    ray: RayOption = None,
+) -> None:
+    """Replay a grid of traces, policies, layouts, budgets and devices; resumes where it was."""
+    from pimreplay.runs import run_sweep
+
+    for line in run_sweep(file, out, workers, ray):
+        print(line, flush=True)
+
+
+@app.command(name="list")
+def list_variants() -> None:
+    """Show every policy, layout and device, with its parameters."""
+    from pimreplay.listing import listing
+
+    print(listing())
+
+
+@app.command()
+def explain(
+    trace: TraceArgument,
+    policy: OnePolicyOption = "starc",
+    budget: BudgetOption = "1024",
+    layout: LayoutOption = None,
+    hardware: HardwareOption = "attacc_hbm3_bank",
+    layer: Annotated[int | None, typer.Option(help="Layer; left out: the last.")] = None,
+    kv_head: Annotated[int, typer.Option(min=0, help="KV head.")] = 0,
+    step: Annotated[int | None, typer.Option(min=0, help="Step; left out: the last.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Blocks to show.")] = 32,
+    fidelity: Annotated[str, typer.Option(help="analytic or command.")] = "analytic",
+    seed: SeedOption = 0,
+) -> None:
+    """Show one step of one KV head: tokens, blocks, rows, commands and cycles."""
+    from pimreplay.explain import explain_step
+
+    print(
+        explain_step(
+            trace, policy, layout, hardware, budget, layer, kv_head, step, rows, fidelity, seed
+        )
+    )
+
+
+@app.command()
+def select(
+    trace: TraceArgument,
+    policy: OnePolicyOption,
+    budget: BudgetOption,
+    out: Annotated[Path, typer.Option(help="FILE.npz to make.")],
+    layer: LayerOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Write which tokens a policy selects, for whoever wants to check it.
+
+    Array `selected` is np.packbits along the last axis of the boolean mask (q_heads, steps,
+    tokens), tokens in order; with several layers `selected_layer_N` each. The policy itself:
+    dense layers make no exception here.
+    """
+    from pimreplay.runs import write_selections
+
+    print(write_selections(trace, policy, budget, layer, out, seed, device))
+
+
+if __name__ == "__main__":
+    sys.exit(app())

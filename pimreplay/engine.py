@@ -1,0 +1,354 @@
+"""Drive a replay: points become jobs, workers do them, their parts become result tables.
+
+`pimreplay run` and `pimreplay sweep`, on one machine and on a Ray cluster, all go through here.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from pimreplay.budget import Budget
+from pimreplay.plan import Point, Settings, describe, versions
+from pimreplay.pool import Crew, Died, InlineCrew, LocalCrew
+from pimreplay.replay import HeadFailure, HeadResult, Job, Target, answer
+from pimreplay.results import STEP_VALUES, ResultsWriter
+from pimreplay.schedule import channel_cycles, layer_cycles
+from tracegen.errors import UserError
+from tracegen.store import Trace
+
+Unit = tuple[int, int, int]
+"""(number of the point, layer, kv_head): the smallest part of a result."""
+
+WORKER_BYTES = 600 << 20
+"""Memory of a worker before it reads a head: interpreter, torch, compiled kernels, two tiles."""
+BYTES_A_CORE = 1250 << 20
+KEPT_SELECTIONS_BYTES = 64 << 20
+
+
+class Parts(Protocol):
+    """Where finished parts are kept until the tables are written."""
+
+    def has(self, unit: Unit) -> bool:
+        """Whether a part is there already."""
+        ...
+
+    def put(self, result: HeadResult) -> None:
+        """Keep a part."""
+        ...
+
+    def get(self, unit: Unit) -> HeadResult:
+        """Return a part."""
+        ...
+
+
+class MemoryParts:
+    """Parts of a run, in memory: gone when it stops."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._parts: dict[Unit, HeadResult] = {}
+
+    def has(self, unit: Unit) -> bool:
+        """Whether a part is there already."""
+        return unit in self._parts
+
+    def put(self, result: HeadResult) -> None:
+        """Keep a part."""
+        self._parts[result.point, result.layer, result.kv_head] = result
+
+    def get(self, unit: Unit) -> HeadResult:
+        """Return a part."""
+        return self._parts[unit]
+
+
+def layers_of(point: Point, settings: Settings) -> tuple[int, ...]:
+    """Return the layers that a point covers."""
+    return settings.layers if settings.layers is not None else point.trace.layers
+
+
+def units_of(number: int, point: Point, settings: Settings) -> Iterator[Unit]:
+    """Yield every part that a point needs."""
+    for layer in layers_of(point, settings):
+        for kv_head in range(point.trace.kv_heads):
+            yield number, layer, kv_head
+
+
+def make_jobs(
+    points: Sequence[Point], settings: Settings, has: Callable[[Unit], bool], keep: bool = False
+) -> list[Job]:
+    """Return the jobs that the missing parts need; a selection is shared by all its devices."""
+    grouped: dict[tuple[Any, ...], dict[str, list[Target]]] = {}
+    about: dict[tuple[Any, ...], Point] = {}
+    budgets: dict[str, Budget] = {}
+    for number, point in enumerate(points):
+        budgets[point.budget_text] = point.budget
+        method = point.method
+        target = Target(number, method.layout, method.placer, point.hardware)
+        for unit in units_of(number, point, settings):
+            if has(unit):
+                continue
+            key = (point.trace.path, *unit[1:], method.policy, method.parameters)
+            about[key] = point
+            grouped.setdefault(key, {}).setdefault(point.budget_text, []).append(target)
+    # all jobs of a head stand together, so that a worker reads it once
+    return [
+        Job(
+            trace_path=key[0],
+            trace_hash=about[key].trace.hash,
+            layer=key[1],
+            kv_head=key[2],
+            selector=about[key].method.selector,
+            budgets=tuple((budgets[text], tuple(targets)) for text, targets in wanted.items()),
+            settings=settings,
+            keep_selections=keep,
+        )
+        for key, wanted in sorted(grouped.items(), key=lambda item: item[0][:3])
+    ]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Jobs by head; a worker goes on with the head it has read as long as it can."""
+
+    heads: dict[tuple[str, int, int], deque[Job]] = field(default_factory=dict)
+    held: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+
+    def add(self, job: Job) -> None:
+        head = (job.trace_path, job.layer, job.kv_head)
+        self.heads.setdefault(head, deque()).append(job)
+
+    def next(self, worker: int) -> Job | None:
+        mine = self.held.get(worker)
+        if mine not in self.heads:
+            taken = set(self.held.values())
+            free = (head for head in self.heads if head not in taken)
+            mine = next(free, None) or max(
+                self.heads, key=lambda head: len(self.heads[head]), default=None
+            )
+        if mine is None:
+            return None
+        self.held[worker] = mine
+        job = self.heads[mine].popleft()
+        if not self.heads[mine]:
+            del self.heads[mine]
+        return job
+
+
+def work(
+    jobs: Iterable[Job], crew: Crew, parts: Parts, progress: Callable[[int], None]
+) -> dict[int, HeadFailure]:
+    """Have all jobs done; return the first failure of each point that failed, by its number.
+
+    The jobs of a worker that dies are done once more, a budget at a time, by another; a job
+    whose second worker dies too has failed.
+    """
+    queue = _Queue()
+    for job in jobs:
+        queue.add(job)
+    idle = list(range(crew.workers))
+    busy: dict[int, Job] = {}
+    failures: list[HeadFailure] = []
+    while True:
+        while idle and (following := queue.next(idle[-1])) is not None:
+            worker = idle.pop()
+            busy[worker] = following
+            crew.send(worker, following)
+        if not busy:
+            return _first_of_each(failures)
+        for worker, found in crew.answers(timeout_s=1.0):
+            done = busy.pop(worker, None)
+            if done is None:  # it died before it had anything to do
+                continue
+            idle.append(worker)
+            results = _after_death(done, found, queue) if isinstance(found, Died) else found
+            for one in results:
+                if isinstance(one, HeadFailure):
+                    failures.append(one)
+                else:
+                    parts.put(one)
+            progress(len(results))
+
+
+def _after_death(job: Job, death: Died, queue: _Queue) -> list[HeadFailure]:
+    """Queue a job's budgets once more, one by one, so that only the guilty one fails."""
+    if job.tries == 0:
+        for budget in job.budgets:
+            queue.add(replace(job, budgets=(budget,), tries=1))
+        return []
+    text = f"{death.reason}; tried twice"
+    return [HeadFailure(point, job.layer, job.kv_head, text) for point in job.points]
+
+
+def _first_of_each(failures: list[HeadFailure]) -> dict[int, HeadFailure]:
+    """Return each point's first failure in the order of layers and KV heads, not of time."""
+    firsts: dict[int, HeadFailure] = {}
+    for one in sorted(failures, key=lambda one: (one.point, one.layer, one.kv_head)):
+        firsts.setdefault(one.point, one)
+    return firsts
+
+
+def local_crew(points: Sequence[Point], settings: Settings, workers: int | None) -> Crew:
+    """Return workers on this machine: as many as cores, as memory allows, or as asked for.
+
+    0 does everything in this process.
+
+    Raises:
+        UserError: not even one worker fits into the memory allowed.
+    """
+    if workers == 0:
+        return InlineCrew(answer)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wanted = workers or cores or 1
+    need = max(head_bytes(point) for point in points) + WORKER_BYTES
+    allowed = settings.memory_bytes or wanted * BYTES_A_CORE
+    fitting = allowed // need
+    if fitting < 1 and settings.memory_bytes is not None:
+        raise UserError(
+            f"--memory-gb {settings.memory_bytes / 1e9:g}: one KV head of this trace needs about "
+            f"{need / 1e9:.1f} GB; allow that much"
+        )
+    units = len({(p.trace.path, layer) for p in points for layer in layers_of(p, settings)})
+    jobs = units * points[0].trace.kv_heads * len({p.method.selector for p in points})
+    return LocalCrew(max(1, min(wanted, fitting, jobs)), answer)
+
+
+def head_bytes(point: Point) -> int:
+    """Estimate what a worker holds of one KV head: float32 vectors, and masks of all steps."""
+    manifest = point.trace.manifest
+    vectors = 2 * manifest.tokens * manifest.head_dim * (4 + 4)
+    masks = manifest.group * manifest.decode_steps * manifest.tokens * 4
+    return vectors + masks
+
+
+def keep_selections(points: Sequence[Point], settings: Settings) -> bool:
+    """Decide whether the results hold the selections: when asked to, or when they are small."""
+    if settings.selections is not None:
+        return settings.selections
+    total = 0
+    for point in points:
+        manifest = point.trace.manifest
+        rows = manifest.q_heads * manifest.decode_steps * len(layers_of(point, settings))
+        total += rows * (manifest.tokens // 8 + manifest.tokens // 128)
+    return total <= KEPT_SELECTIONS_BYTES
+
+
+def write_results(
+    writer: ResultsWriter,
+    points: Sequence[Point],
+    settings: Settings,
+    parts: Parts,
+    failures: Mapping[int, str],
+    extra: dict[str, Any],
+) -> None:
+    """Write every table and `run.json`; a failed point is a row of `points` and nothing else."""
+    for number, point in enumerate(points):
+        error = failures.get(number)
+        writer.write(
+            "points",
+            {
+                "point": [point.name],
+                **point.key(),
+                "status": "ok" if error is None else "failed",
+                "error": error,
+            },
+        )
+        if error is None:
+            for layer in layers_of(point, settings):
+                heads = [parts.get((number, layer, one)) for one in range(point.trace.kv_heads)]
+                _write_layer(writer, point, layer, heads)
+    for trace in {point.trace.path: point.trace for point in points}.values():
+        frame = Trace.open(trace.path).tokens()
+        writer.write(
+            "tokens",
+            {"trace": trace.name, **{name: frame[name].to_arrow() for name in frame.columns}},
+        )
+    writer.finish({**describe(points, settings), **extra})
+
+
+def _write_layer(
+    writer: ResultsWriter, point: Point, layer: int, heads: Sequence[HeadResult]
+) -> None:
+    hardware = point.hardware
+    dense_layer = heads[0].dense_layer
+    same = {**point.key(), "layer": layer}
+    for one in heads:
+        steps = len(one.lane_tokens)
+        writer.write(
+            "steps",
+            {
+                **same,
+                "dense_layer": dense_layer,
+                "kv_head": one.kv_head,
+                "step": np.arange(steps, dtype=np.int32),
+                **{name: one.values[name] for name in STEP_VALUES},
+                "lane_tokens": one.lane_tokens,
+            },
+        )
+        if one.selected is not None and one.blocks is not None:
+            q_heads = one.selected.shape[0]
+            writer.write(
+                "selections",
+                {
+                    **same,
+                    "kv_head": one.kv_head,
+                    "q_head": np.repeat(np.arange(q_heads) + one.kv_head * q_heads, steps),
+                    "step": np.tile(np.arange(steps), q_heads),
+                    "selected": [row.tobytes() for rows in one.selected for row in rows],
+                    "blocks": [row.tobytes() for rows in one.blocks for row in rows],
+                },
+            )
+    cycles = np.stack([_known(one.values["cycles"]) for one in heads])  # (kv_heads, steps)
+    hidden = np.stack([one.hidden_cycles for one in heads])
+    load = channel_cycles(hardware, cycles, hidden)[: len(heads)]
+    energies = [one.values["energy_pj"] for one in heads]
+    known = [energy for energy in energies if energy is not None]
+    writer.write(
+        "layers",
+        {
+            **same,
+            "dense_layer": dense_layer,
+            "step": np.arange(cycles.shape[1], dtype=np.int32),
+            "latency_ns": layer_cycles(hardware, cycles, hidden) * hardware.t_ck_ns,
+            "energy_pj": np.sum(known, axis=0) if len(known) == len(energies) else None,
+            "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
+            "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
+        },
+    )
+    channels = hardware.organisation.channels
+    for channel in range(min(channels, len(heads))):
+        tokens = sum(
+            one.lane_tokens.sum(axis=0, dtype=np.int64) for one in heads[channel::channels]
+        )
+        lanes = np.arange(len(tokens), dtype=np.int32)
+        row = {**same, "dense_layer": dense_layer, "channel": channel}
+        writer.write("channels", {**row, "lane": lanes, "tokens": tokens})
+
+
+def _known(values: Any) -> np.ndarray:
+    assert values is not None, "a cost has no cycles"
+    return np.asarray(values)
+
+
+def part_identity(point: Point, settings: Settings, layer: int, kv_head: int) -> dict[str, Any]:
+    """Return all that makes a part what it is; its hash is the part's name in a cache."""
+    return {
+        "trace": point.trace.hash,
+        "policy": point.method.policy,
+        "policy_parameters": point.method.parameters,
+        "layout": repr(point.method.placer),
+        "layout_name": point.method.layout,
+        "budget": repr(point.budget),
+        "hardware": point.hardware.values,
+        "hardware_name": point.hardware.name,
+        "layer": layer,
+        "kv_head": kv_head,
+        "dense_layer": layer < settings.dense_layers,
+        "fidelity": settings.fidelity,
+        "seed": settings.seed,
+        "device": settings.device,
+        "versions": versions(),
+    }

@@ -1,0 +1,35 @@
+"""What `pimreplay list` prints: every variant that is there, found and not registered."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from types import ModuleType
+
+from pimreplay import hardware, layouts, policies
+from pimreplay.plan import usual_layout
+from tracegen.discover import discover, variant_class
+
+
+def listing() -> str:
+    """Return policies, layouts and devices, each with one sentence and its parameters."""
+    lines = ["policies (--policy NAME[:param=value,...][@LAYOUT])"]
+    lines += _variants(policies, lambda name: f" [usual layout: {usual_layout(name)}]")
+    lines += ["", "layouts (--layout NAME[:param=value,...])"]
+    lines += _variants(layouts, lambda name: "")
+    lines += ["", "hardware (--hardware NAME or a .toml file)"]
+    for name in hardware.names():
+        device = hardware.load(name)
+        assumed = f" [{len(device.assumed)} assumed values]" if device.assumed else ""
+        lines.append(f"  {name:<22} {device.title}{assumed}")
+    return "\n".join(lines)
+
+
+def _variants(package: ModuleType, note: Callable[[str], str]) -> list[str]:
+    lines = []
+    for name, module in discover(package).items():
+        variant = variant_class(module)
+        sentence = " ".join((variant.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"  {name:<22} {sentence}{note(name)}")
+        parameters = ", ".join(f"{one.name}={one.default}" for one in fields(variant))
+        if parameters:
+            lines.append(f"  {'':<22}   {parameters}")
+    return lines

@@ -1,0 +1,221 @@
+"""Worker processes that may die: on this machine, or on a Ray cluster by the same code path.
+
+A crew has numbered workers; each does one job at a time and answers with what came of it. A
+worker that dies is reported and replaced. Workers ignore Ctrl-C: their parent decides.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from tracegen.errors import UserError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A worker ended before it answered."""
+
+    reason: str
+
+
+class Crew(Protocol):
+    """What the scheduler of `pimreplay.engine` needs of workers, wherever they are."""
+
+    workers: int
+
+    def send(self, worker: int, job: Any) -> None:
+        """Give an idle worker a job."""
+        ...
+
+    def answers(self, timeout_s: float) -> list[tuple[int, Any]]:
+        """Wait for at least one (worker, answer or `Died`), at most so long."""
+        ...
+
+    def close(self) -> None:
+        """End every worker, working or not."""
+        ...
+
+
+def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _one_thread()
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:  # the parent is gone or closed the pipe
+            return
+        try:
+            pipe.send(work(job))
+        except BrokenPipeError:
+            return
+
+
+def _one_thread() -> None:
+    """Workers are as many as cores; and sums do not change with the number of threads."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+
+
+class LocalCrew:
+    """Processes on this machine, each with a pipe of its own."""
+
+    def __init__(self, workers: int, work: Callable[[Any], Any]) -> None:
+        """Start `workers` processes; `work(job)` returns the answer and never raises."""
+        self.workers = workers
+        self._work = work
+        method = "forkserver" if sys.platform == "linux" else "spawn"
+        self._context = multiprocessing.get_context(method)
+        if method == "forkserver":  # torch and numba are imported once, not once a worker
+            self._context.set_forkserver_preload([work.__module__])
+        self._crew = [self._start() for _ in range(workers)]
+
+    def _start(self) -> tuple[Any, Connection]:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=(theirs, self._work), daemon=True
+        )
+        process.start()
+        theirs.close()
+        return process, ours
+
+    def send(self, worker: int, job: Any) -> None:
+        """Give an idle worker a job."""
+        process, pipe = self._crew[worker]
+        if not process.is_alive():
+            self._crew[worker] = process, pipe = self._start()
+        pipe.send(job)
+
+    def answers(self, timeout_s: float) -> list[tuple[int, Any]]:
+        """Wait for answers; a process that ended, for whatever reason, is an answer."""
+        pipes = {pipe: index for index, (_, pipe) in enumerate(self._crew)}
+        ready = wait(list(pipes), timeout=timeout_s)
+        found: list[tuple[int, Any]] = []
+        for pipe in ready:
+            assert isinstance(pipe, Connection)
+            index = pipes[pipe]
+            try:
+                found.append((index, pipe.recv()))
+            except (EOFError, OSError):
+                found.append((index, Died(self._burial(index))))
+        return found
+
+    def _burial(self, index: int) -> str:
+        process, pipe = self._crew[index]
+        process.join(timeout=5)
+        code = process.exitcode
+        pipe.close()
+        self._crew[index] = self._start()
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = "; perhaps out of memory, try fewer --workers" if name == "SIGKILL" else ""
+            return f"a worker process was ended by {name}{hint}"
+        return f"a worker process ended with exit code {code}"
+
+    def close(self) -> None:
+        """End every worker, working or not."""
+        for process, pipe in self._crew:
+            pipe.close()
+            process.terminate()
+        for process, _ in self._crew:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+
+
+class InlineCrew:
+    """No process at all: one job at a time, here."""
+
+    workers = 1
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        """Do jobs by `work(job)`."""
+        self._work = work
+        self._job: list[Any] = []
+
+    def send(self, worker: int, job: Any) -> None:
+        """Keep the job until somebody waits for its answer."""
+        self._job.append(job)
+
+    def answers(self, timeout_s: float) -> list[tuple[int, Any]]:
+        """Do the job."""
+        return [(0, self._work(self._job.pop()))]
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class RayCrew:
+    """Actors on a Ray cluster; traces must be readable from its machines."""
+
+    def __init__(self, address: str, workers: int | None, work: Callable[[Any], Any]) -> None:
+        """Join the cluster at `address` ("local" starts one here) with one actor a core.
+
+        Raises:
+            UserError: Ray is not installed, or nobody answers at the address.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError(
+                "--ray needs Ray, which is not installed; run `pip install 'pimreplay[ray]'`, "
+                "or use --workers on this machine"
+            ) from error
+        self._ray = ray
+        self._work = work
+        try:
+            if address == "local":
+                ray.init(num_cpus=workers or os.cpu_count(), logging_level="ERROR")
+            else:
+                ray.init(address=address, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"--ray {address}: no Ray cluster answers there ({reason}); start one with "
+                "`ray start --head`, or give --ray local"
+            ) from error
+        self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._actor = ray.remote(num_cpus=1, max_restarts=0)(_RayWorker)
+        self._actors = [self._actor.remote(work) for _ in range(self.workers)]
+        self._pending: dict[Any, int] = {}
+
+    def send(self, worker: int, job: Any) -> None:
+        """Give an idle actor a job."""
+        self._pending[self._actors[worker].do.remote(job)] = worker
+
+    def answers(self, timeout_s: float) -> list[tuple[int, Any]]:
+        """Wait for answers; an actor that died is replaced."""
+        ready, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
+        found: list[tuple[int, Any]] = []
+        for reference in ready:
+            worker = self._pending.pop(reference)
+            try:
+                found.append((worker, self._ray.get(reference)))
+            except self._ray.exceptions.RayActorError:
+                self._actors[worker] = self._actor.remote(self._work)
+                found.append((worker, Died("a Ray worker died")))
+        return found
+
+    def close(self) -> None:
+        """End the actors and leave the cluster."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._ray.shutdown()
+
+
+class _RayWorker:
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        _one_thread()
+        self._work = work
+
+    def do(self, job: Any) -> Any:
+        return self._work(job)
