@@ -19,25 +19,58 @@ app = typer.Typer(
 @app.command()
 def report(
     results: Annotated[list[str], typer.Argument(help="One or several results folders.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
-    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="The HTML file; or, with --format, a folder for figures only.")
+    ] = Path("report.html"),
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="Export every figure too: png, svg or pdf."),
+    ] = None,
+    latex: Annotated[bool, typer.Option(help="Write the table as LaTeX beside it too.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace what exists.")] = False,
 ) -> None:
     """Write one self-contained HTML file: summary, figures, table, assumptions."""
-    from analysis.report import refuse_existing, write_report
+    from analysis.export import check_export
+    from analysis.report import Outputs, write_all
 
-    refuse_existing(out, overwrite)
-    write_report(_table(results), out, overwrite)
-    typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    if form is not None:
+        check_export(form)
+    outputs = Outputs.planned(out, form, latex)
+    outputs.refuse_existing(overwrite)
+    for line in write_all(_table(results), outputs, overwrite):
+        typer.echo(line)
 
 
 @app.command()
 def compare(
-    results: Annotated[list[str], typer.Argument(help="A results folder, or two to compare.")],
+    results: Annotated[list[str], typer.Argument(help="One results folder, or two: A B.")],
+    out: Annotated[
+        Path | None, typer.Option(help="With A B: write the comparison as HTML too.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    different_traces: Annotated[
+        bool, typer.Option("--different-traces", help="Compare runs of different traces too.")
+    ] = False,
+    latex: Annotated[bool, typer.Option(help="Print a LaTeX table instead.")] = False,
+    csv: Annotated[bool, typer.Option(help="Print the whole table as CSV instead.")] = False,
 ) -> None:
-    """Print the methods of one results folder, against dense and token-wise."""
-    from analysis.terminal import print_overview
+    """Print the methods of one results folder, or what changed from A to B."""
+    from analysis.terminal import print_comparison, print_overview
+    from tracegen.errors import UserError
 
-    print_overview(_table(results))
+    if len(results) > 2:
+        raise UserError(
+            f"{len(results)} results folders were given; compare takes one (its methods) or two"
+            " (A B: what changed)"
+        )
+    if len(results) == 2:
+        if latex or csv:
+            raise UserError("--latex and --csv print one results folder; name one")
+        print_comparison(results, out, overwrite, different_traces)
+        return
+    if out is not None:
+        raise UserError("--out is for two results folders; for one use `analysis report`")
+    print_overview(_table(results), "latex" if latex else "csv" if csv else "table")
 
 
 def _table(results: list[str]) -> "Table":

@@ -23,7 +23,7 @@ _RELATIVE = {
     "energy_vs_topk": "Energy / top-k",
     "energy_vs_sparq": "Energy / SparQ",
 }
-_ABSOLUTE = {
+SHORT = {
     "latency": "Latency",
     "energy": "Energy",
     "over_fetch": "Over-fetch",
@@ -38,6 +38,8 @@ _ABSOLUTE = {
     "overhead_latency": "Overhead",
     "overhead_energy": "Overhead energy",
 }
+"""Headings of metrics, without the unit."""
+
 _ORDER = (
     "latency",
     "latency_vs_dense",
@@ -84,34 +86,38 @@ class Column:
     def __init__(self, rows: pl.DataFrame, name: str) -> None:
         self.name = name
         self._values = rows[name].to_list()
-        self._unit = metrics()[name].unit if name in metrics() else "ratio"
-        self._factor, shown = scaled(self._values, self._unit)
-        title = {**_RELATIVE, **_ABSOLUTE}[name]
-        known = self._unit in ("ns", "pJ")
-        self.heading = f"{title} ({shown})" if known else title
+        unit = metrics()[name].unit if name in metrics() else "ratio"
+        self._factor, shown = scaled(self._values, unit)
+        title = {**_RELATIVE, **SHORT}[name]
+        self.heading = f"{title} ({shown})" if unit in ("ns", "pJ") else title
 
     def texts(self) -> list[str]:
         """Return the values, readable; a dash where unknown."""
-        return [self._text(value) for value in self._values]
+        return [value_text(self.name, value, self._factor) for value in self._values]
 
     def values(self) -> list[float | None]:
         """Return the values as they are."""
         return self._values
 
-    def _text(self, value: float | None) -> str:
-        if value is None:
-            return "\u2013"
-        if self.name in _RELATIVE or self.name in _FACTORS:
-            return f"{value:.2f}\u00d7"
-        if self._unit == "ratio":
-            return f"{100 * value:.1f} %"
-        if self._factor == 1.0 and value >= 100:
-            return f"{value:,.0f}"
-        return (
-            f"{value / self._factor:.3g}"
-            if value < 1000 * self._factor
-            else (f"{value / self._factor:,.0f}")
-        )
+
+def value_text(name: str, value: float | None, factor: float | None = None) -> str:
+    """Return a value as a reader wants it: percent, a factor, or three digits of its unit.
+
+    With `factor` the unit stands in the heading and is left out here.
+    """
+    if value is None:
+        return "\u2013"
+    if name in _RELATIVE or name in _FACTORS:
+        return f"{value:.2f}\u00d7"
+    unit = metrics()[name].unit
+    if unit == "ratio":
+        return f"{100 * value:.1f} %"
+    tail = ""
+    if factor is None:
+        factor, shown = scaled([value], unit)
+        tail = f" {shown}" if unit in ("ns", "pJ") else ""
+    small = abs(value) < 100 * factor
+    return (f"{value / factor:.3g}" if small else f"{value / factor:,.0f}") + tail
 
 
 def shown_settings(rows: pl.DataFrame) -> list[str]:

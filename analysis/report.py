@@ -2,7 +2,8 @@
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -10,10 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from analysis.export import export_figures
 from analysis.figures import figures
 from analysis.hardware import assumed_of
 from analysis.metrics import metrics
-from analysis.overview_table import csv_text, html_table
+from analysis.overview_table import csv_text, html_table, latex_table
 from analysis.runs import Run
 from analysis.summary import Setting, at, overview, settings, words
 from analysis.tables import Table
@@ -26,14 +28,65 @@ TABLE_ROWS = 1_000
 """Most rows of the table in the page; the newest-named beyond it are left out and counted."""
 
 
-def write_report(table: Table, out: Path, overwrite: bool = False) -> None:
-    """Write the report; the file appears when it is complete.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files that one call writes; None: not this one."""
+
+    html: Path | None
+    latex: Path | None
+    figures: Path | None
+    """A folder."""
+    form: str | None
+    """Format of the figures."""
+
+    @classmethod
+    def planned(cls, out: Path, form: str | None, latex: bool) -> "Outputs":
+        """Derive every path from `--out`: an HTML file, or a folder for figures only."""
+        is_page = form is None or out.suffix in (".html", ".htm")
+        folder = out.with_name(f"{out.stem}_figures") if is_page else out
+        return cls(
+            html=out if is_page else None,
+            latex=out.with_suffix(".tex") if latex else None,
+            figures=folder if form else None,
+            form=form,
+        )
+
+    def refuse_existing(self, overwrite: bool) -> None:
+        """Raise `UserError` when something would be lost."""
+        for path in (self.html, self.latex):
+            if path is not None:
+                refuse_existing(path, overwrite)
+        if self.figures is not None and self.figures.exists():
+            if not self.figures.is_dir():
+                raise UserError(f"{self.figures}: is a file; figures go into a folder")
+            if any(self.figures.iterdir()) and not overwrite:
+                raise UserError(
+                    f"{self.figures}: holds files already; choose another --out, or give"
+                    " --overwrite"
+                )
+
+
+def write_all(table: Table, outputs: Outputs, overwrite: bool) -> Iterator[str]:
+    """Write what was asked for; yield one line a file or folder when it is complete.
 
     Raises:
-        UserError: something is at `out` already, or its folder is missing.
+        UserError: something is in the way.
     """
-    refuse_existing(out, overwrite)
-    text = report_html(table)
+    if outputs.html is not None:
+        refuse_existing(outputs.html, overwrite)
+        write_text(outputs.html, report_html(table))
+        yield f"wrote {outputs.html} ({outputs.html.stat().st_size / 1e6:.1f} MB)"
+    if outputs.latex is not None:
+        refuse_existing(outputs.latex, overwrite)
+        write_text(outputs.latex, latex_table(overview(table.narrowed(policy_layers=True))))
+        yield f"wrote {outputs.latex}"
+    if outputs.figures is not None and outputs.form is not None:
+        paths = export_figures(table, outputs.figures, outputs.form)
+        yield f"wrote {outputs.figures} ({len(paths)} figures, {outputs.form})"
+
+
+def write_text(out: Path, text: str) -> None:
+    """Write a file that appears when it is complete."""
     partial = out.with_name(f".{out.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

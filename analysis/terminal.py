@@ -1,10 +1,15 @@
 """Print the overview in a terminal."""
 
 import shutil
+from pathlib import Path
 
 from rich.console import Console
 
-from analysis.overview_table import terminal_table
+from analysis.changes import changes
+from analysis.changes_view import print_changes, write_changes
+from analysis.overview_table import csv_text, latex_table, terminal_table
+from analysis.report import refuse_existing
+from analysis.runs import open_runs
 from analysis.summary import overview
 from analysis.tables import Table
 
@@ -12,10 +17,16 @@ NARROWEST = 150
 """Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
 
 
-def print_overview(table: Table) -> None:
-    """Print one row per configuration, over the layers that the policies decide."""
+def print_overview(table: Table, form: str = "table") -> None:
+    """Print one row per configuration, over the layers that the policies decide.
+
+    `form` is `table` for reading, `latex` for a paper, `csv` for a program.
+    """
     sparse = table.narrowed(policy_layers=True)
     rows = overview(sparse)
+    if form != "table":
+        print(latex_table(rows) if form == "latex" else csv_text(rows), end="")
+        return
     console = Console(width=_width(), highlight=False)
     described = table.configurations
     traces = described.select("trace", "trace_kind", "model").unique(maintain_order=True)
@@ -35,6 +46,20 @@ def print_overview(table: Table) -> None:
         " a dash is not known.",
         markup=False,
     )
+
+
+def print_comparison(
+    folders: list[str], out: Path | None, overwrite: bool, different_traces: bool
+) -> None:
+    """Print what changed from the first folder to the second, and write it where asked."""
+    if out is not None:
+        refuse_existing(out, overwrite)
+    before, after = open_runs(folders)
+    found = changes(before, after, different_traces)
+    print_changes(found, Console(width=_width(), highlight=False))
+    if out is not None:
+        write_changes(found, out, overwrite)
+        print(f"wrote {out}")
 
 
 def _width() -> int:

@@ -94,7 +94,7 @@ def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
 def axis_title(title: str, unit: str, note: str = "") -> str:
     """Return an axis title: the quantity, its unit, a note; on lines that fit a narrow page."""
     lines = wrap(f"{title} ({unit})", 30)
-    return "<br>".join([*lines, *(f"<sup>{line}</sup>" for line in wrap(note, 36))])
+    return "<br>".join([*lines, *wrap(note, 32)])
 
 
 def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.Figure:
