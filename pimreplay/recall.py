@@ -14,7 +14,10 @@ from torch import Tensor
 
 from pimreplay.records import HeadTrace
 
-KEPT_BYTES = 256 << 20
+TILE_BYTES = 128 << 20
+"""Memory of one tile of steps. Fixed, so that no figure depends on how many workers share a
+machine: the width of a matrix product can change its last bits."""
+KEPT_BYTES = 128 << 20
 """Exact attention below this size is kept between selections of one KV head, else recomputed."""
 
 
@@ -50,14 +53,14 @@ def seen_tokens(head: HeadTrace, first: int = 0, stop: int | None = None) -> Ten
 
 
 class ExactAttention:
-    """Exact attention of one KV head's queries, in tiles of steps that fit the memory given."""
+    """Exact attention of one KV head's queries, in tiles of steps of bounded memory."""
 
-    def __init__(self, head: HeadTrace, memory_bytes: int = 1 << 30) -> None:
+    def __init__(self, head: HeadTrace) -> None:
         self.head = head
         # logits, weights, ranks, the mask's and one selection's softmax: five floats at a time
         step_bytes = head.q_heads * head.tokens * 4 * 5
-        self._tile_steps = max(1, min(head.steps, memory_bytes // max(1, step_bytes)))
-        keep = step_bytes * head.steps <= min(KEPT_BYTES, memory_bytes)
+        self._tile_steps = max(1, min(head.steps, TILE_BYTES // max(1, step_bytes)))
+        keep = step_bytes * head.steps <= KEPT_BYTES
         self._kept: list[_Tile] | None = list(self._computed()) if keep else None
 
     def _computed(self) -> Iterator[_Tile]:

@@ -15,25 +15,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from tracegen.errors import UserError
+from tracegen.store import file_system
 
 SCHEMA_VERSION = 1
+ROW_GROUP_ROWS = 1 << 16
 
-_NAME = pa.dictionary(pa.int32(), pa.string())
 KEY = {
-    "trace": _NAME,
-    "model": _NAME,
-    "trace_kind": _NAME,
-    "policy": _NAME,
-    "policy_parameters": _NAME,
-    "layout": _NAME,
-    "hardware": _NAME,
-    "budget": _NAME,
+    "trace": pa.string(),
+    "model": pa.string(),
+    "trace_kind": pa.string(),
+    "policy": pa.string(),
+    "policy_parameters": pa.string(),
+    "layout": pa.string(),
+    "hardware": pa.string(),
+    "budget": pa.string(),
 }
 """Columns that name a configuration, first in every table."""
 
@@ -117,7 +117,7 @@ SCHEMAS = {
     "points": pa.schema(
         {
             "point": pa.string(),
-            **{name: pa.string() for name in KEY},
+            **KEY,
             "status": pa.string(),
             "error": pa.string(),
         }
@@ -135,7 +135,7 @@ SCHEMAS = {
     ),
     "tokens": pa.schema(
         {
-            "trace": _NAME,
+            "trace": pa.string(),
             "token": pa.int64(),
             "token_id": pa.int64(),
             "text": pa.string(),
@@ -148,25 +148,6 @@ SCHEMAS = {
 """The tables of a results folder. `selections` is there when the run kept its selections."""
 
 REQUIRED_TABLES = ("steps", "layers", "channels", "points")
-
-
-def file_system(path: str | Path) -> tuple[fs.FileSystem, str]:
-    """Return the file system and the path inside it of a local path or a URL (s3://, gs://, ...).
-
-    Raises:
-        UserError: nothing here reads such a URL.
-    """
-    text = str(path)
-    if "://" not in text:
-        return fs.LocalFileSystem(), str(Path(text).absolute())
-    try:
-        found, inside = fs.FileSystem.from_uri(text)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise UserError(
-            f"{text}: not a URL that can be opened ({_first_line(error)}); "
-            "known: file, s3, gs, abfs, hdfs; or give a local folder"
-        ) from error
-    return found, inside
 
 
 def refuse_existing(path: str | Path, advice: str = "choose another --out or remove it") -> None:
@@ -190,6 +171,7 @@ class ResultsWriter:
         self._system, self._inside = file_system(path)
         self._local = isinstance(self._system, fs.LocalFileSystem)
         self._writers: dict[str, pq.ParquetWriter] = {}
+        self._waiting: dict[str, list[pa.Table]] = {}
         if not replace:
             refuse_existing(path)
 
@@ -207,7 +189,13 @@ class ResultsWriter:
 
     def write(self, table: str, columns: Mapping[str, Any]) -> None:
         """Append rows to a table; a scalar fills its column, an absent column is null."""
-        batch = _table(SCHEMAS[table], columns)
+        waiting = self._waiting.setdefault(table, [])
+        waiting.append(_table(SCHEMAS[table], columns))
+        if sum(len(part) for part in waiting) >= ROW_GROUP_ROWS:
+            self._flush(table)
+
+    def _flush(self, table: str) -> None:
+        """Write what waits as one row group: few large ones are read faster than many small."""
         if table not in self._writers:
             self._writers[table] = pq.ParquetWriter(
                 self._folder / f"{table}.parquet",
@@ -215,13 +203,16 @@ class ResultsWriter:
                 compression="zstd",
                 store_schema=False,
             )
-        self._writers[table].write_table(batch)
+        rows = pa.concat_tables(self._waiting.pop(table)).combine_chunks()
+        self._writers[table].write_table(rows, row_group_size=len(rows) or None)
 
     def finish(self, run: Mapping[str, Any]) -> None:
         """Write `run.json` and put the folder in its place."""
         for name in REQUIRED_TABLES:
-            if name not in self._writers:
+            if name not in self._writers and name not in self._waiting:
                 self.write(name, {column: [] for column in SCHEMAS[name].names})
+        for name in list(self._waiting):
+            self._flush(name)
         self._close()
         text = json.dumps({"schema_version": SCHEMA_VERSION, **run}, indent=2, sort_keys=False)
         (self._folder / "run.json").write_text(text + "\n", encoding="utf-8")
@@ -288,13 +279,8 @@ def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
             flat = pa.array(values.reshape(-1), field.type.value_type)
             offsets = range(0, values.size + 1, values.shape[1])
             return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-        if pa.types.is_dictionary(field.type):
-            return pa.array(values, pa.string()).dictionary_encode()
         return pa.array(values, field.type)
-    if pa.types.is_dictionary(field.type):
-        indices = pa.array(np.zeros(rows, dtype=np.int32))
-        return pa.DictionaryArray.from_arrays(indices, pa.array([values], pa.string()))
-    return pa.array([values] * rows, field.type)
+    return pa.repeat(pa.scalar(values, field.type), rows)
 
 
 def _is_column(values: object) -> bool:
@@ -372,5 +358,4 @@ def schema_lines() -> Iterator[tuple[str, str, str]]:
     """Yield (table, column, type) of every column, as `docs/results_format.md` lists them."""
     for table, schema in SCHEMAS.items():
         for field in schema:
-            kind = "string" if pa.types.is_dictionary(field.type) else str(field.type)
-            yield table, field.name, kind
+            yield table, field.name, str(field.type)
