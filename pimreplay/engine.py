@@ -16,7 +16,7 @@ from pimreplay.plan import Point, Settings, describe, versions
 from pimreplay.pool import Crew, Died, InlineCrew, LocalCrew
 from pimreplay.replay import HeadFailure, HeadResult, Job, Target, answer
 from pimreplay.results import STEP_VALUES, ResultsWriter
-from pimreplay.schedule import channel_cycles, layer_cycles
+from pimreplay.schedule import channel_cycles
 from tracegen.errors import UserError
 from tracegen.store import Trace
 
@@ -301,9 +301,16 @@ def _write_layer(
                     "blocks": [row.tobytes() for rows in one.blocks for row in rows],
                 },
             )
-    cycles = np.stack([_known(one.values["cycles"]) for one in heads])  # (kv_heads, steps)
-    hidden = np.stack([one.hidden_cycles for one in heads])
-    load = channel_cycles(hardware, cycles, hidden)[: len(heads)]
+    # a spread head has a share in every channel, the others go round the channels
+    spread = len(heads[0].channel_cycles)
+    cycles = np.concatenate([one.channel_cycles for one in heads])
+    hidden = np.concatenate([one.hidden_cycles for one in heads])
+    channels = hardware.organisation.channels
+    place = (
+        np.tile(np.arange(spread), len(heads)) if spread > 1 else np.arange(len(heads)) % channels
+    )
+    used = min(channels, max(spread, len(heads)))
+    load = channel_cycles(hardware, cycles, hidden, place)[:used]
     energies = [one.values["energy_pj"] for one in heads]
     known = [energy for energy in energies if energy is not None]
     writer.write(
@@ -312,25 +319,20 @@ def _write_layer(
             **same,
             "dense_layer": dense_layer,
             "step": np.arange(cycles.shape[1], dtype=np.int32),
-            "latency_ns": layer_cycles(hardware, cycles, hidden) * hardware.t_ck_ns,
+            "latency_ns": load.max(axis=0) * hardware.t_ck_ns,
             "energy_pj": np.sum(known, axis=0) if len(known) == len(energies) else None,
             "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
             "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
         },
     )
-    channels = hardware.organisation.channels
-    for channel in range(min(channels, len(heads))):
-        tokens = sum(
-            one.lane_tokens.sum(axis=0, dtype=np.int64) for one in heads[channel::channels]
-        )
-        lanes = np.arange(len(tokens), dtype=np.int32)
+    # (spread, lanes) of each head, by channel
+    loads = [one.lane_tokens.sum(axis=0, dtype=np.int64).reshape(spread, -1) for one in heads]
+    shares = np.concatenate(loads)
+    lanes = np.arange(shares.shape[1], dtype=np.int32)
+    for channel in range(used):
         row = {**same, "dense_layer": dense_layer, "channel": channel}
+        tokens = shares[place == channel].sum(axis=0)
         writer.write("channels", {**row, "lane": lanes, "tokens": tokens})
-
-
-def _known(values: Any) -> np.ndarray:
-    assert values is not None, "a cost has no cycles"
-    return np.asarray(values)
 
 
 def part_identity(point: Point, settings: Settings, layer: int, kv_head: int) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pimreplay.budget import Budget
 from pimreplay.layouts import touched_blocks
 from pimreplay.plan import method
 from pimreplay.recall import ExactAttention
-from pimreplay.replay import read_head, select
-from pimreplay.schedule import StepCost, head_step_cost
+from pimreplay.replay import channels_of, head_cost, read_head, select
+from pimreplay.schedule import StepCost
 from pimreplay.sweep import FIDELITIES
 from tracegen.errors import UserError, nearest
 from tracegen.schema import ITEM_BYTES
@@ -93,14 +93,8 @@ def explain_step(
         touched=touched[:, step].numpy(),
     )
     union = touched[:, step].any(dim=0, keepdim=True).numpy()
-    cost = head_step_cost(
-        device,
-        head.head_dim,
-        element_bytes,
-        union,
-        head.q_heads,
-        fidelity,  # type: ignore[arg-type]
-    )
+    spread = channels_of(chosen.placer, device)
+    cost = head_cost(device, head, element_bytes, union, fidelity, spread).total
     recall = ExactAttention(head).recall(selection.mask, selection.output)
     visible = int(head.visible[step])
     kind = " (SYNTHETIC: no model behind it)" if manifest.kind == "synthetic" else ""

@@ -7,7 +7,7 @@ found once per layout and block size, and only the cost is computed for each dev
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pimreplay.layouts import touched_blocks
+from pimreplay.layouts import over_channels, touched_blocks
 from pimreplay.plan import Settings
 from pimreplay.recall import ExactAttention, seen_tokens
 from pimreplay.records import HeadTrace, Overhead, Selection
@@ -74,9 +74,12 @@ class HeadResult:
     values: dict[str, Array | None]
     """Columns of `pimreplay.results.STEP_VALUES`, each (steps,); None: unknown."""
     lane_tokens: Array
-    """Selected tokens by lane, (steps, lanes) int32."""
+    """Selected tokens by channel and lane, (steps, channels * lanes) int32; one channel where the
+    KV head lies in one."""
+    channel_cycles: Array
+    """Cycles in each channel that holds a share of the head, (channels, steps) int64."""
     hidden_cycles: Array
-    """Cycles of each step that a second head of the same channel can hide, (steps,) int64."""
+    """Those of them that another head of the same channel can hide, (channels, steps) int64."""
     selected: Array | None = None
     """Packed selection, (q_heads, steps, bytes) uint8; None: not kept."""
     blocks: Array | None = None
@@ -229,10 +232,11 @@ class _Placed:
         self._seen = seen_tokens(head)
         self._packed = _packed(mask) if keep else None
         self._keep = keep
-        self._found: dict[tuple[str, int], _Blocks] = {}
+        self._found: dict[tuple[str, int, int], _Blocks] = {}
 
     def blocks(self, target: Target, block_tokens: int) -> "_Blocks":
-        key = (target.layout, block_tokens)
+        spread = channels_of(target.placer, target.hardware)
+        key = (target.layout, block_tokens, spread)
         if key not in self._found:
             head, selection = self._head, self._selection
             placement = target.placer.place(
@@ -242,7 +246,7 @@ class _Placed:
             self._found[key] = _Blocks(
                 q_head_blocks=touched.sum(dim=-1).double().mean(dim=0).cpu().numpy(),
                 union=touched.any(dim=0).cpu().numpy(),
-                lane_tokens=_lane_tokens(self._union, placement, block_tokens),
+                lane_tokens=_lane_tokens(self._union, placement, spread * block_tokens),
                 moved_tokens=placement.moved_tokens.double().cpu().numpy(),
                 wasted_slots=int(placement.wasted_slots),
                 packed=_packed(touched) if self._keep else None,
@@ -253,14 +257,8 @@ class _Placed:
         head, recall, hardware = self._head, self._recall, target.hardware
         block_tokens = hardware.geometry(head.head_dim, element_bytes).block_tokens
         found = self.blocks(target, block_tokens)
-        cost = head_step_cost(
-            hardware,
-            head.head_dim,
-            element_bytes,
-            found.union,
-            head.q_heads,
-            job.settings.fidelity,  # type: ignore[arg-type]
-        )
+        spread = channels_of(target.placer, hardware)
+        cost = head_cost(hardware, head, element_bytes, found.union, job.settings.fidelity, spread)
         blocks = found.union.sum(axis=1, dtype=np.int64)
         union_tokens = self._union.sum(dim=1).cpu().numpy()
         seen = self._seen.sum(dim=1).cpu().numpy()
@@ -277,7 +275,7 @@ class _Placed:
             "attention_mass_ratio": recall.attention_mass_ratio,
             "topk_overlap_ratio": recall.topk_overlap_ratio,
             "output_error_ratio": recall.output_error_ratio,
-            **_cost_columns(cost, hardware.t_ck_ns),
+            **_cost_columns(cost.total, hardware.t_ck_ns),
             **self._overhead_columns(found, hardware, element_bytes),
         }
         return HeadResult(
@@ -287,7 +285,8 @@ class _Placed:
             dense_layer=dense_layer,
             values=values,
             lane_tokens=found.lane_tokens,
-            hidden_cycles=cost.softmax_cycles + cost.move_cycles,
+            channel_cycles=cost.channel_cycles,
+            hidden_cycles=cost.hidden_cycles,
             selected=self._packed,
             blocks=found.packed,
         )
@@ -329,6 +328,73 @@ class _Blocks:
     packed: Array | None
 
 
+@dataclass(frozen=True, slots=True)
+class HeadCost:
+    """Cost of one KV head, in one channel or spread over several."""
+
+    total: StepCost
+    """(steps,): times of the slowest channel, counts and energies of all together."""
+    channel_cycles: Array
+    """(channels, steps) int64."""
+    hidden_cycles: Array
+    """(channels, steps) int64."""
+
+
+def head_cost(
+    hardware: "Hardware",
+    head: HeadTrace,
+    element_bytes: int,
+    blocks: Array,
+    fidelity: str,
+    spread: int = 1,
+) -> HeadCost:
+    """Return what reading `blocks` (steps, n_blocks) costs, the head spread over channels.
+
+    With `spread` channels, block b lies in channel b mod spread, and a step of the head ends with
+    the slowest of them. Joining their softmaxes is not modelled.
+    """
+    steps = len(blocks)
+    if spread > 1:
+        blocks = over_channels(blocks, spread).reshape(spread * steps, -1)
+    cost = head_step_cost(
+        hardware,
+        head.head_dim,
+        element_bytes,
+        blocks,
+        head.q_heads,
+        fidelity,  # type: ignore[arg-type]
+    )
+    cycles = cost.cycles.reshape(spread, steps)
+    hidden = (cost.softmax_cycles + cost.move_cycles).reshape(spread, steps)
+    if spread == 1:
+        return HeadCost(cost, cycles, hidden)
+    slowest = cycles.argmax(axis=0)[None]
+
+    def joined(name: str, values: Array) -> Array:
+        parts = values.reshape(spread, steps)
+        if name.endswith("_cycles") or name == "cycles":
+            return np.take_along_axis(parts, slowest, axis=0)[0]
+        return parts.sum(axis=0)
+
+    energy = {
+        one.name: joined(one.name, getattr(cost.energy, one.name))
+        for one in fields(cost.energy)
+        if isinstance(getattr(cost.energy, one.name), np.ndarray)
+    }
+    counts = {
+        one.name: joined(one.name, getattr(cost, one.name))
+        for one in fields(cost)
+        if isinstance(getattr(cost, one.name), np.ndarray)
+    }
+    total = replace(cost, **counts, energy=replace(cost.energy, **energy))
+    return HeadCost(total, cycles, hidden)
+
+
+def channels_of(placer: Any, hardware: "Hardware") -> int:
+    """Return the channels that a layout spreads one KV head over."""
+    return hardware.organisation.channels if placer.heads == "token_interleaved" else 1
+
+
 def _cost_columns(cost: StepCost, t_ck_ns: float) -> dict[str, Array | None]:
     energy = cost.energy
     return {
@@ -354,16 +420,18 @@ def _cost_columns(cost: StepCost, t_ck_ns: float) -> dict[str, Array | None]:
     }
 
 
-def _lane_tokens(union: Tensor, placement: Any, block_tokens: int) -> Array:
-    """Return how many selected tokens each lane holds: (steps, lanes) int32.
+def _lane_tokens(union: Tensor, placement: Any, lane_count: int) -> Array:
+    """Return how many selected tokens each lane of each channel holds: (steps, lanes) int32.
 
-    A product with the lanes' indicator: float32 counts whole numbers exactly up to 2^24.
+    Block b of a spread head lies in channel b mod channels, so slots go round the lanes of all
+    its channels in order. Counted as a product with the lanes' indicator: float32 counts whole
+    numbers exactly up to 2^24.
     """
-    counts = torch.zeros(union.shape[0], block_tokens, device=union.device)
-    lanes = torch.arange(block_tokens, device=union.device)
+    counts = torch.zeros(union.shape[0], lane_count, device=union.device)
+    lanes = torch.arange(lane_count, device=union.device)
     for epoch in torch.unique(placement.epoch_of_step).tolist():
         steps = placement.epoch_of_step == epoch
-        lane = placement.slot[epoch].to(union.device) % block_tokens
+        lane = placement.slot[epoch].to(union.device) % lane_count
         indicator = (lane[:, None] == lanes[None, :]).float()  # (tokens, lanes)
         counts[steps] = union[steps].float() @ indicator
     return counts.to(torch.int32).cpu().numpy()

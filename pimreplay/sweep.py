@@ -40,6 +40,7 @@ from tracegen.store import file_system
 LISTS = ("traces", "policies", "budgets", "hardware")
 """Keys that a sweep file must have; the grid is their product."""
 OPTIONS = ("layouts", "layers", "dense_layers", "fidelity", "seed", "device", "memory_gb")
+LIST_COLUMNS = ("lane_tokens", "channel_cycles", "hidden_cycles")
 FIDELITIES = ("analytic", "command")
 
 
@@ -275,15 +276,14 @@ class PartCache:
 
 
 def _to_table(result: HeadResult) -> pa.Table:
-    steps, lanes = result.lane_tokens.shape
+    steps = len(result.lane_tokens)
     columns: dict[str, Any] = {
         name: pa.nulls(steps) if values is None else pa.array(values)
         for name, values in result.values.items()
     }
-    columns["hidden_cycles"] = pa.array(result.hidden_cycles)
-    columns["lane_tokens"] = pa.FixedSizeListArray.from_arrays(
-        pa.array(result.lane_tokens.reshape(-1), pa.int32()), lanes
-    )
+    columns["lane_tokens"] = _lists(result.lane_tokens)
+    columns["channel_cycles"] = _lists(result.channel_cycles.T)
+    columns["hidden_cycles"] = _lists(result.hidden_cycles.T)
     facts = json.dumps({"dense_layer": result.dense_layer})
     return pa.table(columns).replace_schema_metadata({"part": facts})
 
@@ -293,17 +293,25 @@ def _from_table(unit: Unit, table: pa.Table) -> HeadResult:
     values = {
         name: None if pa.types.is_null(table[name].type) else table[name].to_numpy()
         for name in table.column_names
+        if name not in LIST_COLUMNS
     }
-    flat = table["lane_tokens"].combine_chunks().flatten().to_numpy()
-    del values["lane_tokens"]
-    hidden = values.pop("hidden_cycles")
-    assert hidden is not None
     return HeadResult(
         point=unit[0],
         layer=unit[1],
         kv_head=unit[2],
         dense_layer=bool(facts["dense_layer"]),
         values=values,
-        lane_tokens=np.asarray(flat).reshape(len(table), -1),
-        hidden_cycles=hidden,
+        lane_tokens=_matrix(table["lane_tokens"]),
+        channel_cycles=_matrix(table["channel_cycles"]).T,
+        hidden_cycles=_matrix(table["hidden_cycles"]).T,
     )
+
+
+def _lists(matrix: np.ndarray) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    lists = column.combine_chunks()
+    return np.asarray(lists.flatten().to_numpy()).reshape(len(lists), -1)
