@@ -146,7 +146,7 @@ def _query_heads(step: _Step, first: int, block_tokens: int) -> list[str]:
 def _blocks(step: _Step, geometry: "Geometry", texts: list[str], limit: int) -> list[str]:
     block_tokens = geometry.block_tokens
     touched = np.flatnonzero(step.touched.any(axis=0))
-    wanted = step.mask.any(axis=0)
+    wanted = np.asarray(step.mask.any(axis=0))
     rows = []
     for block in touched[:limit]:
         inside = np.flatnonzero(step.slot // block_tokens == block)

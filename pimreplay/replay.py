@@ -7,7 +7,7 @@ found once per layout and block size, and only the cost is computed for each dev
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pimreplay.energy import StepEnergy
 from pimreplay.layouts import over_channels, touched_blocks
 from pimreplay.plan import Settings
 from pimreplay.recall import ExactAttention, seen_tokens
@@ -370,23 +371,36 @@ def head_cost(
         return HeadCost(cost, cycles, hidden)
     slowest = cycles.argmax(axis=0)[None]
 
-    def joined(name: str, values: Array) -> Array:
-        parts = values.reshape(spread, steps)
-        if name.endswith("_cycles") or name == "cycles":
-            return np.take_along_axis(parts, slowest, axis=0)[0]
-        return parts.sum(axis=0)
+    def slowest_of(values: Array) -> Array:
+        found: Array = np.take_along_axis(values.reshape(spread, steps), slowest, axis=0)[0]
+        return found
 
-    energy = {
-        one.name: joined(one.name, getattr(cost.energy, one.name))
-        for one in fields(cost.energy)
-        if isinstance(getattr(cost.energy, one.name), np.ndarray)
-    }
-    counts = {
-        one.name: joined(one.name, getattr(cost, one.name))
-        for one in fields(cost)
-        if isinstance(getattr(cost, one.name), np.ndarray)
-    }
-    total = replace(cost, **counts, energy=replace(cost.energy, **energy))
+    def sum_of(values: Array | None) -> Any:
+        return None if values is None else values.reshape(spread, steps).sum(axis=0)
+
+    energy = cost.energy
+    total = StepCost(
+        cycles=slowest_of(cost.cycles),
+        score_cycles=slowest_of(cost.score_cycles),
+        softmax_cycles=slowest_of(cost.softmax_cycles),
+        context_cycles=slowest_of(cost.context_cycles),
+        move_cycles=slowest_of(cost.move_cycles),
+        n_key_rows=sum_of(cost.n_key_rows),
+        n_value_rows=sum_of(cost.n_value_rows),
+        n_activations=sum_of(cost.n_activations),
+        n_mac_commands=sum_of(cost.n_mac_commands),
+        n_moves=sum_of(cost.n_moves),
+        energy=StepEnergy(
+            activation_pj=sum_of(energy.activation_pj),
+            cell_pj=sum_of(energy.cell_pj),
+            movement_pj=sum_of(energy.movement_pj),
+            mac_pj=sum_of(energy.mac_pj),
+            softmax_pj=sum_of(energy.softmax_pj),
+            background_pj=sum_of(energy.background_pj),
+            refresh_pj=sum_of(energy.refresh_pj),
+            notes=energy.notes,
+        ),
+    )
     return HeadCost(total, cycles, hidden)
 
 
@@ -434,7 +448,8 @@ def _lane_tokens(union: Tensor, placement: Any, lane_count: int) -> Array:
         lane = placement.slot[epoch].to(union.device) % lane_count
         indicator = (lane[:, None] == lanes[None, :]).float()  # (tokens, lanes)
         counts[steps] = union[steps].float() @ indicator
-    return counts.to(torch.int32).cpu().numpy()
+    found: Array = counts.to(torch.int32).cpu().numpy()
+    return found
 
 
 def _packed(mask: Tensor) -> Array:
@@ -443,13 +458,17 @@ def _packed(mask: Tensor) -> Array:
 
 
 def _array(values: Tensor | None) -> Array | None:
-    return None if values is None else values.double().cpu().numpy()
+    if values is None:
+        return None
+    found: Array = values.double().cpu().numpy()
+    return found
 
 
 def _ratio(above: Array, below: Array) -> Array:
     """Divide; where nothing was read there is nothing wasted either."""
     ones = np.ones(len(above))
-    return np.divide(above, below, out=ones, where=np.asarray(below) > 0)
+    divided: Array = np.divide(above, below, out=ones, where=np.asarray(below) > 0)
+    return divided
 
 
 def selections(

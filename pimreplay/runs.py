@@ -240,7 +240,7 @@ def write_selections(
     handle, partial = tempfile.mkstemp(prefix=f".{out.name}.partial-", dir=out.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         Path(partial).chmod(0o644)
         Path(partial).replace(out)
     finally:
