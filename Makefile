@@ -1,0 +1,48 @@
+# One environment for everything: `make setup` makes it, the other targets call it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lint types bench docs clean
+
+help:  ## Show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## Make .venv and install the project and its tools into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than Python 3.11; set PYTHON=python3.11 or newer"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard,dev]'
+	@touch $@
+
+demo: setup  ## Capture the reference model, replay five methods, write demo/report.html
+	@$(BIN)/python -m analysis.demo
+
+test: setup  ## Run the tests
+	$(BIN)/pytest
+
+check: format lint types test  ## What CI runs: format, lint, types, tests
+
+format: setup  ## Check the formatting (fix it with: .venv/bin/ruff format)
+	$(BIN)/ruff format --check
+
+lint: setup  ## Check the code for faults
+	$(BIN)/ruff check
+
+types: setup  ## Check the types
+	$(BIN)/mypy
+
+bench: setup  ## Print every ratio that the documentation states
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: setup  ## Build the documentation site into site/
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) demo site build *.egg-info
