@@ -91,6 +91,9 @@ class Groups:
     """Decode step at which the segment is ordered, -1 at prefill, (segments,) int64."""
     label: "Tensor"
     """Global cluster id of each token, increasing over segments, -1 never clustered, (tokens,)."""
+    rank: "Tensor | None" = None
+    """Place of each token within its cluster as the policy stores it, (tokens,); None: token order.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,152 @@
+"""k-means of keys: many small windows in one batch, or one large set.
+
+Lloyd's algorithm with the choices that the clustering policies differ in. Nothing here knows of
+policies; everything is float32 and deterministic.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+DISTANCE_BYTES = 64 << 20
+"""Bound on the distance matrix held at once."""
+ONE_HOT_CLUSTERS = 32
+"""Up to so many clusters a window, sums by a product with the one-hot labels are the faster."""
+
+Empty = Literal["zero", "keep"]
+"""What becomes of a cluster without points: its centroid is zero, or stays where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Result of k-means over a batch of windows."""
+
+    label: Tensor
+    """Cluster of each point within its window, (windows, points) int64."""
+    centroid: Tensor
+    """Means of the points of each cluster, (windows, clusters, dim)."""
+    iterations: int
+    """Most iterations that any window needed."""
+
+
+def kmeans(
+    points: Tensor,
+    start: Tensor,
+    iterations: int,
+    empty: Empty = "zero",
+    tolerance: float = 1e-4,
+) -> Clustering:
+    """Run Lloyd's algorithm from given centroids, squared Euclidean distance.
+
+    A window stops when no centroid moved by more than `tolerance` + 1e-5 of its size; the labels
+    are those of its last assignment and the centroids the means under them.
+
+    Args:
+        points: (windows, points, dim) float32.
+        start: First centroids, (windows, clusters, dim).
+        iterations: At most so many assignments.
+        empty: Fate of clusters without points.
+        tolerance: Absolute movement that counts as none.
+    """
+    centroid = start.clone()
+    label = torch.zeros(points.shape[:2], dtype=torch.int64, device=points.device)
+    active = torch.arange(len(points), device=points.device)
+    moving, used = points, 0
+    for _ in range(iterations):
+        if len(active) == 0:
+            break
+        used += 1
+        before = centroid[active]
+        now = assign(moving, before)
+        after = means(moving, now, before, empty)
+        label[active], centroid[active] = now, after
+        moved = ((after - before).abs() > tolerance + 1e-5 * after.abs()).flatten(1).any(dim=1)
+        if not bool(moved.all()):
+            active, moving = active[moved], moving[moved]
+    return Clustering(label, centroid, used)
+
+
+def assign(points: Tensor, centroid: Tensor) -> Tensor:
+    """Return the nearest centroid of each point, the lower index when equal.
+
+    Args:
+        points: (windows, points, dim).
+        centroid: (windows, clusters, dim).
+
+    Returns:
+        (windows, points) int64.
+    """
+    windows, n, _ = points.shape
+    half_norm = centroid.square().sum(-1)[:, None] / 2  # (windows, 1, clusters)
+    turned = centroid.transpose(1, 2)
+    clusters = centroid.shape[1]
+    if 4 * windows * n * clusters <= DISTANCE_BYTES:
+        return (half_norm - points @ turned).argmin(-1)
+    label = torch.empty((windows, n), dtype=torch.int64, device=points.device)
+    size = max(1, DISTANCE_BYTES // (4 * windows * clusters))
+    for first in range(0, n, size):
+        part = slice(first, first + size)
+        label[:, part] = (half_norm - points[:, part] @ turned).argmin(-1)
+    return label
+
+
+def means(points: Tensor, label: Tensor, before: Tensor, empty: Empty = "zero") -> Tensor:
+    """Return the mean of each cluster's points: (windows, clusters, dim).
+
+    Args:
+        points: (windows, points, dim).
+        label: (windows, points) int64.
+        before: Centroids until now, for clusters without points when `empty` is `keep`.
+        empty: Fate of clusters without points.
+    """
+    windows, clusters, dim = before.shape
+    if clusters <= ONE_HOT_CLUSTERS:
+        one_hot = torch.zeros((*label.shape, clusters), device=points.device)
+        one_hot.scatter_(2, label[..., None], 1.0)
+        count = one_hot.sum(1)
+        total = one_hot.transpose(1, 2) @ points
+    else:
+        flat = (label + clusters * torch.arange(windows, device=label.device)[:, None]).flatten()
+        total = torch.zeros((windows * clusters, dim), device=points.device)
+        total.index_add_(0, flat, points.reshape(-1, dim))
+        total = total.view(windows, clusters, dim)
+        count = torch.bincount(flat, minlength=windows * clusters).view(windows, clusters)
+    mean = total / count.clamp_min(1)[..., None]
+    if empty == "keep":
+        mean = torch.where(count[..., None] > 0, mean, before)
+    return mean
+
+
+def plus_plus(points: Tensor, clusters: int, seed: int) -> Tensor:
+    """Choose first centroids by k-means++: (windows, clusters, dim).
+
+    Each is a point drawn with probability proportional to its squared distance from those chosen
+    before. Arthur and Vassilvitskii, SODA 2007.
+    """
+    windows, n, dim = points.shape
+    random = torch.Generator(device="cpu").manual_seed(seed)
+    draws = torch.rand((clusters, windows), generator=random).to(points.device)
+    norm = points.square().sum(-1)
+    nearest = torch.full((windows, n), float("inf"), device=points.device)
+    chosen = torch.empty((windows, clusters, dim), device=points.device)
+    window = torch.arange(windows, device=points.device)
+    index = (draws[0] * n).long().clamp_max(n - 1)
+    for cluster in range(clusters):
+        centre = points[window, index]
+        chosen[:, cluster] = centre
+        if cluster + 1 == clusters:
+            break
+        product = (points @ centre[..., None])[..., 0]
+        distance = norm + centre.square().sum(-1, keepdim=True) - 2 * product
+        nearest = torch.minimum(nearest, distance.clamp_min_(0))
+        weight = nearest.cumsum(1)
+        target = draws[cluster + 1][:, None] * weight[:, -1:]
+        index = torch.searchsorted(weight, target, right=True)[:, 0].clamp_max(n - 1)
+    return chosen
+
+
+def flops(points: int, clusters: int, dim: int, iterations: int) -> int:
+    """Return the arithmetic of k-means: a product per point and centroid, and the sums."""
+    return iterations * points * dim * (2 * clusters + 1)

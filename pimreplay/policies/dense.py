@@ -1,0 +1,18 @@
+"""Full attention: every token that a step sees. The baseline of every comparison."""
+
+from dataclasses import dataclass
+
+from pimreplay.budget import Budget
+from pimreplay.policies._overhead import overhead
+from pimreplay.policies._seen import seen_mask
+from pimreplay.records import HeadTrace, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Read everything; the budget is ignored."""
+
+    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+        """Return every visible token of every step."""
+        mask = seen_mask(head, slice(0, head.steps))
+        return Selection(mask.expand(head.q_heads, -1, -1).clone(), None, overhead(head))

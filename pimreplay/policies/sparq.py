@@ -1,0 +1,145 @@
+"""SparQ: approximate scores from the largest query components, then exact attention on the best.
+
+Ribar et al., "SparQ Attention: Bandwidth-Efficient LLM Inference", ICML 2024 (arXiv 2312.04985,
+section 3); behaviour as graphcore-research/llm-inference-research @ ead9b6a,
+llminference/methods/ann_attention.py (their `k` is our budget less the current token).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pimreplay.budget import Budget
+from pimreplay.policies._choose import top_mask
+from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
+from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, tiles
+from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.variants import at_least, at_most
+from tracegen.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class SparQ:
+    """Keep the current token, a local window and the best others, `budget` tokens in all.
+
+    The choice is one for the whole group: components by |q| summed over the group, tokens by the
+    approximate scores summed over it. The rest of the weight goes to the mean value (the policy
+    therefore gives its own attention output), unless `reallocate` is off.
+    """
+
+    rank: int = 16
+    """Query components that the approximate scores use."""
+    local_ratio: float = 0.25
+    """Share of the budget that is the window right before the current token."""
+    reallocate: bool = True
+    """Give the weight that is not selected to the mean of all values."""
+
+    def __post_init__(self) -> None:
+        at_least(self, rank=1, local_ratio=0)
+        at_most(self, local_ratio=1)
+
+    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+        """Return the window and the best tokens of every step, and the attention output."""
+        if self.rank > head.head_dim:
+            raise UserError(
+                f"policy sparq: rank={self.rank} is more than the head_dim of {head.head_dim}; "
+                "give at most that"
+            )
+        k = budget_tokens(head, budget)
+        local = torch.minimum((k.double() * self.local_ratio).long(), k - 1)
+        projected = self._projected_query(head)
+        group = torch.zeros((1, head.steps, head.tokens), dtype=torch.bool, device=head.key.device)
+        output = torch.empty_like(head.query) if self.reallocate else None
+        mean = _mean_value(head) if self.reallocate else None
+        for steps in tiles(head):
+            stop = head.prompt_tokens + steps.stop
+            scores = projected[:, steps] @ head.key[:stop].T  # (q_heads, tile, stop)
+            hide_unseen(scores, head, steps)
+            summed = scores.sum(dim=0)
+            _force_window(summed, head, steps, local[steps])
+            part = top_mask(summed[None], k[steps])
+            group[:, steps, :stop] = part
+            if output is not None and mean is not None:
+                output[:, steps] = _output(head, steps, scores, part[0], mean)
+        mask = group.expand(head.q_heads, -1, -1).clone()
+        return Selection(mask, None, self._overhead(head), output)
+
+    def _projected_query(self, head: HeadTrace) -> Tensor:
+        """Return the queries with all but `rank` components zero, scaled as in eq. 6's root.
+
+        The scale sqrt(head_dim * share of |q| kept) estimates the spread of the true logits.
+        """
+        size = head.query.abs()
+        best = size.sum(dim=0).topk(self.rank, dim=-1).indices  # (steps, rank)
+        kept = torch.zeros_like(head.query[0]).scatter_(-1, best, 1.0)
+        share = (size * kept).sum(-1) / size.sum(-1).clamp_min(1e-30)
+        temperature = (share * head.head_dim).sqrt().clamp_min(1e-30)
+        return head.query * kept / temperature[..., None]
+
+    def _overhead(self, head: HeadTrace) -> Overhead:
+        seen = head.visible - first_seen(head)
+        scanned = seen * self.rank  # components of the channel-major copy of the keys
+        return overhead(
+            head,
+            scored_vectors=-(-scanned // head.head_dim) * head.q_heads,
+            scored_bytes=scanned * ELEMENT_BYTES,
+        )
+
+
+def _force_window(scores: Tensor, head: HeadTrace, steps: slice, local: Tensor) -> None:
+    """Give the current token and the `local` ones before it the highest score, in place."""
+    visible = head.visible[steps]
+    first = int((visible - local - 1).min().clamp_min(0)) if len(local) else 0
+    token = torch.arange(first, scores.shape[-1], device=scores.device)
+    window = (token < visible[:, None]) & (token >= (visible - 1 - local)[:, None])
+    window &= token >= first_seen(head)[steps, None]
+    scores[:, first:].masked_fill_(window, float("inf"))
+
+
+def _mean_value(head: HeadTrace) -> Tensor:
+    """Return the mean of the values that each step sees: (steps, head_dim)."""
+    total = torch.cat([torch.zeros_like(head.value[:1]), head.value]).double().cumsum(0)
+    low, high = first_seen(head), head.visible
+    return ((total[high] - total[low]) / (high - low)[:, None]).float()
+
+
+GATHER_BYTES = 64 << 20
+"""Bound on the selected keys gathered at once for the exact attention."""
+
+
+def _output(head: HeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
+    """Return alpha * attention over the mask + (1 - alpha) * mean value, for one tile.
+
+    alpha is the approximate softmax weight of what is selected. Rows are cut again so that the
+    gathered keys stay small whatever the budget.
+    """
+    total = torch.logsumexp(scores, dim=-1)  # (q_heads, tile)
+    index, real = _positions(mask)
+    rows = max(1, GATHER_BYTES // (4 * head.head_dim * max(1, index.shape[1])))
+    output = torch.empty_like(head.query[:, steps])
+    for first in range(0, len(index), rows):
+        part = slice(first, min(first + rows, len(index)))
+        at, kept = index[part], real[part]
+        chosen = scores[:, part].gather(-1, at.expand(head.q_heads, -1, -1))
+        chosen = chosen.masked_fill(~kept, float("-inf"))
+        alpha = torch.exp(torch.logsumexp(chosen, dim=-1) - total[:, part])[..., None]
+        query = head.query[:, steps][:, part].transpose(0, 1)  # (rows, q_heads, head_dim)
+        exact = query @ head.key[at].transpose(1, 2) * head.softmax_scale
+        if head.soft_cap is not None:
+            exact = head.soft_cap * torch.tanh(exact / head.soft_cap)
+        exact.masked_fill_(~kept[:, None], float("-inf"))
+        attended = (torch.softmax(exact, dim=-1) @ head.value[at]).transpose(0, 1)
+        output[:, part] = alpha * attended + (1 - alpha) * mean[steps][part]
+    return output
+
+
+def _positions(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the marked columns of each row, padded, and which are no padding: (rows, most)."""
+    count = mask.sum(-1)
+    row, column = mask.nonzero(as_tuple=True)
+    place = torch.arange(len(row), device=mask.device) - (count.cumsum(0) - count)[row]
+    index = torch.zeros((len(mask), int(count.max())), dtype=torch.int64, device=mask.device)
+    index[row, place] = column
+    real = torch.arange(index.shape[1], device=mask.device) < count[:, None]
+    return index, real

@@ -1,0 +1,38 @@
+"""Exact top-k: the tokens with the highest attention weights, an oracle for token-wise sparsity.
+
+Nobody can run it cheaper than dense attention, since every key must be scored first: that scan is
+reported as overhead. It bounds what any policy of the same budget can keep.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from pimreplay.budget import Budget
+from pimreplay.policies._choose import Gqa, share, top_mask
+from pimreplay.policies._overhead import vector_scan
+from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, logits, tiles
+from pimreplay.records import HeadTrace, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """Keep the best `budget` tokens of each step; everything counts inside the budget."""
+
+    gqa: Gqa = "per_query_head"
+    """`group_shared` ranks by the attention weights summed over the group."""
+
+    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+        """Return the best tokens of every step."""
+        k = budget_tokens(head, budget)
+        heads = 1 if self.gqa == "group_shared" else head.q_heads
+        shape = (heads, head.steps, head.tokens)
+        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
+        for steps in tiles(head):
+            scores = logits(head, steps)
+            if self.gqa == "group_shared":
+                scores = torch.softmax(scores, dim=-1).sum(dim=0, keepdim=True)
+                hide_unseen(scores, head, steps)
+            mask[:, steps, : scores.shape[-1]] = top_mask(scores, k[steps])
+        scan = vector_scan(head, head.visible - first_seen(head))
+        return Selection(share(mask, self.gqa, head.q_heads), None, scan)
