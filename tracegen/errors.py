@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import typer
 
 
+INTERRUPTED = "interrupted; nothing half-written was left behind"
+
+
 class UserError(Exception):
     """Bad input: the message says where, what was found, what is allowed and what to do."""
 
@@ -41,7 +44,11 @@ def run(app: "typer.Typer") -> None:
     except UserError as error:
         _stop(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _stop("interrupted; nothing half-written was left behind", UserError.exit_code)
+        _stop(INTERRUPTED, UserError.exit_code)
+    except SystemExit as stop:  # Typer turns Ctrl-C into an exit code of its own
+        if not _follows_interrupt(stop):
+            raise
+        _stop(INTERRUPTED, UserError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(UserError.exit_code)
@@ -50,6 +57,14 @@ def run(app: "typer.Typer") -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror}; free space or choose another folder", UserError.exit_code)
+
+
+def _follows_interrupt(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def _stop(sentence: str, exit_code: int) -> None:
