@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -66,6 +67,20 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _start_forkserver() -> None:
+    """Start the process that forks the workers deaf to Ctrl-C from its first moment."""
+    from multiprocessing import forkserver
+
+    if threading.current_thread() is not threading.main_thread():
+        forkserver.ensure_running()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class LocalCrew:
     """Processes on this machine, each with a pipe of its own."""
 
@@ -77,6 +92,7 @@ class LocalCrew:
         self._context = multiprocessing.get_context(method)
         if method == "forkserver":  # torch and numba are imported once, not once a worker
             self._context.set_forkserver_preload([work.__module__])
+            _start_forkserver()
         self._crew = [self._start() for _ in range(workers)]
 
     def _start(self) -> tuple[Any, Connection]:

@@ -1,0 +1,219 @@
+"""`pimreplay run`, `select`, `explain` and `list`, as a user types them."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pimreplay.results import Results
+
+RUN = ("--hardware", "attacc_hbm3_bank", "--budget", "32", "--workers", "0")
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_several_policies_are_replayed_into_one_results_folder(pimreplay, trace_path, tmp_path):
+    out = tmp_path / "new" / "results"
+    policies = ("dense", "topk", "starc", "starc@sequential")
+    asked = [word for one in policies for word in ("--policy", one)]
+    answer = pimreplay("run", trace_path, *asked, *RUN, "--out", out, "--dense-layers", "1")
+    assert answer.code == 0, answer.err
+    assert "dense layers: the model's first 1 (--dense-layers)" in answer.out
+    assert "starc on clustered, starc on sequential" in answer.out
+    assert "SYNTHETIC" in answer.out
+
+    results = Results.open(out)
+    steps = pl.from_arrow(results.table("steps"))
+    assert len(steps) == 4 * 2 * 2 * 8  # points x layers x KV heads x steps
+    sparse = steps.filter(~pl.col("dense_layer"), pl.col("policy") != "dense")
+    assert sparse["selected_tokens"].unique().to_list() == [32.0]
+    assert steps.filter(pl.col("dense_layer"))["attention_mass_ratio"].min() > 0.9999
+    assert results.run["synthetic"] is True
+    assert results.run["hardware"][0]["assumed"]
+    assert left_in(out.parent) == ["results"]
+
+
+def test_policy_and_layout_are_independent_choices(pimreplay, trace_path, tmp_path):
+    for layout in ("sequential", "clustered"):
+        answer = pimreplay(
+            "run", trace_path, "--policy", "starc", "--layout", layout, *RUN,
+            "--out", tmp_path / layout, "--dense-layers", "0",
+        )  # fmt: skip
+        assert answer.code == 0, answer.err
+    one, other = (
+        pl.from_arrow(Results.open(tmp_path / layout).table("steps"))
+        for layout in ("sequential", "clustered")
+    )
+    assert one["selected_tokens"].equals(other["selected_tokens"])
+    assert one["attention_mass_ratio"].equals(other["attention_mass_ratio"])
+    assert one["blocks"].sum() > other["blocks"].sum()
+
+
+def test_the_same_run_in_worker_processes_gives_the_same_tables(pimreplay, trace_path, tmp_path):
+    command = ("run", trace_path, "--policy", "starc", "--hardware", "attacc_hbm3_bank")
+    for workers in (0, 2):
+        answer = pimreplay(
+            *command, "--budget", "25%", "--workers", workers, "--out", tmp_path / str(workers)
+        )
+        assert answer.code == 0, answer.err
+    for name in ("steps", "layers", "channels", "points"):
+        one, other = (tmp_path / str(workers) / f"{name}.parquet" for workers in (0, 2))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_selected_tokens_are_what_the_run_counted(pimreplay, trace_path, tmp_path):
+    answer = pimreplay(
+        "select", trace_path, "--policy", "quest", "--budget", "48", "--layer", "0",
+        "--out", tmp_path / "one.npz",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    with np.load(tmp_path / "one.npz") as file:
+        assert file.files == ["selected"]
+        mask = np.unpackbits(file["selected"], axis=-1)[..., : 96 + 8]
+    assert mask.shape == (4, 8, 104)
+    assert set(mask.sum(-1).flatten()) <= set(range(33, 49))  # whole pages, the last one partly seen
+
+
+def test_selections_of_several_layers_have_an_array_each(pimreplay, trace_path, tmp_path):
+    answer = pimreplay(
+        "select", trace_path, "--policy", "topk", "--budget", "8", "--out", tmp_path / "all.npz"
+    )
+    assert answer.code == 0, answer.err
+    with np.load(tmp_path / "all.npz") as file:
+        assert sorted(file.files) == ["selected_layer_0", "selected_layer_1"]
+    again = pimreplay(
+        "select", trace_path, "--policy", "topk", "--budget", "8", "--out", tmp_path / "all.npz"
+    )
+    assert again.code == 2
+    assert "exists already" in again.err
+
+
+def test_one_step_is_explained_as_tables(pimreplay, trace_path):
+    answer = pimreplay(
+        "explain", trace_path, "--policy", "starc", "--budget", "32", "--layer", "1", "--step", "3"
+    )
+    assert answer.code == 0, answer.err
+    for words in ("96 + 4", "100 tokens visible", "lanes", "MAC commands", "cycles", "activation"):
+        assert words in answer.out or words == "96 + 4"
+
+
+def test_the_list_names_every_kind_of_variant(pimreplay):
+    answer = pimreplay("list")
+    assert answer.code == 0, answer.err
+    for words in ("starc", "usual layout: clustered", "sequential", "attacc_hbm3_bank", "assumed"):
+        assert words in answer.out
+
+
+BAD_INPUT = {
+    "an unknown policy": (
+        {"--policy": "topkk"},
+        "policy 'topkk': unknown; known: ",
+        "did you mean topk?",
+    ),
+    "an unknown parameter": (
+        {"--policy": "starc:window=3"},
+        "policy starc: unknown parameter 'window'; known: ",
+        "did you mean",
+    ),
+    "an unknown layout": (
+        {"--layout": "clusterd"},
+        "layout 'clusterd': unknown; known: ",
+        "did you mean clustered?",
+    ),
+    "an unknown device": (
+        {"--hardware": "attacc_hbm3_bnk"},
+        "hardware 'attacc_hbm3_bnk' is unknown; known: ",
+        "did you mean attacc_hbm3_bank?",
+    ),
+    "an unknown fidelity": (
+        {"--fidelity": "exact"},
+        "--fidelity 'exact': unknown; known: analytic, command",
+        "",
+    ),
+    "a budget of zero": ({"--budget": "0"}, "budget: 0 tokens", "give at least 1"),
+    "a budget beyond the context": (
+        {"--budget": "105"},
+        "budget: 105 tokens are beyond the context of 104 tokens",
+        "give at most that",
+    ),
+    "a budget that is no number": ({"--budget": "many"}, "'many' is neither tokens", "10%"),
+    "a layer that was not captured": (
+        {"--layer": "0-4"},
+        "--layer 2: not in the trace; captured layers: 0-1",
+        "",
+    ),
+    "a layer that is no number": ({"--layer": "first"}, "--layer 'first': not a layer", "0-4"),
+    "a torch device that is not there": ({"--device": "tpu9"}, "--device tpu9: not usable", "cpu"),
+    "too little memory": ({"--memory-gb": "0.1"}, "--memory-gb 0.1: one KV head", "allow that much"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_sentence_and_leaves_nothing(case, pimreplay, trace_path, tmp_path):
+    changed, start, hint = BAD_INPUT[case]
+    options = {
+        "--policy": "topk",
+        "--hardware": "attacc_hbm3_bank",
+        "--budget": "32",
+        "--out": str(tmp_path / "out"),
+        **changed,
+    }
+    answer = pimreplay("run", trace_path, *[word for pair in options.items() for word in pair])
+    assert answer.code == 2
+    assert start in answer.err
+    assert hint in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+    assert left_in(tmp_path) == []
+
+
+def test_an_output_folder_that_exists_is_refused_and_kept(pimreplay, trace_path, tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    answer = pimreplay("run", trace_path, "--policy", "topk", *RUN, "--out", tmp_path)
+    assert answer.code == 2
+    assert "exists already, nothing was overwritten" in answer.err
+    assert left_in(tmp_path) == ["kept.txt"]
+
+
+def test_a_path_that_holds_no_trace_is_refused(pimreplay, tmp_path):
+    answer = pimreplay("run", tmp_path, "--policy", "topk", *RUN, "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "no trace here" in answer.err
+
+
+def test_an_altered_trace_file_is_refused(pimreplay, trace_path, tmp_path):
+    copy = tmp_path / "trace"
+    shutil.copytree(trace_path, copy)
+    file = copy / "kv" / "layer_000.parquet"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    answer = pimreplay("run", copy, "--policy", "topk", *RUN, "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert "layer_000.parquet" in answer.err
+    assert left_in(tmp_path) == ["trace"]
+
+
+def test_ctrl_c_ends_with_one_sentence_and_leaves_nothing(spawn, make_trace, tmp_path):
+    trace = make_trace(tmp_path / "trace", layers=8, kv_heads=8, prompt_tokens=2000)
+    process = spawn(
+        "run", trace.where, "--policy", "starc", "--budget", "64", "--workers", "2",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:  # the last line before the work starts
+        if line.startswith("dense layers"):
+            break
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert left_in(tmp_path) == ["trace"]
