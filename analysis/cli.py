@@ -73,6 +73,27 @@ def compare(
     print_overview(_table(results), "latex" if latex else "csv" if csv else "table")
 
 
+@app.command()
+def dashboard(
+    results: Annotated[list[str], typer.Argument(help="One or several results folders.")],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8050,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default serves this machine only.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve an interactive view of results: filters, every figure, a step inspector."""
+    from tracegen.errors import UserError
+
+    try:
+        from analysis.dashboard.serving import serve
+    except ImportError as error:
+        raise UserError(
+            f"the dashboard needs the package {error.name}; install it with"
+            " `pip install pimreplay[dashboard]`"
+        ) from error
+    serve(results, host, port)
+
+
 def _table(results: list[str]) -> "Table":
     from analysis.runs import open_runs
     from analysis.tidying import tidy

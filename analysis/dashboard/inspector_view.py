@@ -1,0 +1,151 @@
+"""The step inspector: the text with the selection marked, the blocks and rows, what was missed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import dcc, html
+
+from analysis.figures._style import axis_title, styled
+from analysis.inspector import Inspection
+
+HEAVY_RATIO = 0.01
+"""A token that carries more attention weight than this is marked when it is missed."""
+
+
+def inspector(one: Inspection, method: str) -> list[object]:
+    """Return the page parts that show one step of one query head."""
+    return [
+        html.P(_sentence(one, method), id="inspector-summary"),
+        html.P(
+            [
+                html.Mark("read", className="read"),
+                " ",
+                html.Mark("missed", className="missed"),
+                f" = missed, though it holds more than {HEAVY_RATIO:.0%} of the attention; the rest"
+                " was not read.",
+            ],
+            className="legend",
+        ),
+        html.H3("Text"),
+        html.Div(
+            list(marked_text(one)),
+            id="inspector-text",
+            className="tokens",
+            role="region",
+            tabIndex=0,
+            **{"aria-label": "Text of the context, read tokens marked"},
+        ),
+        html.H3("Heaviest tokens missed"),
+        _missed_table(one),
+        html.H3("Blocks and lanes"),
+        html.P(_rows_sentence(one)),
+        html.Figure(
+            [
+                dcc.Graph(figure=block_map(one), config={"displaylogo": False}, id="block-map"),
+                html.Figcaption(
+                    "Each column is a block, read at once in all lanes; tall columns of wasted"
+                    " lanes are over-fetch."
+                ),
+            ]
+        ),
+    ]
+
+
+def states(one: Inspection) -> np.ndarray:
+    """Return 0 not read, 1 read, 2 missed though heavy, for each visible token."""
+    missed = ~one.selected & (one.weight > HEAVY_RATIO)
+    return np.where(one.selected, 1, np.where(missed, 2, 0))
+
+
+def marked_text(one: Inspection) -> Iterator[object]:
+    """Yield the text in runs of tokens of one state; read and missed runs are marked."""
+    state = states(one)
+    borders = np.flatnonzero(np.diff(state)) + 1
+    starts = [0, *borders.tolist()]
+    stops = [*borders.tolist(), len(state)]
+    for start, stop in zip(starts, stops, strict=True):
+        text = "".join(one.text[start:stop])
+        text = text or " ".join(f"[{token}]" for token in range(start, stop))
+        tokens = f"token {start}" if stop - start == 1 else f"tokens {start} to {stop - 1}"
+        kind = state[start]
+        if kind == 0:
+            yield html.Span(text)
+        else:
+            name = "read" if kind == 1 else "missed"
+            weight = float(one.weight[start:stop].sum())
+            yield html.Mark(text, className=name, title=f"{name}: {tokens}, weight {weight:.2%}")
+
+
+def block_map(one: Inspection) -> go.Figure:
+    """Draw lanes by blocks: empty, not read, read for nothing, selected."""
+    n_blocks = len(one.blocks)
+    grid = np.zeros((one.block_tokens, n_blocks), dtype=np.int8)
+    lane, block = one.slot % one.block_tokens, one.slot // one.block_tokens
+    grid[lane, block] = np.where(one.selected, 3, np.where(one.blocks[block], 2, 1))
+    names = ["empty", "not read", "read, not selected", "selected"]
+    colours = ["#ffffff", "#d0d7de", "#E69F00", "#0072B2"]
+    steps = [
+        edge
+        for place, colour in enumerate(colours)
+        for edge in ([place / 4, colour], [(place + 1) / 4, colour])
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=grid,
+            colorscale=steps,
+            zmin=-0.5,
+            zmax=3.5,
+            xgap=0,
+            ygap=0.5,
+            colorbar={"tickvals": [0, 1, 2, 3], "ticktext": names, "thickness": 12},
+            hovertemplate="block %{x}, lane %{y}<extra></extra>",
+        )
+    )
+    row_edges = range(one.key_blocks_per_row, n_blocks, one.key_blocks_per_row)
+    for edge in row_edges if len(row_edges) <= 64 else ():
+        figure.add_vline(x=edge - 0.5, line={"color": "#1f2328", "width": 0.8})
+    return styled(
+        figure,
+        axis_title("Block; lines are borders of DRAM rows of keys", "index"),
+        axis_title("Lane", "index"),
+        340,
+    )
+
+
+def _sentence(one: Inspection, method: str) -> str:
+    visible, selected = len(one.selected), int(one.selected.sum())
+    text = (
+        f"{method}, layer {one.layer}, KV head {one.kv_head}, query head {one.q_head} of its"
+        f" group, step {one.step}: {selected} of {visible} tokens were read, in"
+        f" {int(one.blocks.sum())} of {len(one.blocks)} blocks; they hold"
+        f" {one.mass_kept_ratio:.1%} of the attention, {1 - one.mass_kept_ratio:.1%} is missed."
+    )
+    if one.dense_layer:
+        text += " The run kept this layer dense: every token is read under every method."
+    return text
+
+
+def _rows_sentence(one: Inspection) -> str:
+    rows = one.key_rows
+    total = -(-len(one.blocks) // one.key_blocks_per_row)
+    listed = ", ".join(map(str, rows[:40])) + (" and more" if len(rows) > 40 else "")
+    return (
+        f"All {one.q_heads} query heads of the group together touch {int(one.group_blocks.sum())}"
+        f" blocks in {len(rows)} of {total} DRAM rows of keys: {listed}."
+    )
+
+
+def _missed_table(one: Inspection) -> html.Table:
+    rows = [
+        html.Tr(
+            [
+                html.Th(str(token), scope="row"),
+                html.Td(html.Code(repr(one.text[token]))),
+                html.Td(f"{weight:.2%}", className="number"),
+            ]
+        )
+        for token, weight in one.missed()
+    ]
+    head = html.Tr([html.Th(text, scope="col") for text in ("Token", "Text", "Attention weight")])
+    return html.Table([html.Thead(head), html.Tbody(rows)])

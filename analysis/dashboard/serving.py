@@ -1,0 +1,58 @@
+"""Open results folders for the dashboard and serve it."""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.dashboard import make_app
+from analysis.runs import Run, open_runs
+from analysis.tables import Table
+from analysis.tidying import tidy
+from tracegen.errors import UserError
+
+
+def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:
+    """Return the table of the folders that can be opened, and what is wrong with the others.
+
+    Raises:
+        UserError: a folder does not exist at all, or none was named.
+    """
+    for folder in folders:
+        if "://" not in folder and not Path(folder).exists():
+            raise UserError(f"{folder}: no such results folder; make one with `pimreplay run`")
+    good: list[str] = []
+    problems: list[str] = []
+    for folder in folders:
+        try:
+            open_runs([folder])
+            good.append(folder)
+        except UserError as error:
+            problems.append(str(error))
+    runs: tuple[Run, ...] = open_runs(good) if good else ()
+    return (tidy(runs) if runs else None), problems
+
+
+def serve(folders: Sequence[str], host: str, port: int) -> None:
+    """Serve the dashboard until it is interrupted.
+
+    Raises:
+        UserError: the port is taken, or a folder does not exist.
+    """
+    _refuse_taken(host, port)
+    table, problems = load(folders)
+    for problem in problems:
+        print(f"not shown: {problem}", flush=True)
+    app = make_app(table, problems)
+    print(f"dashboard at http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
+    app.run(host=host, port=port, debug=False)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"--port {port} on {host}: {error.strerror}; choose another with --port"
+            ) from error

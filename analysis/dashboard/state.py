@@ -1,0 +1,185 @@
+"""What a reader has chosen, as the query of the page's address: a view can be shared as a link."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs
+
+import polars as pl
+
+from analysis.summary import Setting, settings
+from analysis.tables import Table
+
+KEYS = (
+    "view",
+    "run",
+    "model",
+    "trace",
+    "hardware",
+    "budget",
+    "policy",
+    "layout",
+    "layers",
+    "heads",
+    "first",
+    "last",
+    "dense",
+    "method",
+    "layer",
+    "kv_head",
+    "q_head",
+    "step",
+)
+"""Keys of the query: one a control, the control's id."""
+
+MANY = ("run", "model", "policy", "layout", "dense")
+"""Keys that hold several values."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A validated choice; what the query does not say, or says wrongly, has its default."""
+
+    view: str
+    setting: Setting
+    runs: tuple[str, ...]
+    models: tuple[str, ...]
+    policies: tuple[str, ...]
+    layouts: tuple[str, ...]
+    layers: tuple[int, ...] | None
+    kv_heads: tuple[int, ...] | None
+    steps: tuple[int, int] | None
+    dense_layers: bool
+    """Show the layers that the run kept dense too."""
+    method: str
+    """Inspected method."""
+    layer: int | None
+    kv_head: int
+    q_head: int
+    step: int
+    problems: tuple[str, ...]
+    """What the query said that could not be used."""
+
+    def filters(self) -> "State":
+        """Return the state with only what decides which rows are shown."""
+        return replace(
+            self, view="", method="", layer=None, kv_head=0, q_head=0, step=0, problems=()
+        )
+
+
+def read_state(query: str, table: Table, views: Sequence[str]) -> State:
+    """Read the query of an address, such as `?trace=needle&policy=starc&steps=0-63`."""
+    given = parse_qs(query.lstrip("?"), keep_blank_values=False)
+    problems: list[str] = []
+    described = table.configurations
+
+    def many(key: str) -> tuple[str, ...]:
+        known = described[key].unique().to_list()
+        asked = given.get(key, [])
+        problems.extend(f"{key} {one!r} is not in the results" for one in asked if one not in known)
+        return tuple(one for one in asked if one in known)
+
+    def number(key: str) -> int | None:
+        text = given.get(key, [""])[0]
+        if not text:
+            return None
+        if not text.isdecimal():
+            problems.append(f"{key} {text!r} is not a whole number")
+            return None
+        return int(text)
+
+    def numbers(key: str, known: Sequence[int]) -> tuple[int, ...] | None:
+        text = given.get(key, [""])[0].strip()
+        if not text:
+            return None
+        found = parse_numbers(text)
+        kept = None if found is None else tuple(one for one in found if one in known)
+        if not kept:
+            problems.append(f"{key} {text!r} names none of {known[0]} to {known[-1]}")
+            return None
+        return kept
+
+    models = many("model")
+    chosen = described.filter(pl.col("model").is_in(list(models))) if models else described
+    setting = _setting(given, table, chosen, problems)
+    first, last = number("first"), number("last")
+    steps = (
+        None if first is None and last is None else (first or 0, 1 << 30 if last is None else last)
+    )
+    if steps is not None and steps[1] < steps[0]:
+        problems.append(f"the last step {steps[1]} is before the first {steps[0]}")
+        steps = None
+    view = given.get("view", [views[0]])[0]
+    method = given.get("method", [""])[0]
+    return State(
+        view=view if view in views else views[0],
+        setting=setting,
+        runs=many("run"),
+        models=models,
+        policies=many("policy"),
+        layouts=many("layout"),
+        layers=numbers("layers", sorted(table.rows["layer"].unique())),
+        kv_heads=numbers("heads", sorted(table.rows["kv_head"].unique())),
+        steps=steps,
+        dense_layers="yes" in given.get("dense", []),
+        method=method,
+        layer=number("layer"),
+        kv_head=number("kv_head") or 0,
+        q_head=number("q_head") or 0,
+        step=number("step") or 0,
+        problems=tuple(problems),
+    )
+
+
+def parse_numbers(text: str) -> tuple[int, ...] | None:
+    """Read `0-3,7` as (0, 1, 2, 3, 7); None when it is nothing of the kind."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})(?:\s*-\s*(\d{1,6}))?\s*", part)
+        if match is None:
+            return None
+        first = int(match[1])
+        found += range(first, int(match[2] or first) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def _setting(
+    given: dict[str, list[str]], table: Table, chosen: pl.DataFrame, problems: list[str]
+) -> Setting:
+    """Return the asked setting, or the best one that has as much of it as the results hold."""
+    narrowed = table.narrowed(configurations=chosen["configuration"].to_list())
+    candidates = settings(narrowed)
+    for key in ("trace", "hardware", "budget"):
+        asked = given.get(key, [""])[0]
+        if not asked:
+            continue
+        matching = [one for one in candidates if getattr(one, key) == asked]
+        if matching:
+            candidates = matching
+        else:
+            problems.append(f"{key} {asked!r} is not in the results with the rest of the choice")
+    return candidates[0]
+
+
+def narrowed(table: Table, state: State) -> Table:
+    """Return the part of the table that the state asks for, every budget and device included.
+
+    Dense attention stays whatever policies and layouts are chosen: it is the baseline.
+    """
+    described = table.configurations
+    for key, values in (
+        ("run", state.runs),
+        ("model", state.models),
+        ("policy", state.policies),
+        ("layout", state.layouts),
+    ):
+        if values:
+            baseline = pl.col("policy") == "dense" if key in ("policy", "layout") else pl.lit(False)
+            described = described.filter(pl.col(key).is_in(list(values)) | baseline)
+    return table.narrowed(
+        configurations=described["configuration"].to_list(),
+        layers=state.layers,
+        kv_heads=state.kv_heads,
+        steps=state.steps,
+        policy_layers=not state.dense_layers,
+    )
