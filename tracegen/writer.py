@@ -29,10 +29,10 @@ if "max_rows_per_page" in inspect.signature(pq.ParquetWriter).parameters:
 class TraceWriter:
     """Context manager that writes one trace.
 
-    Give it the manifest without `files`, call `write_layer` (or `write_kv` and `write_queries`)
-    for every layer and `write_tokens` once. Leaving the block publishes the trace; an exception
-    inside it leaves nothing behind. A URL is written to a local folder first and copied at the end,
-    its manifest last.
+    Give it the manifest without `files`, call `write_layer` (or `write_kv`, `write_queries` and
+    `write_prompt`) for every layer and `write_tokens` once. Leaving the block publishes the trace;
+    an exception inside it leaves nothing behind. A URL is written to a local folder first and
+    copied at the end, its manifest last.
 
     Raises:
         UserError: the target exists, the manifest contradicts itself, or a layer is missing.
@@ -96,7 +96,8 @@ class TraceWriter:
             prompt_attention: plain and decayed column sums, (q_heads, prompt_tokens) float32 each.
         """
         self.write_kv(layer, zip(key, value, strict=True))
-        self.write_queries(layer, query, output, prompt_query, prompt_attention)
+        self.write_queries(layer, query, output)
+        self.write_prompt(layer, prompt_query, prompt_attention)
 
     def write_kv(self, layer: int, heads: Iterable[tuple[Vectors, Vectors]]) -> None:
         """Write keys and values of one layer, KV head after KV head, (tokens, head_dim) each."""
@@ -112,20 +113,22 @@ class TraceWriter:
                 written += 1
         assert written == manifest.kv_heads, f"{written} KV heads written of {manifest.kv_heads}"
 
-    def write_queries(
-        self,
-        layer: int,
-        query: Vectors,
-        output: Vectors | None = None,
-        prompt_query: Vectors | None = None,
-        prompt_attention: tuple[Vectors, Vectors] | None = None,
-    ) -> None:
-        """Write what one layer has per query head; shapes as for `write_layer`."""
+    def write_queries(self, layer: int, query: Vectors, output: Vectors | None = None) -> None:
+        """Write one layer's queries and outputs of the decode steps; shapes as in `write_layer`."""
         manifest = self.manifest
         assert (output is not None) == manifest.has_output
         vectors = [query] if output is None else [query, output]
         steps = np.arange(manifest.decode_steps, dtype=np.int32)
         self._write_groups("queries", layer, steps, vectors)
+
+    def write_prompt(
+        self,
+        layer: int,
+        prompt_query: Vectors | None = None,
+        prompt_attention: tuple[Vectors, Vectors] | None = None,
+    ) -> None:
+        """Write what the manifest promises of one layer's prompt; shapes as in `write_layer`."""
+        manifest = self.manifest
         prompt = np.arange(manifest.prompt_tokens, dtype=np.int32)
         if manifest.prompt_queries:
             assert prompt_query is not None
