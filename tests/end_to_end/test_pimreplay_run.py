@@ -78,7 +78,9 @@ def test_selected_tokens_are_what_the_run_counted(pimreplay, trace_path, tmp_pat
         assert file.files == ["selected"]
         mask = np.unpackbits(file["selected"], axis=-1)[..., : 96 + 8]
     assert mask.shape == (4, 8, 104)
-    assert set(mask.sum(-1).flatten()) <= set(range(33, 49))  # whole pages, the last one partly seen
+    assert set(mask.sum(-1).flatten()) <= set(
+        range(33, 49)
+    )  # whole pages, the last one partly seen
 
 
 def test_selections_of_several_layers_have_an_array_each(pimreplay, trace_path, tmp_path):
@@ -151,7 +153,11 @@ BAD_INPUT = {
     ),
     "a layer that is no number": ({"--layer": "first"}, "--layer 'first': not a layer", "0-4"),
     "a torch device that is not there": ({"--device": "tpu9"}, "--device tpu9: not usable", "cpu"),
-    "too little memory": ({"--memory-gb": "0.1"}, "--memory-gb 0.1: one KV head", "allow that much"),
+    "too little memory": (
+        {"--memory-gb": "0.1"},
+        "--memory-gb 0.1: one KV head",
+        "allow that much",
+    ),
 }
 
 
