@@ -21,7 +21,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup  ## Capture the reference model, replay five methods, write demo/report.html
-	@$(BIN)/python -m analysis.demo
+	@test -e demo/trace || $(BIN)/tracegen capture --model reference \
+		--prompt multi_needle:tokens=4096 --decode-steps 128 --out demo/trace
+	@test -e demo/results || $(BIN)/pimreplay run demo/trace --policy dense --policy topk \
+		--policy sparq --policy quest --policy starc --budget 512 \
+		--hardware attacc_hbm3_bank --out demo/results
+	@$(BIN)/analysis report demo/results --out demo/report.html --force
+	@$(BIN)/analysis compare demo/results
 
 test: setup  ## Run the tests
 	$(BIN)/pytest

@@ -5,6 +5,7 @@ Retrieval samples use sentence forms, relations, keys and haystacks that trainin
 value and then stops giving digits.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 
 from tracegen import prompts
 from tracegen.corpus import read_corpus
+from tracegen.errors import UserError
+from tracegen.model import LoadedModel
 
 RETRIEVAL_TASKS = ("needle", "multi_needle", "variables")
 RETRIEVAL_LENGTHS = (1024, 2048, 4096, 8192)
@@ -132,7 +135,12 @@ def perplexity(
     longest = max(lengths)
     texts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in read_corpus(folder)]
     texts = [ids for ids in texts if len(ids) >= longest]
-    share = -(-windows // max(1, len(texts)))
+    if not texts:
+        raise UserError(
+            f"{folder}: no text of at least {longest} tokens, which perplexity needs; "
+            "give longer texts or a smaller --max-tokens"
+        )
+    share = -(-windows // len(texts))
     chosen = []
     for ids in texts:
         step = max(1, (len(ids) - longest) // share)
@@ -149,20 +157,108 @@ def perplexity(
             n_bytes += len(tokenizer.decode(window[-SCORED_TOKENS:]).encode())
             advance()
         scored = SCORED_TOKENS * len(chosen)
-        if scored:
-            made.append(
-                Perplexity(
-                    length,
-                    len(chosen),
-                    scored,
-                    exp(nats / scored),
-                    exp(nats / n_bytes),
-                    nats / n_bytes / log(2),
-                )
+        made.append(
+            Perplexity(
+                length,
+                len(chosen),
+                scored,
+                exp(nats / scored),
+                exp(nats / n_bytes),
+                nats / n_bytes / log(2),
             )
+        )
     return made
 
 
-def as_json(found: list[Accuracy] | list[Perplexity]) -> list[dict[str, Any]]:
-    """Return the figures as plain objects."""
-    return [asdict(one) for one in found]
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured of one model, and on what."""
+
+    model: str
+    text: str | None
+    seed: int
+    accuracies: tuple[Accuracy, ...]
+    perplexities: tuple[Perplexity, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain objects; perplexity is null where no text was given."""
+        return {
+            "model": self.model,
+            "text": self.text,
+            "seed": self.seed,
+            "accuracy": [asdict(one) for one in self.accuracies],
+            "perplexity": [asdict(one) for one in self.perplexities] or None,
+        }
+
+    def as_text(self) -> str:
+        """Return two tables in Markdown."""
+        haystack = f"texts of {self.text}" if self.text else "generated sentences"
+        lines = [
+            f"{self.model}: exact match, haystacks from {haystack}, seed {self.seed}",
+            "",
+            "| task | context (tokens) | correct | accuracy | 95% interval |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {a.task} | {a.context_tokens} | {a.correct} of {a.samples} "
+            f"| {a.accuracy_ratio:.1%} | {a.low_ratio:.1%} to {a.high_ratio:.1%} |"
+            for a in self.accuracies
+        ]
+        if not self.perplexities:
+            return "\n".join([*lines, "", "perplexity: not measured; give --text DIR"])
+        lines += [
+            "",
+            f"perplexity of the last {SCORED_TOKENS} tokens of each window",
+            "",
+            "| context (tokens) | windows | per token | per byte | bits per byte |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {p.context_tokens} | {p.windows} | {p.per_token:.2f} | {p.per_byte:.4f} "
+            f"| {p.bits_per_byte:.4f} |"
+            for p in self.perplexities
+        ]
+        return "\n".join(lines)
+
+
+def evaluate(
+    loaded: LoadedModel,
+    text: Path | None,
+    samples: int,
+    windows: int,
+    max_tokens: int,
+    seed: int,
+    report: Callable[[int, int], object],
+) -> Figures:
+    """Measure a model at every length up to `max_tokens`; `report` gets (done, total).
+
+    Raises:
+        UserError: the text folder is missing or holds no text, or no length fits the model.
+    """
+    lengths = [n for n in RETRIEVAL_LENGTHS if n <= max_tokens]
+    contexts = tuple(n for n in PERPLEXITY_LENGTHS if n <= max_tokens)
+    if not lengths:
+        raise UserError(
+            f"{loaded.name}: contexts end at {max_tokens} tokens and the shortest measured is "
+            f"{RETRIEVAL_LENGTHS[0]}; use a model with a longer context"
+        )
+    if text is not None:
+        read_corpus(text)
+    total = len(lengths) * len(RETRIEVAL_TASKS) * samples
+    total += len(contexts) * windows if text is not None else 0
+    done = itertools.count(1)
+
+    def advance() -> None:
+        report(next(done), total)
+
+    accuracies = tuple(
+        accuracy(loaded.model, loaded.tokenizer, task, n, samples, text, seed, advance)
+        for task in RETRIEVAL_TASKS
+        for n in lengths
+    )
+    perplexities: tuple[Perplexity, ...] = ()
+    if text is not None:
+        perplexities = tuple(
+            perplexity(loaded.model, loaded.tokenizer, text, contexts, windows, advance)
+        )
+    return Figures(loaded.name, None if text is None else text.name, seed, accuracies, perplexities)

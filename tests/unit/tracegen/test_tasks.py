@@ -1,0 +1,55 @@
+"""The task text: its splits share nothing, and every question can be answered from the text."""
+
+import random
+import re
+
+import pytest
+
+from tracegen import filler, tasks
+
+
+def test_no_sentence_form_relation_or_question_frame_is_in_both_splits() -> None:
+    for table in (tasks._FORMS, tasks._RELATIONS, tasks._ASK, tasks._CHAINS):
+        assert not set(table["train"]) & set(table["heldout"])
+
+
+def test_training_has_at_least_twenty_sentence_forms() -> None:
+    assert len(tasks._FORMS["train"]) >= 20
+    assert len(tasks._FORMS["heldout"]) >= 8
+
+
+def test_keys_of_the_two_splits_never_meet() -> None:
+    rng = random.Random(0)
+    keys = {split: {tasks.key(rng, split) for _ in range(3000)} for split in ("train", "heldout")}
+    assert not keys["train"] & keys["heldout"]
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_every_question_names_its_key_and_every_statement_its_value(split: tasks.Split) -> None:
+    for seed in range(200):
+        for fact in tasks.facts(random.Random(seed), 8, split):
+            assert fact.value in fact.statement
+            assert fact.value not in fact.question
+        keys = [fact.question for fact in tasks.facts(random.Random(seed), 8, split)]
+        assert len(set(keys)) == 8
+
+
+def test_a_chain_copies_one_number_from_variable_to_variable() -> None:
+    statements, question, number = tasks.chain(random.Random(1), 2, "heldout")
+    assert len(statements) == 3
+    names = [re.search(r"\b[A-Z]{2,3}\b", text).group() for text in statements]
+    assert names[0] in statements[1]
+    assert names[1] in statements[2]
+    assert names[2] in question
+    assert number in statements[0]
+    assert all(number not in later for later in statements[1:])
+    assert number not in question
+
+
+def test_filler_holds_no_digit_and_no_key() -> None:
+    text = filler.sentences(random.Random(0), 20000)
+    assert len(text) >= 20000
+    assert not any(character.isdigit() for character in text)
+    for adjective in tasks._ADJECTIVES:
+        for noun in tasks._NOUNS:
+            assert f"the {adjective} {noun}" not in text
