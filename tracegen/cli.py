@@ -1,0 +1,185 @@
+"""The `tracegen` command: capture, import, synthesize, info, verify.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Capture a language model's queries, keys and values as a trace folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Out = Annotated[str, typer.Option("--out", help="Folder (or URL) to make.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a trace that is there.")]
+MaxGb = Annotated[
+    float | None, typer.Option("--max-gb", help="Refuse a trace larger than this (1e9 bytes).")
+]
+
+
+@app.command()
+def capture(
+    out: Out,
+    model: Annotated[
+        str, typer.Option(help="`reference`, a local folder or a Hugging Face id.")
+    ] = "reference",
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="Generated prompt: TASK[:tokens=4096,seed=0], e.g. needle:tokens=8192."),
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="Text file to use as the prompt.")
+    ] = None,
+    decode_steps: Annotated[int, typer.Option(help="Tokens to decode.")] = 128,
+    layers: Annotated[str, typer.Option(help="Layers to keep: all, or e.g. 0,2,8-15.")] = "all",
+    dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    teacher_forced: Annotated[
+        bool,
+        typer.Option(
+            "--teacher-forced",
+            help="Feed the text's last tokens as the decode steps, not the model's own choice.",
+        ),
+    ] = False,
+    max_gb: MaxGb = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Run a model over a prompt and write what its attention read as a trace."""
+    from tracegen.capturing import capture_command
+
+    trace = capture_command(
+        model=model,
+        prompt=prompt,
+        prompt_file=prompt_file,
+        decode_steps=decode_steps,
+        layers=layers,
+        dtype=dtype,
+        device=device,
+        teacher_forced=teacher_forced,
+        max_gb=max_gb,
+        out=out,
+        overwrite=overwrite,
+        announce=typer.echo,
+    )
+    _print_written(trace)
+
+
+@app.command(name="import")
+def import_(
+    arrays: Annotated[Path, typer.Argument(help=".npz with query, key, value, prefill_tokens.")],
+    out: Out,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a trace of arrays that were captured elsewhere."""
+    from tracegen.importing import import_arrays
+
+    _print_written(import_arrays(arrays, out, overwrite=overwrite))
+
+
+@app.command()
+def synthesize(
+    out: Out,
+    layers: Annotated[int, typer.Option(help="Layers.")] = 1,
+    q_heads: Annotated[int, typer.Option(help="Query heads.")] = 8,
+    kv_heads: Annotated[int, typer.Option(help="KV heads.")] = 2,
+    head_dim: Annotated[int, typer.Option(help="Elements of a key.")] = 128,
+    prompt_tokens: Annotated[int, typer.Option(help="Prompt tokens.")] = 4096,
+    decode_steps: Annotated[int, typer.Option(help="Decode steps.")] = 128,
+    dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
+    clusters: Annotated[int, typer.Option(help="Planted clusters of keys.")] = 64,
+    sinks: Annotated[int, typer.Option(help="Sink tokens at the start.")] = 4,
+    run_tokens: Annotated[
+        int, typer.Option(help="Mean number of neighbours of one cluster (locality).")
+    ] = 16,
+    rope_theta: Annotated[float, typer.Option(help="Base of the rotary embedding.")] = 500_000.0,
+    prompt_attention: Annotated[
+        bool,
+        typer.Option(
+            "--prompt-attention", help="Also sum the prompt's attention (quadratic in its length)."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    max_gb: MaxGb = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Invent a trace of any geometry, for measuring speed and scale only."""
+    from tracegen.synthesize import Synthesis, synthesize_trace
+
+    synthesis = Synthesis(
+        layers=layers,
+        q_heads=q_heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        prompt_tokens=prompt_tokens,
+        decode_steps=decode_steps,
+        dtype=dtype,
+        clusters=clusters,
+        sinks=sinks,
+        run_tokens=run_tokens,
+        rope_theta=rope_theta,
+        prompt_attention=prompt_attention,
+        seed=seed,
+    )
+    trace = synthesize_trace(
+        synthesis, out, max_gb=max_gb, overwrite=overwrite, announce=typer.echo
+    )
+    _print_written(trace)
+
+
+@app.command()
+def info(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
+    """Print what a trace holds."""
+    from tracegen.store import Trace
+    from tracegen.verify import describe
+
+    for name, value in describe(Trace.open(trace)):
+        typer.echo(f"{name:<18} {value}")
+
+
+@app.command()
+def verify(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
+    """Check a trace: schema, checksums, completeness, and attention recomputed from it."""
+    from tracegen.errors import FailedRun
+    from tracegen.store import Trace
+    from tracegen.verify import verify as verify_trace
+
+    found = verify_trace(Trace.open(trace))
+    manifest = Trace.open(trace).manifest
+    typer.echo(f"schema             version {manifest.schema_version}, {manifest.kind}")
+    typer.echo(
+        f"checksums          {found.files} files, {found.size_bytes:,} bytes, all as written"
+    )
+    typer.echo(
+        f"complete           {len(manifest.layers)} layers x {manifest.q_heads} query heads x "
+        f"{manifest.decode_steps} steps, {manifest.kv_heads} KV heads x {manifest.tokens:,} tokens"
+    )
+    if found.output_error_ratio is None:
+        typer.echo("attention          no recorded output to compare with")
+    else:
+        typer.echo(
+            f"attention          recomputed against recorded output: relative error at most "
+            f"{found.output_error_ratio:.3g}, absolute {found.output_error_max:.3g}"
+        )
+    if found.attention_sum_error_ratio is not None:
+        typer.echo(
+            "prompt attention   column sums add up to the prompt's length within "
+            f"{found.attention_sum_error_ratio:.2g}"
+        )
+    if found.problems:
+        raise FailedRun(f"{trace}: {'; '.join(found.problems)}")
+    typer.echo("ok")
+
+
+def _print_written(trace: Any) -> None:
+    manifest = trace.manifest
+    size = sum(one.size_bytes for one in manifest.files)
+    typer.echo(
+        f"{manifest.kind} trace {trace.hash[:12]}: {len(manifest.layers)} layers, "
+        f"{manifest.q_heads} query and {manifest.kv_heads} KV heads of {manifest.head_dim}, "
+        f"{manifest.prompt_tokens:,} + {manifest.decode_steps:,} tokens, {size / 1e6:.1f} MB"
+    )
+    typer.echo(trace.where)
