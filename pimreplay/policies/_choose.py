@@ -74,6 +74,14 @@ def _count(mask: np.ndarray) -> np.ndarray:
     return count
 
 
+def best_first(scores: Tensor) -> Tensor:
+    """Return the places of each row's scores from best to worst, in the last dimension."""
+    if scores.device.type != "cpu":
+        return scores.argsort(dim=-1, descending=True)
+    # numpy's argsort uses vector instructions: several times faster than torch's
+    return torch.from_numpy(np.argsort(-scores.numpy(), axis=-1))
+
+
 def spread(values: Tensor, index: Tensor) -> Tensor:
     """Return `values[..., index]`: per-cluster values to per-token ones."""
     if values.device.type != "cpu":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.policies._choose import spread
+from pimreplay.policies._choose import best_first, spread
 from pimreplay.policies._seen import first_seen, seen_mask
 from pimreplay.records import Groups, HeadTrace
 
@@ -123,13 +123,18 @@ class WholeClusters:
         self._head = head
         self._clusters = clusters
         self._always = always
-        label = clusters.groups.label
-        self._index = torch.where(label >= 0, label, len(clusters.centroid))
-        rank = clusters.groups.rank
+        label, rank = clusters.groups.label, clusters.groups.rank
         assert rank is not None
-        self._rank = rank.to(torch.int32)
+        none = len(clusters.centroid)
+        self._index = torch.where(label >= 0, label, none)
+        # places are small numbers: sixteen bits halve the traffic of comparing them per token
+        self._small = torch.int16 if int(rank.max()) < 2**14 else torch.int32
+        self._rank = rank.to(self._small)
         made = torch.cat([clusters.made_step, clusters.made_step.new_full((1,), head.steps)])
         self._made_of_token = made[self._index]  # step from which a token is clustered
+        loose = (self._made_of_token > 0).nonzero()[:, 0]
+        after = loose[loose >= always]
+        self._first_loose = int(after[0]) if len(after) else head.tokens
 
     def mask(self, scores: Tensor, steps: slice, budget: Tensor) -> Tensor:
         """Select clusters by score until the budget is full, after sinks and unclustered tokens.
@@ -143,33 +148,40 @@ class WholeClusters:
             (heads, tile, stop) bool with stop the visible tokens of the last step.
         """
         head, stop = self._head, self._head.prompt_tokens + steps.stop
-        step = torch.arange(steps.start, steps.stop, device=scores.device)
-        kept = self._kept(step, steps, stop)
+        sinks, loose, first = self._kept(steps, stop)
         gone, size = self._sizes(steps)
         cluster = torch.arange(scores.shape[-1], device=scores.device)
+        step = torch.arange(steps.start, steps.stop, device=scores.device)
         absent = cluster >= self._clusters.existing(step)[:, None]
-        order = scores.masked_fill(absent, float("-inf")).argsort(dim=-1, descending=True)
+        order = best_first(scores.masked_fill(absent, float("-inf")))
         size = size.masked_fill(absent, 0).expand(scores.shape)
         ordered = size.gather(-1, order)
         before = ordered.cumsum(-1) - ordered
-        room = (budget - kept.sum(-1))[:, None] - before
+        room = (budget - sinks.sum(-1) - loose.sum(-1))[:, None] - before
         taken = torch.minimum(ordered, room.clamp_min_(0))
         take = torch.zeros_like(taken).scatter_(-1, order, taken)
-        take = torch.where(take > 0, take + gone, 0)  # a sliding window loses the first ranks
+        if head.sliding_window is not None:
+            take = torch.where(take > 0, take + gone, 0)  # the window loses the first places
         zero = take.new_zeros((*take.shape[:-1], 1))
-        limit = spread(torch.cat([take, zero], dim=-1).to(torch.int32), self._index[:stop])
-        mask = limit > self._rank[:stop]
+        limit = torch.cat([take, zero], dim=-1).to(self._small)
+        mask = spread(limit, self._index[:stop]) > self._rank[:stop]
         if head.sliding_window is not None:
             mask &= seen_mask(head, steps, stop)
-        mask |= kept
+        mask[..., : self._always] = sinks
+        mask[..., first:] |= loose
         return mask
 
-    def _kept(self, step: Tensor, steps: slice, stop: int) -> Tensor:
-        """Return the sinks and the tokens not clustered yet: (tile, stop) bool."""
+    def _kept(self, steps: slice, stop: int) -> tuple[Tensor, Tensor, int]:
+        """Return what is kept whatever its score.
+
+        Which sinks are seen, (tile, always); which tokens from `first` on are seen and not
+        clustered yet, (tile, stop - first); and `first`.
+        """
+        first = min(self._first_loose, stop)
+        step = torch.arange(steps.start, steps.stop, device=self._index.device)
         seen = seen_mask(self._head, steps, stop)
-        loose = self._made_of_token[None, :stop] > step[:, None]
-        loose[:, : self._always] = True
-        return seen & loose
+        loose = seen[:, first:] & (self._made_of_token[first:stop] > step[:, None])
+        return seen[:, : self._always], loose, first
 
     def _sizes(self, steps: slice) -> tuple[Tensor, Tensor]:
         """Return tokens per cluster that left the sliding window, and that are seen.

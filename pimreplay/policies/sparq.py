@@ -99,13 +99,23 @@ def _force_window(scores: Tensor, head: HeadTrace, steps: slice, local: Tensor) 
 
 def _mean_value(head: HeadTrace) -> Tensor:
     """Return the mean of the values that each step sees: (steps, head_dim)."""
-    total = torch.cat([torch.zeros_like(head.value[:1]), head.value]).double().cumsum(0)
     low, high = first_seen(head), head.visible
-    return ((total[high] - total[low]) / (high - low)[:, None]).float()
+    total = _sum_before(head.value, high) - _sum_before(head.value, low)
+    return (total / (high - low)[:, None]).float()
 
 
-GATHER_BYTES = 64 << 20
-"""Bound on the selected keys gathered at once for the exact attention."""
+def _sum_before(value: Tensor, stop: Tensor) -> Tensor:
+    """Return the sum of the first `stop` rows for each of the never falling stops."""
+    if len(stop) == 0:
+        return value.new_zeros((0, value.shape[1]))
+    first, last = int(stop[0]), int(stop[-1])
+    begin = value[:first].sum(0, dtype=torch.float64)
+    rest = torch.cat([torch.zeros_like(value[:1]), value[first:last]]).double().cumsum(0)
+    return begin + rest[stop - first]
+
+
+GATHER_BYTES = 2 << 20
+"""Bound on the selected keys gathered at once for the exact attention: they stay in the cache."""
 
 
 def _output(head: HeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
@@ -114,7 +124,7 @@ def _output(head: HeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: T
     alpha is the approximate softmax weight of what is selected. Rows are cut again so that the
     gathered keys stay small whatever the budget.
     """
-    total = torch.logsumexp(scores, dim=-1)  # (q_heads, tile)
+    total = torch.stack([_log_sum_exp(one) for one in scores])  # (q_heads, tile)
     index, real = _positions(mask)
     rows = max(1, GATHER_BYTES // (4 * head.head_dim * max(1, index.shape[1])))
     output = torch.empty_like(head.query[:, steps])
@@ -132,6 +142,17 @@ def _output(head: HeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: T
         attended = (torch.softmax(exact, dim=-1) @ head.value[at]).transpose(0, 1)
         output[:, part] = alpha * attended + (1 - alpha) * mean[steps][part]
     return output
+
+
+def _log_sum_exp(scores: Tensor) -> Tensor:
+    """Return log(sum(exp)) of each row.
+
+    Terms below e^-80 of the largest count as that: without the floor most of the time goes into
+    exponentials too small for a normal float32, a hundred times slower and without effect.
+    """
+    best = scores.amax(dim=-1, keepdim=True)
+    total = (scores - best).clamp_min_(-80.0).exp_().sum(dim=-1)
+    return total.log_().add_(best[..., 0])
 
 
 def _positions(mask: Tensor) -> tuple[Tensor, Tensor]:

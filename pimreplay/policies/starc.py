@@ -17,6 +17,7 @@ from pimreplay.policies._choose import Gqa, share
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.policies._overhead import overhead, vector_scan
 from pimreplay.policies._seen import budget_tokens, tiles
+from pimreplay.policies._stored_order import artefact_order
 from pimreplay.records import HeadTrace, Selection
 from pimreplay.variants import at_least
 
@@ -70,7 +71,10 @@ class Starc:
 
     def select(self, head: HeadTrace, budget: Budget) -> Selection:
         """Return the tail and the best clusters of every step."""
-        clusters = self.cluster(head)
+        return self.select_clustered(head, budget, self.cluster(head))
+
+    def select_clustered(self, head: HeadTrace, budget: Budget, clusters: Clusters) -> Selection:
+        """Select from clusters made before: they are the same for every budget."""
         whole = WholeClusters(head, clusters)
         now = budget_tokens(head, budget)
         heads = 1 if self.gqa == "group_shared" else head.q_heads
@@ -124,4 +128,4 @@ class Starc:
             start = plus_plus(points, count, head.seed + begin)
         found = kmeans(points, start, self.iterations)
         work = windows * flops(n, count, head.head_dim, found.iterations)
-        builder.add(begin, found.label, found.centroid, step, work, found.label.argsort(dim=1))
+        builder.add(begin, found.label, found.centroid, step, work, artefact_order(found.label))
