@@ -8,6 +8,7 @@ import numpy as np
 from pimreplay import hardware as devices
 from pimreplay.budget import Budget
 from pimreplay.layouts import touched_blocks
+from pimreplay.masks import union
 from pimreplay.plan import method
 from pimreplay.recall import ExactAttention
 from pimreplay.replay import channels_of, head_cost, read_head, select
@@ -92,9 +93,9 @@ def explain_step(
         slot=placement.slot[epoch].numpy(),
         touched=touched[:, step].numpy(),
     )
-    union = touched[:, step].any(dim=0, keepdim=True).numpy()
+    read = union(touched[:, step])[None].numpy()
     spread = channels_of(chosen.placer, device)
-    cost = head_cost(device, head, element_bytes, union, fidelity, spread).total
+    cost = head_cost(device, head, element_bytes, read, fidelity, spread).total
     recall = ExactAttention(head).recall(selection.mask, selection.output)
     visible = int(head.visible[step])
     kind = " (SYNTHETIC: no model behind it)" if manifest.kind == "synthetic" else ""
@@ -137,9 +138,9 @@ def _query_heads(step: _Step, first: int, block_tokens: int) -> list[str]:
         ]
         for index, (mask, touched) in enumerate(zip(step.mask, step.touched, strict=True))
     ]
-    union, blocks = int(step.mask.any(0).sum()), int(step.touched.any(0).sum())
-    over = f"{block_tokens * blocks / max(1, union):.2f}"
-    rows.append(["union", str(union), str(blocks), over])
+    tokens, blocks = int(step.mask.any(0).sum()), int(step.touched.any(0).sum())
+    over = f"{block_tokens * blocks / max(1, tokens):.2f}"
+    rows.append(["union", str(tokens), str(blocks), over])
     return _table(["query head", "tokens", "blocks", "tokens read per token wanted"], rows)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pimreplay.masks import count_true
 from pimreplay.records import HeadTrace
 
 TILE_BYTES = 128 << 20
@@ -107,15 +108,15 @@ def _overlap(tile: _Tile, chosen: Tensor) -> Tensor:
 
     Tokens that tie with the last of the best count as best, as far as there are places for them.
     """
-    count = chosen.sum(-1)
+    count = count_true(chosen)
     tokens = tile.ranked.shape[-1]
     last = (tokens - count.clamp(1, tokens)).cpu().numpy()[..., None]
     threshold = torch.from_numpy(np.take_along_axis(tile.ranked, last, axis=-1))
     threshold = threshold.to(tile.logits.device)
     above = tile.logits > threshold
-    hits = (above & chosen).sum(-1)
-    ties = ((tile.logits == threshold) & chosen).sum(-1)
-    hits += torch.minimum(ties, count - above.sum(-1))
+    hits = count_true(above & chosen)
+    ties = count_true((tile.logits == threshold) & chosen)
+    hits += torch.minimum(ties, count - count_true(above))
     return hits / count.clamp_min(1)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pimreplay.energy import StepEnergy
 from pimreplay.layouts import over_channels, touched_blocks
+from pimreplay.masks import count_true, packed, union
 from pimreplay.plan import Settings
 from pimreplay.recall import ExactAttention, seen_tokens
 from pimreplay.records import HeadTrace, Overhead, Selection
@@ -228,10 +229,11 @@ class _Placed:
         self._selection = selection
         self._recall = exact.recall(selection.mask, selection.output)
         mask = selection.mask
-        self._union = mask.any(dim=0)
-        self._selected = mask.sum(dim=-1).double().mean(dim=0).cpu().numpy()
-        self._seen = seen_tokens(head)
-        self._packed = _packed(mask) if keep else None
+        self._union = union(mask)
+        self._selected = count_true(mask).double().mean(dim=0).cpu().numpy()
+        self._union_tokens = count_true(self._union).cpu().numpy()
+        self._seen_tokens = count_true(seen_tokens(head)).cpu().numpy()
+        self._packed = packed(mask) if keep else None
         self._keep = keep
         self._found: dict[tuple[str, int, int], _Blocks] = {}
 
@@ -245,12 +247,12 @@ class _Placed:
             )
             touched = touched_blocks(selection.mask, placement, block_tokens)
             self._found[key] = _Blocks(
-                q_head_blocks=touched.sum(dim=-1).double().mean(dim=0).cpu().numpy(),
-                union=touched.any(dim=0).cpu().numpy(),
+                q_head_blocks=count_true(touched).double().mean(dim=0).cpu().numpy(),
+                union=union(touched).cpu().numpy(),
                 lane_tokens=_lane_tokens(self._union, placement, spread * block_tokens),
                 moved_tokens=placement.moved_tokens.double().cpu().numpy(),
                 wasted_slots=int(placement.wasted_slots),
-                packed=_packed(touched) if self._keep else None,
+                packed=packed(touched) if self._keep else None,
             )
         return self._found[key]
 
@@ -261,17 +263,15 @@ class _Placed:
         spread = channels_of(target.placer, hardware)
         cost = head_cost(hardware, head, element_bytes, found.union, job.settings.fidelity, spread)
         blocks = found.union.sum(axis=1, dtype=np.int64)
-        union_tokens = self._union.sum(dim=1).cpu().numpy()
-        seen = self._seen.sum(dim=1).cpu().numpy()
         values: dict[str, Array | None] = {
             "visible_tokens": head.visible.cpu().numpy(),
             "selected_tokens": self._selected,
-            "union_tokens": union_tokens,
+            "union_tokens": self._union_tokens,
             "q_head_blocks": found.q_head_blocks,
             "blocks": blocks,
-            "dense_blocks": -(-seen // block_tokens),
+            "dense_blocks": -(-self._seen_tokens // block_tokens),
             "wasted_slots": np.full(head.steps, found.wasted_slots, dtype=np.int64),
-            "lane_utilisation_ratio": _ratio(union_tokens, block_tokens * blocks),
+            "lane_utilisation_ratio": _ratio(self._union_tokens, block_tokens * blocks),
             "overfetch_ratio": _ratio(block_tokens * found.q_head_blocks, self._selected),
             "attention_mass_ratio": recall.attention_mass_ratio,
             "topk_overlap_ratio": recall.topk_overlap_ratio,
@@ -452,11 +452,6 @@ def _lane_tokens(union: Tensor, placement: Any, lane_count: int) -> Array:
     return found
 
 
-def _packed(mask: Tensor) -> Array:
-    packed: Array = np.packbits(mask.cpu().numpy(), axis=-1)
-    return packed
-
-
 def _array(values: Tensor | None) -> Array | None:
     if values is None:
         return None
@@ -481,7 +476,7 @@ def selections(
     found = {}
     for layer in layers:
         parts = [
-            _packed(select(read_head(trace, layer, kv_head, seed, device), selector, budget).mask)
+            packed(select(read_head(trace, layer, kv_head, seed, device), selector, budget).mask)
             for kv_head in range(trace.manifest.kv_heads)
         ]
         found[layer] = np.concatenate(parts)
