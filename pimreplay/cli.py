@@ -4,12 +4,11 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from pimreplay.cli_hardware import app as hardware_app
 
 app = typer.Typer(
     help="Replay captured attention on processing-in-memory devices.",
@@ -17,7 +16,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(hardware_app)
+if find_spec("pimreplay.cli_hardware"):
+    from pimreplay.cli_hardware import app as hardware_app
+
+    app.add_typer(hardware_app)
 
 TraceArgument = Annotated[str, typer.Argument(help="Trace folder, by path or URL.")]
 PolicyOption = Annotated[
