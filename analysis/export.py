@@ -52,9 +52,9 @@ def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
         drawing = figure.draw(at(sparse, setting, figure.scope))
         if drawing is None:
             continue
-        drawing.update_layout(width=WIDTH)
+        picture = {"data": drawing.data, "layout": drawing.layout | {"width": WIDTH}}
         path = folder / f"{name}.{form}"
-        jobs.append({"fig": drawing, "path": str(path), "opts": {"format": form, "scale": SCALE}})
+        jobs.append({"fig": picture, "path": str(path), "opts": {"format": form, "scale": SCALE}})
     folder.mkdir(parents=True, exist_ok=True)
     try:
         kaleido.write_fig_from_object_sync(jobs, cancel_on_error=True)

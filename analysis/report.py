@@ -110,7 +110,7 @@ def report_html(table: Table) -> str:
     from plotly.offline import get_plotlyjs
 
     found = settings(table)
-    drawn, template = _drawn(table, found)
+    drawn = _drawn(table, found)
     shown = [one for one in found if one.label() in drawn]
     rows = overview(table.narrowed(policy_layers=True))
     return page(
@@ -134,7 +134,6 @@ def report_html(table: Table) -> str:
         definitions=_definitions(),
         data=_embedded(
             {
-                "template": template,
                 "settings": [drawn[one.label()] for one in shown],
                 "csv": csv_text(rows),
             }
@@ -151,28 +150,22 @@ def page(name: str, **parts: str) -> str:
     return template.substitute(parts, title=title, style=texts["css"], script=texts["js"])
 
 
-def _drawn(
-    table: Table, found: Sequence[Setting]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Draw every figure for as many settings as fit; the shared look is taken out once."""
+def _drawn(table: Table, found: Sequence[Setting]) -> dict[str, dict[str, Any]]:
+    """Draw every figure for as many settings as fit."""
     sparse = table.narrowed(policy_layers=True)
-    template: dict[str, Any] = {}
     drawn: dict[str, dict[str, Any]] = {}
     size = 0
     for setting in found:
         own: dict[str, Any] = {}
         for name, figure in figures().items():
             drawing = figure.draw(at(sparse, setting, figure.scope))
-            if drawing is None:
-                continue
-            content = json.loads(drawing.to_json())
-            template = content["layout"].pop("template", template)
-            own[name] = content
+            if drawing is not None:
+                own[name] = drawing.plain()
         size += len(json.dumps(own))
         if drawn and size > FIGURE_BYTES:
             break
         drawn[setting.label()] = own
-    return drawn, template
+    return drawn
 
 
 def _places(drawn: dict[str, Any]) -> str:

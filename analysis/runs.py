@@ -87,11 +87,16 @@ def open_run(folder: Path, name: str | None = None) -> Run:
             f"{folder}: {found} is there, not a results folder; make one with `pimreplay run`"
         )
     config = _read_config(folder)
+    steps, rows = _scan(folder / "steps.parquet", REQUIRED)
+    if rows == 0:
+        raise UserError(
+            f"{folder / 'steps.parquet'}: holds no rows, nothing was replayed; replay again"
+        )
     return Run(
         path=folder,
         name=name or folder.resolve().name,
         config=config,
-        steps=_scan(folder / "steps.parquet", REQUIRED),
+        steps=steps,
         layers=_scan_optional(folder / "layers.parquet", (*CONFIGURATION, "layer", "step")),
         channels=_scan_optional(folder / "channels.parquet", (*CONFIGURATION, "layer", "channel")),
         points=_scan_optional(folder / "points.parquet", ("point", "status", "error")),
@@ -123,10 +128,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _scan_optional(path: Path, required: Sequence[str]) -> "pl.LazyFrame | None":
-    return _scan(path, required) if path.exists() else None
+    return _scan(path, required)[0] if path.exists() else None
 
 
-def _scan(path: Path, required: Sequence[str]) -> "pl.LazyFrame":
+def _scan(path: Path, required: Sequence[str]) -> "tuple[pl.LazyFrame, int]":
     import polars as pl
 
     if not path.is_file():
@@ -141,9 +146,7 @@ def _scan(path: Path, required: Sequence[str]) -> "pl.LazyFrame":
     missing = [column for column in required if column not in columns]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; replay again with this version")
-    if rows == 0:
-        raise UserError(f"{path}: holds no rows, nothing was replayed; replay again")
-    return scan
+    return scan, rows
 
 
 def _unique_names(folders: Sequence[Path]) -> list[str]:

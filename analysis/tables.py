@@ -6,7 +6,7 @@ its steps. Configurations (run, trace, policy, layout, hardware, budget) are des
 small frame of their own, and rows point to them by number.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -81,21 +81,66 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """The tidy table of one or several runs; everything below it is a pure function of it."""
+class Kept:
+    """What part of a table is kept; None keeps everything."""
+
+    configurations: frozenset[int] | None = None
+    layers: frozenset[int] | None = None
+    kv_heads: frozenset[int] | None = None
+    windows: tuple[int, int] | None = None
+    """First and last window, both included."""
+    decided: bool = False
+    """Only layers that the policies decide: not those that the run kept dense."""
+
+    def layer_filter(self) -> list[pl.Expr]:
+        """Return what holds for a frame of layers."""
+        keep: list[pl.Expr] = []
+        if self.configurations is not None:
+            keep.append(pl.col("configuration").is_in(sorted(self.configurations)))
+        if self.layers is not None:
+            keep.append(pl.col("layer").is_in(sorted(self.layers)))
+        return [*keep, pl.col("decided")] if self.decided else keep
+
+    def head_filter(self) -> list[pl.Expr]:
+        """Return what holds for a frame of KV heads, over all steps."""
+        if self.kv_heads is None:
+            return self.layer_filter()
+        return [*self.layer_filter(), pl.col("kv_head").is_in(sorted(self.kv_heads))]
+
+    def window_filter(self) -> list[pl.Expr]:
+        """Return what holds for a frame of windows."""
+        if self.windows is None:
+            return self.head_filter()
+        return [*self.head_filter(), pl.col("window").is_between(*self.windows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """The frames of the tidy table, whole."""
 
     rows: pl.DataFrame
-    """configuration, layer, kv_head, window, steps, first_step, dense_layer, visible_tokens,
-    and `VALUES`."""
+    """configuration, layer, kv_head, window, steps, first_step, dense_layer, decided,
+    visible_tokens, and `VALUES`. `decided`: the policies decide this layer, the run did not keep
+    it dense."""
+    heads: pl.DataFrame
+    """The same over all windows, so one row per configuration, layer and KV head."""
+    lanes: pl.DataFrame | None
+    """configuration, layer, decided, channel, lane, load: summed over steps; None: unknown."""
+    lane_windows: pl.DataFrame | None
+    """configuration, layer, kv_head, window, decided, lane_0, lane_1, ...: tokens selected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The tidy table of one or several runs, or a part of it; figures are pure functions of it."""
+
+    tidy: Tidy
     configurations: pl.DataFrame
     """configuration (its number), and `DESCRIPTION`."""
-    lanes: pl.DataFrame | None
-    """configuration, layer, channel, lane, load: summed over steps; None: not in the results."""
-    lane_windows: pl.DataFrame | None
-    """configuration, layer, kv_head, window, lane_0, lane_1, ...: tokens read by each lane."""
     runs: tuple[Run, ...]
     window_steps: int
     """Decode steps in a window."""
+    kept: Kept = Kept()
     _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, compare=False)
 
     def narrowed(
@@ -109,117 +154,123 @@ class Table:
         """Return the part of the table that a reader asked for; None keeps everything.
 
         `steps` is a first and a last decode step, both included, in whole windows.
-        `policy_layers` leaves out the layers that the run kept dense.
+        `policy_layers` leaves out the layers that the run kept dense, if others are left.
         """
-        keep: list[pl.Expr] = []
+        kept = self.kept
         described = self.configurations
         if configurations is not None:
-            keep.append(pl.col("configuration").is_in(list(configurations)))
             described = described.filter(pl.col("configuration").is_in(list(configurations)))
+            kept = replace(kept, configurations=frozenset(described["configuration"]))
         if layers is not None:
-            keep.append(pl.col("layer").is_in(list(layers)))
+            kept = replace(kept, layers=frozenset(layers))
         if kv_heads is not None:
-            keep.append(pl.col("kv_head").is_in(list(kv_heads)))
+            kept = replace(kept, kv_heads=frozenset(kv_heads))
         if steps is not None:
-            first = steps[0] // self.window_steps
-            keep.append(pl.col("window").is_between(first, steps[1] // self.window_steps))
-        rows = self.rows.filter(*keep) if keep else self.rows
+            width = self.window_steps
+            kept = replace(kept, windows=(steps[0] // width, steps[1] // width))
         if policy_layers:
-            rows = _policy_layers(rows, described)
-        lanes = self.lanes
-        if lanes is not None:
-            lane_keep = [
-                pl.col("configuration").is_in(described["configuration"].to_list()),
-                pl.col("layer").is_in(rows["layer"].unique().to_list()),
-            ]
-            lanes = lanes.filter(*lane_keep)
-        lane_windows = self.lane_windows
-        if lane_windows is not None:
-            kept = rows.select("configuration", "layer", "kv_head", "window")
-            lane_windows = lane_windows.join(kept, on=kept.columns, how="semi")
-        return replace(
-            self,
-            rows=rows,
-            configurations=described,
-            lanes=lanes,
-            lane_windows=lane_windows,
-            _cache={},
-        )
+            sparse = replace(kept, decided=True)
+            if len(self.tidy.heads.filter(*sparse.head_filter())):
+                kept = sparse
+        return replace(self, configurations=described, kept=kept, _cache={})
 
-    def measured(self, *by: str) -> pl.DataFrame:
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The tidy rows that are kept."""
+        return self.remembered("rows", lambda t: t.tidy.rows.filter(*t.kept.window_filter()))
+
+    @property
+    def heads(self) -> pl.DataFrame:
+        """The kept rows over all their windows."""
+        if self.kept.windows is None:
+            return self.remembered("heads", lambda t: t.tidy.heads.filter(*t.kept.head_filter()))
+        return self.remembered("heads", lambda t: over_windows(t.rows))
+
+    @property
+    def lanes(self) -> pl.DataFrame | None:
+        """The kept loads of lanes, summed over all steps whatever steps are kept."""
+        lanes = self.tidy.lanes
+        return None if lanes is None else lanes.filter(*self.kept.layer_filter())
+
+    @property
+    def lane_windows(self) -> pl.DataFrame | None:
+        """The kept loads of lanes by window."""
+        lanes = self.tidy.lane_windows
+        return None if lanes is None else lanes.filter(*self.kept.window_filter())
+
+    def remembered(self, name: str, make: "Callable[[Table], pl.DataFrame]") -> pl.DataFrame:
+        """Return `make(self)`, computed once for this part of the table."""
+        if (name,) not in self._cache:
+            self._cache[name,] = make(self)
+        return self._cache[name,]
+
+    def measured(self, *by: str, only: Sequence[str] | None = None) -> pl.DataFrame:
         """Return every metric per configuration, and per `by` (layer, kv_head, window).
 
         One row per group, with the columns of `DESCRIPTION`, `by`, `visible_tokens`, `steps` and
-        one column per metric. Without `by` a row is a whole decode step: amounts are summed over
-        layers and KV heads.
+        one column per metric, or per metric of `only`. Without `by` a row is a whole decode step:
+        amounts are summed over layers and KV heads.
         """
-        key = tuple(by)
+        key = ("measured", *by, "only", *(only or ()))
         if key not in self._cache:
-            expressions = [one.compute.alias(name) for name, one in metrics().items()]
+            wanted = {name: one for name, one in metrics().items() if not only or name in only}
+            needed = {root for one in wanted.values() for root in one.compute.meta.root_names()}
+            rows = self.rows if "window" in by else self.heads
             self._cache[key] = (
-                _aggregated(self.rows, by)
-                .with_columns(expressions)
+                _aggregated(rows, by, needed)
+                .with_columns(one.compute.alias(name) for name, one in wanted.items())
                 .join(self.configurations, on="configuration")
                 .sort("configuration", *by)
             )
         return self._cache[key]
 
 
-def _policy_layers(rows: pl.DataFrame, configurations: pl.DataFrame) -> pl.DataFrame:
-    """Leave out the layers that a run kept dense, for its dense baseline too."""
-    run = configurations.select("configuration", "run", "trace", "policy")
-    kept_dense = (
-        rows.filter("dense_layer")
-        .select("configuration", "layer")
-        .unique()
-        .join(run, on="configuration")
-        .filter(pl.col("policy") != "dense")
-        .select("run", "trace", "layer")
-        .unique()
+def over_windows(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the means over windows, one row per configuration, layer and KV head."""
+    weight = pl.col("steps")
+
+    def mean(name: str) -> pl.Expr:
+        known = pl.col(name).null_count() == 0
+        return pl.when(known).then((pl.col(name) * weight).sum() / weight.sum()).alias(name)
+
+    return rows.group_by("configuration", "layer", "kv_head").agg(
+        pl.col("first_step").min(),
+        pl.col("dense_layer", "decided").first(),
+        *map(mean, (*VALUES, "visible_tokens")),
+        steps=weight.sum(),
+        window=pl.lit(0, dtype=pl.Int32),
     )
-    if kept_dense.is_empty():
-        return rows
-    sparse = (
-        rows.join(run.drop("policy"), on="configuration", how="left", maintain_order="left")
-        .join(kept_dense, on=["run", "trace", "layer"], how="anti", maintain_order="left")
-        .drop("run", "trace")
-    )
-    return sparse if len(sparse) else rows
 
 
-def _aggregated(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Return `VALUES` per configuration and `by`: means over steps, amounts summed over heads."""
+def _aggregated(rows: pl.DataFrame, by: Sequence[str], needed: Collection[str]) -> pl.DataFrame:
+    """Return what is `needed` per configuration and `by`.
+
+    Means over steps; amounts summed over KV heads and layers, ratios averaged over them.
+    """
     group = ["configuration", *by]
     per_layer = list(dict.fromkeys([*group, "layer"]))
-    weight = pl.col("steps")
-    heads = pl.col("kv_head").n_unique()
+    weight, heads = pl.col("steps"), pl.col("kv_head").n_unique()
+    amounts = [name for name in AMOUNTS if name in needed]
+    layer_amounts = [name for name in LAYER_AMOUNTS if name in needed]
+    ratios = [*(name for name in (*RATIOS, *LAYER_RATIOS) if name in needed), "visible_tokens"]
 
-    def over_steps(name: str, factor: pl.Expr | int) -> pl.Expr:
-        known = pl.col(name).null_count() == 0
-        mean = (pl.col(name) * weight).sum() / weight.sum() * factor
-        return pl.when(known).then(mean).alias(name)
+    def known(name: str, value: pl.Expr) -> pl.Expr:
+        return pl.when(pl.col(name).null_count() == 0).then(value).alias(name)
+
+    def mean(name: str) -> pl.Expr:
+        return (pl.col(name) * weight).sum() / weight.sum()
 
     layers = rows.group_by(per_layer).agg(
-        *[over_steps(name, heads) for name in AMOUNTS],
-        *[over_steps(name, 1) for name in (*RATIOS, *LAYER_AMOUNTS, *LAYER_RATIOS)],
-        over_steps("visible_tokens", 1),
+        *[known(name, mean(name) * heads) for name in amounts],
+        *[known(name, mean(name)) for name in (*layer_amounts, *ratios)],
         steps=weight.sum() // heads,
         heads=heads,
     )
     if "layer" in group:
         return layers.drop("heads")
-
-    def over_layers(name: str) -> pl.Expr:
-        known = pl.col(name).null_count() == 0
-        return pl.when(known).then(pl.col(name).sum()).alias(name)
-
-    def mean_over_layers(name: str) -> pl.Expr:
-        known = pl.col(name).null_count() == 0
-        mean = (pl.col(name) * pl.col("heads")).sum() / pl.col("heads").sum()
-        return pl.when(known).then(mean).alias(name)
-
+    share = pl.col("heads") / pl.col("heads").sum()
     return layers.group_by(group).agg(
-        *[over_layers(name) for name in (*AMOUNTS, *LAYER_AMOUNTS)],
-        *[mean_over_layers(name) for name in (*RATIOS, *LAYER_RATIOS, "visible_tokens")],
+        *[known(name, pl.col(name).sum()) for name in (*amounts, *layer_amounts)],
+        *[known(name, (pl.col(name) * share).sum()) for name in ratios],
         pl.col("steps").max(),
     )

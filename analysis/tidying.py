@@ -5,7 +5,16 @@ from collections.abc import Sequence
 import polars as pl
 
 from analysis.runs import CONFIGURATION, Run
-from analysis.tables import AMOUNTS, DESCRIPTION, LAYER_AMOUNTS, RATIOS, VALUES, Table
+from analysis.tables import (
+    AMOUNTS,
+    DESCRIPTION,
+    LAYER_AMOUNTS,
+    RATIOS,
+    VALUES,
+    Table,
+    Tidy,
+    over_windows,
+)
 
 ROWS = 150_000
 """Tidy rows aimed at; windows widen beyond it."""
@@ -39,14 +48,44 @@ def tidy(runs: Sequence[Run], rows: int = ROWS) -> Table:
         loads = _lane_windows(numbered, width)
         if loads is not None:
             lane_windows.append(loads)
-    table = pl.concat([frame.select(*_ROW, *VALUES) for frame in frames])
+    table = _with_decided(pl.concat([one.select(*_ROW, *VALUES) for one in frames]), configurations)
+    decided = table.select("configuration", "layer", "decided").unique()
     return Table(
-        rows=table,
+        tidy=Tidy(
+            rows=table,
+            heads=over_windows(table),
+            lanes=_concatenated(lanes, decided),
+            lane_windows=_concatenated(lane_windows, decided),
+        ),
         configurations=_with_budget_tokens(configurations, table),
-        lanes=pl.concat(lanes) if lanes else None,
-        lane_windows=pl.concat(lane_windows, how="diagonal") if lane_windows else None,
         runs=tuple(runs),
         window_steps=width,
+    )
+
+
+def _concatenated(frames: list[pl.DataFrame], decided: pl.DataFrame) -> pl.DataFrame | None:
+    if not frames:
+        return None
+    return pl.concat(frames, how="diagonal").join(decided, on=["configuration", "layer"])
+
+
+def _with_decided(rows: pl.DataFrame, configurations: pl.DataFrame) -> pl.DataFrame:
+    """Say of each layer whether the policies decide it, for the dense baseline too."""
+    run = configurations.select("configuration", "run", "trace", "policy")
+    kept_dense = (
+        rows.filter("dense_layer")
+        .select("configuration", "layer")
+        .unique()
+        .join(run, on="configuration")
+        .filter(pl.col("policy") != "dense")
+        .select("run", "trace", "layer", decided=pl.lit(False))
+        .unique()
+    )
+    return (
+        rows.join(run.drop("policy"), on="configuration", how="left", maintain_order="left")
+        .join(kept_dense, on=["run", "trace", "layer"], how="left", maintain_order="left")
+        .drop("run", "trace")
+        .with_columns(pl.col("decided").fill_null(True))
     )
 
 

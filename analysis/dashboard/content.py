@@ -3,13 +3,12 @@
 from functools import lru_cache
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 from dash import dcc, html
 
 from analysis.dashboard.inspector_view import inspector
 from analysis.dashboard.state import KEYS, State, narrowed, read_state
-from analysis.figures import Figure, figures
+from analysis.figures import Drawing, Figure, figures
 from analysis.figures._style import in_order
 from analysis.inspector import inspect
 from analysis.overview_table import columns, shown_settings
@@ -114,7 +113,9 @@ class Content:
         run = next(one for one in self.table.runs if one.name == row["run"])
         layers = sorted(self.table.rows["layer"].unique())
         heads = sorted(self.table.rows["kv_head"].unique())
-        layer: int = state.layer if state.layer in layers else self.initial()["layer"]
+        layer = state.layer
+        if layer is None or layer not in layers:
+            layer = int(self.initial()["layer"])
         kv_head = state.kv_head if state.kv_head in heads else heads[0]
         one = inspect(run, row, layer, kv_head, state.q_head, state.step)
         return [html.H2(INSPECTOR), *inspector(one, method)]
@@ -163,13 +164,13 @@ class Content:
         ]
 
 
-def _card(figure: Figure, drawing: go.Figure) -> html.Figure:
+def _card(figure: Figure, drawing: Drawing) -> html.Figure:
     title, caption = f"{figure.name}-title", f"{figure.name}-caption"
     return html.Figure(
         [
             html.H3(figure.title, id=title),
             html.Div(
-                dcc.Graph(id=figure.name, figure=drawing, config=GRAPH),
+                dcc.Graph(id=figure.name, figure=drawing.plain(), config=GRAPH),
                 role="group",
                 **{"aria-labelledby": title, "aria-describedby": caption},
             ),

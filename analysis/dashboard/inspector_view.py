@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 import numpy as np
-import plotly.graph_objects as go
 from dash import dcc, html
 
-from analysis.figures._style import axis_title, styled
+from analysis.figures import Drawing
+from analysis.figures._style import INK, axis_title, drawing
 from analysis.inspector import Inspection
+
+ROW_LINES = 64
+"""Row borders are drawn up to so many."""
 
 HEAVY_RATIO = 0.01
 """A token that carries more attention weight than this is marked when it is missed."""
@@ -42,7 +45,9 @@ def inspector(one: Inspection, method: str) -> list[object]:
         html.P(_rows_sentence(one)),
         html.Figure(
             [
-                dcc.Graph(figure=block_map(one), config={"displaylogo": False}, id="block-map"),
+                dcc.Graph(
+                    figure=block_map(one).plain(), config={"displaylogo": False}, id="block-map"
+                ),
                 html.Figcaption(
                     "Each column is a block, read at once in all lanes; tall columns of wasted"
                     " lanes are over-fetch."
@@ -77,39 +82,46 @@ def marked_text(one: Inspection) -> Iterator[object]:
             yield html.Mark(text, className=name, title=f"{name}: {tokens}, weight {weight:.2%}")
 
 
-def block_map(one: Inspection) -> go.Figure:
+def block_map(one: Inspection) -> Drawing:
     """Draw lanes by blocks: empty, not read, read for nothing, selected."""
     n_blocks = len(one.blocks)
     grid = np.zeros((one.block_tokens, n_blocks), dtype=np.int8)
     lane, block = one.slot % one.block_tokens, one.slot // one.block_tokens
     grid[lane, block] = np.where(one.selected, 3, np.where(one.blocks[block], 2, 1))
-    names = ["empty", "not read", "read, not selected", "selected"]
-    colours = ["#ffffff", "#d0d7de", "#E69F00", "#0072B2"]
-    steps = [
-        edge
-        for place, colour in enumerate(colours)
-        for edge in ([place / 4, colour], [(place + 1) / 4, colour])
+    kinds = {
+        "empty": "#ffffff",
+        "not read": "#d0d7de",
+        "read, not selected": "#E69F00",
+        "selected": "#0072B2",
+    }
+    scale = [
+        [edge / len(kinds), colour]
+        for place, colour in enumerate(kinds.values())
+        for edge in (place, place + 1)
     ]
-    figure = go.Figure(
-        go.Heatmap(
-            z=grid,
-            colorscale=steps,
-            zmin=-0.5,
-            zmax=3.5,
-            xgap=0,
-            ygap=0.5,
-            colorbar={"tickvals": [0, 1, 2, 3], "ticktext": names, "thickness": 12},
-            hovertemplate="block %{x}, lane %{y}<extra></extra>",
-        )
-    )
-    row_edges = range(one.key_blocks_per_row, n_blocks, one.key_blocks_per_row)
-    for edge in row_edges if len(row_edges) <= 64 else ():
-        figure.add_vline(x=edge - 0.5, line={"color": "#1f2328", "width": 0.8})
-    return styled(
-        figure,
-        axis_title("Block; lines are borders of DRAM rows of keys", "index"),
+    trace = {
+        "type": "heatmap",
+        "z": grid.tolist(),
+        "colorscale": scale,
+        "zmin": -0.5,
+        "zmax": 3.5,
+        "ygap": 0.5,
+        "colorbar": {"tickvals": [0, 1, 2, 3], "ticktext": list(kinds), "thickness": 12},
+        "hovertemplate": "block %{x}, lane %{y}<extra></extra>",
+    }
+    edges = range(one.key_blocks_per_row, n_blocks, one.key_blocks_per_row)
+    line = {"type": "line", "y0": 0, "y1": 1, "yref": "paper"}
+    shapes = [
+        line | {"x0": edge - 0.5, "x1": edge - 0.5, "line": {"color": INK, "width": 0.8}}
+        for edge in edges
+        if len(edges) <= ROW_LINES
+    ]
+    return drawing(
+        [trace],
+        axis_title("Block", "index", "lines: borders of DRAM rows of keys"),
         axis_title("Lane", "index"),
         340,
+        shapes=shapes,
     )
 
 

@@ -1,19 +1,35 @@
-"""What is drawn: pure functions from the tidy table to a Plotly figure, one subject a file."""
+"""What is drawn: pure functions from the tidy table to a Plotly figure, one subject a file.
+
+A figure is a `Drawing`: the plain data and layout that Plotly's JavaScript takes. Plotly's Python
+classes check and copy every property, which takes longer than all the rest of a filter change;
+the tests put each drawing through that check instead.
+"""
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tracegen.discover import discover
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from analysis.tables import Table
 
-__all__ = ["Figure", "figures"]
+__all__ = ["Drawing", "Figure", "figures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One drawn figure, as Plotly's JavaScript takes it."""
+
+    data: list[dict[str, Any]]
+    """Traces, each with its `type`."""
+    layout: dict[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """Return data and layout as one object, for JSON."""
+        return {"data": self.data, "layout": self.layout}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,7 @@ class Figure:
     title: str
     caption: str
     """What to look at, one or two sentences."""
-    draw: "Callable[[Table], go.Figure | None]"
+    draw: "Callable[[Table], Drawing | None]"
     """Pure; None when the table does not hold what the figure shows."""
     scope: Literal["setting", "budgets", "hardware"] = "setting"
     """Drawn for one trace, device and budget, or over all budgets, or over all devices."""

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
+
+from analysis.figures import Drawing
 
 INK = "#1f2328"
 GRID = "#e4e7eb"
@@ -97,37 +98,47 @@ def axis_title(title: str, unit: str, note: str = "") -> str:
     return "<br>".join([*lines, *wrap(note, 32)])
 
 
-def styled(figure: go.Figure, x: str, y: str, height: int, **layout: Any) -> go.Figure:
-    """Give a figure the common look; `x` and `y` are axis titles with units."""
-    figure.update_layout(
-        template="plotly_white",
-        font={
+def drawing(
+    data: list[dict[str, Any]],
+    x: str,
+    y: str,
+    height: int,
+    xaxis: dict[str, Any] | None = None,
+    yaxis: dict[str, Any] | None = None,
+    **layout: Any,
+) -> Drawing:
+    """Return a figure with the common look; `x` and `y` are axis titles with units."""
+    axis = {
+        "automargin": True,
+        "gridcolor": GRID,
+        "zerolinecolor": GRID,
+        "linecolor": GRID,
+        "ticks": "",
+    }
+    small = {"size": 12}
+    common = {
+        "font": {
             "family": "system-ui, Segoe UI, Helvetica, Arial, sans-serif",
             "size": 13,
             "color": INK,
         },
-        height=height,
-        margin={"l": 8, "r": 16, "t": 44, "b": 8},
-        legend={
+        "height": height,
+        "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+        "hoverlabel": {"align": "left"},
+        "legend": {
             "orientation": "h",
             "yref": "container",
             "yanchor": "bottom",
             "y": 0,
             "x": 0,
             "traceorder": "normal",
-            "title": {"text": ""},
         },
-        hoverlabel={"align": "left"},
-        **layout,
-    )
-    small = {"size": 12}
-    figure.update_xaxes(
-        title={"text": x, "standoff": 8, "font": small}, automargin=True, gridcolor=GRID
-    )
-    figure.update_yaxes(
-        title={"text": y, "standoff": 8, "font": small}, automargin=True, gridcolor=GRID
-    )
-    return figure
+        "xaxis": axis | {"title": {"text": x, "standoff": 8, "font": small}} | (xaxis or {}),
+        "yaxis": axis | {"title": {"text": y, "standoff": 8, "font": small}} | (yaxis or {}),
+    }
+    return Drawing(data, common | layout)
 
 
 def bars_height(rows: int, legend_lines: int = 0) -> int:
@@ -135,20 +146,22 @@ def bars_height(rows: int, legend_lines: int = 0) -> int:
     return 140 + 32 * max(rows, 2) + 22 * legend_lines
 
 
-def baseline_line(figure: go.Figure, value: float | None, text: str, down: bool = False) -> None:
-    """Mark a named baseline on the value axis of a horizontal chart."""
+def baseline_line(value: float | None, text: str) -> dict[str, Any]:
+    """Return the layout that marks a named baseline on the x axis; empty without a value."""
     if value is None:
-        return
-    figure.add_vline(x=value, line={"color": BASELINE, "width": 1.5, "dash": "dash"})
-    figure.add_annotation(
-        x=value,
-        y=1.0 if not down else 0.0,
-        yref="paper",
-        yanchor="bottom" if not down else "top",
-        text=text,
-        showarrow=False,
-        font={"size": 12, "color": BASELINE},
-    )
+        return {}
+    line = {"color": BASELINE, "width": 1.5, "dash": "dash"}
+    shape = {"type": "line", "x0": value, "x1": value, "y0": 0, "y1": 1, "yref": "paper"}
+    note = {
+        "x": value,
+        "y": 1,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "text": text,
+        "showarrow": False,
+        "font": {"size": 12, "color": BASELINE},
+    }
+    return {"shapes": [shape | {"line": line}], "annotations": [note]}
 
 
 def labels(frame: pl.DataFrame) -> Sequence[str]:

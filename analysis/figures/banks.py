@@ -1,96 +1,110 @@
 """Which banks work: channel by lane over the whole run, and lane by step."""
 
-import plotly.graph_objects as go
+from typing import Any
+
 import polars as pl
 
-from analysis.figures import Figure
+from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
-from analysis.figures._style import SCALE, axis_title, in_order, styled
+from analysis.figures._style import SCALE, axis_title, drawing, in_order
 from analysis.tables import Table
 
 STEP_COLUMNS = 128
 """Most columns of the map over steps: neighbouring windows are averaged beyond it."""
 
 
-def channels_by_lanes(table: Table) -> go.Figure | None:
-    """Draw the tokens read by each lane of each channel, summed over steps and shown layers."""
+def channels_by_lanes(table: Table) -> Drawing | None:
+    """Draw the tokens read in each lane of each channel, summed over steps and shown layers."""
     if table.lanes is None or table.lanes.is_empty():
         return None
     loads = table.lanes.group_by("configuration", "channel", "lane").agg(pl.col("load").sum())
-    found = in_order(table.configurations).iter_rows(named=True)
-    maps: dict[str, go.Heatmap] = {}
-    largest = float(loads["load"].max() or 1.0)  # type: ignore[arg-type]
-    for one in found:
-        own = loads.filter(configuration=one["configuration"])
-        if own.is_empty():
-            continue
-        grid = own.pivot(on="lane", index="channel", values="load").sort("channel")
-        lanes = sorted(own["lane"].unique())
-        maps[one["method"]] = go.Heatmap(
-            z=grid.select(str(lane) for lane in lanes).to_numpy(),
+    channels, lanes = sorted(loads["channel"].unique()), sorted(loads["lane"].unique())
+    largest = max(1.0, *loads["load"].to_list())
+    maps: dict[str, dict[str, Any]] = {}
+    for method, own in _by_method(table, loads):
+        values = {(channel, lane): load for _, channel, lane, load in own.iter_rows()}
+        maps[method] = _heat_map(
+            z=[[values.get((channel, lane)) for lane in lanes] for channel in channels],
             x=[f"{lane}" for lane in lanes],
-            y=[f"{channel}" for channel in grid["channel"]],
-            colorscale=SCALE,
-            zmin=0,
-            zmax=largest,
-            colorbar={"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
-            hovertemplate="channel %{y}, lane %{x}: %{z:.4s} tokens<extra></extra>",
+            y=[f"{channel}" for channel in channels],
+            largest=largest,
+            hover="channel %{y}, lane %{x}",
         )
-    figure = choice(maps)
-    return figure and styled(
-        figure,
+    data, menu = choice(maps)
+    return drawing(
+        data,
         axis_title("Lane", "index"),
         axis_title("Channel", "index"),
         440,
         xaxis={"type": "category"},
         yaxis={"type": "category"},
+        **menu,
     )
 
 
-def lanes_by_steps(table: Table) -> go.Figure | None:
-    """Draw the tokens read by each lane at each step, mean over KV heads and shown layers."""
+def lanes_by_steps(table: Table) -> Drawing | None:
+    """Draw the tokens read in each lane at each step, mean over KV heads and shown layers."""
     if table.lane_windows is None or table.lane_windows.is_empty():
         return None
     names = [name for name in table.lane_windows.columns if name.startswith("lane_")]
-    count = table.lane_windows["window"].n_unique()
-    bucket = max(1, -(-count // STEP_COLUMNS))
+    bucket = max(1, -(-table.lane_windows["window"].n_unique() // STEP_COLUMNS))
     loads = (
         table.lane_windows.group_by("configuration", pl.col("window") // bucket)
-        .agg(pl.col(name).mean() for name in names)
+        .agg(pl.col(name).mean().round(2) for name in names)
         .sort("window")
     )
-    largest = max(float(loads[name].max() or 0.0) for name in names)  # type: ignore[arg-type]
-    maps: dict[str, go.Heatmap] = {}
-    for one in in_order(table.configurations).iter_rows(named=True):
-        own = loads.filter(configuration=one["configuration"])
-        if own.is_empty():
-            continue
-        maps[one["method"]] = go.Heatmap(
-            z=own.select(names).to_numpy().T.round(2),
+    largest = max(1.0, *(float(value or 0.0) for value in loads.select(names).max().row(0)))
+    maps: dict[str, dict[str, Any]] = {}
+    for method, own in _by_method(table, loads):
+        maps[method] = _heat_map(
+            z=[own[name].to_list() for name in names],
             x=(own["window"] * bucket * table.window_steps).to_list(),
             y=[name.removeprefix("lane_") for name in names],
-            colorscale=SCALE,
-            zmin=0,
-            zmax=largest,
-            colorbar={"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
-            hovertemplate="step %{x}, lane %{y}: %{z:.4s} tokens<extra></extra>",
+            largest=largest,
+            hover="step %{x}, lane %{y}",
         )
-    figure = choice(maps)
-    return figure and styled(
-        figure,
+    data, menu = choice(maps)
+    return drawing(
+        data,
         axis_title("Decode step", "index"),
         axis_title("Lane", "index"),
         440,
         yaxis={"type": "category"},
+        **menu,
     )
+
+
+def _by_method(table: Table, loads: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    parts = loads.partition_by("configuration", as_dict=True)
+    described = in_order(table.configurations).select("configuration", "method")
+    return [
+        (method, parts[number,]) for number, method in described.iter_rows() if (number,) in parts
+    ]
+
+
+def _heat_map(
+    z: list[list[Any]], x: list[Any], y: list[str], largest: float, hover: str
+) -> dict[str, Any]:
+    return {
+        "type": "heatmap",
+        "z": z,
+        "x": x,
+        "y": y,
+        "colorscale": SCALE,
+        "zmin": 0,
+        "zmax": largest,
+        "colorbar": {"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
+        "hovertemplate": hover + ": %{z:.4s} tokens<extra></extra>",
+    }
 
 
 FIGURES = (
     Figure(
         name="banks_channel_lane",
         title="Load of the banks, whole run",
-        caption="Selected tokens in each lane of each channel, summed over steps: an even colour"
-        " is an even load; empty channels hold no KV head of this trace.",
+        caption="Selected tokens in each lane (the banks that hold one token) of each channel,"
+        " summed over steps: an even colour is an even load; a channel without a KV head is"
+        " empty.",
         draw=channels_by_lanes,
         group="Banks",
         order=60,

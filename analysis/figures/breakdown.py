@@ -1,19 +1,20 @@
 """Where time and energy go: phases and parts, stacked, with overheads apart."""
 
-import plotly.graph_objects as go
+from typing import Any
+
 import polars as pl
 
-from analysis.figures import Figure
+from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     INK,
     PARTS,
     PATTERNS,
     axis_title,
     bars_height,
+    drawing,
     in_order,
     labels,
     scaled,
-    styled,
 )
 from analysis.metrics import metric
 from analysis.tables import Table
@@ -38,7 +39,7 @@ _STACKS = {
 }
 
 
-def breakdown(table: Table, unit: str) -> go.Figure | None:
+def breakdown(table: Table, unit: str) -> Drawing | None:
     """Draw one stacked bar a method; parts that the results do not know are left out and named."""
     measured = in_order(table.measured())
     own, overheads = _STACKS[unit]
@@ -47,16 +48,18 @@ def breakdown(table: Table, unit: str) -> go.Figure | None:
         return None
     totals = measured.select(pl.sum_horizontal(known).alias("sum"))["sum"]
     factor, shown_unit = scaled(totals.to_list(), unit)
-    figure = go.Figure()
+    rows = labels(measured)
+    bars: list[dict[str, Any]] = []
     for place, name in enumerate(known):
         apart = name in overheads
-        figure.add_trace(
-            go.Bar(
-                x=(measured[name] / factor).to_list(),
-                y=labels(measured),
-                orientation="h",
-                name=_short(name),
-                marker={
+        bars.append(
+            {
+                "type": "bar",
+                "x": (measured[name] / factor).to_list(),
+                "y": rows,
+                "orientation": "h",
+                "name": _short(name),
+                "marker": {
                     "color": "#d0d7de" if apart else PARTS[place % len(PARTS)],
                     "pattern": {
                         "shape": PATTERNS[1 + overheads.index(name)] if apart else "",
@@ -64,29 +67,29 @@ def breakdown(table: Table, unit: str) -> go.Figure | None:
                     },
                     "line": {"color": INK, "width": 0.8},
                 },
-                hovertemplate=f"%{{y}}, {_short(name)}: %{{x:.4g}} {shown_unit}<extra></extra>",
-            )
+                "hovertemplate": f"%{{y}}, {_short(name)}: %{{x:.4g}} {shown_unit}<extra></extra>",
+            }
         )
     unknown = [_short(name) for name in (*own, *overheads) if name not in known]
-    if unknown:
-        figure.add_annotation(
-            text=f"not known: {', '.join(unknown)}",
-            x=1,
-            y=1,
-            xref="paper",
-            yref="paper",
-            xanchor="right",
-            yanchor="bottom",
-            showarrow=False,
-        )
+    note = {
+        "text": f"not known: {', '.join(unknown)}",
+        "x": 1,
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "showarrow": False,
+    }
     title = "Time, summed over KV heads" if unit == "ns" else "Energy of a decode step"
-    return styled(
-        figure,
+    return drawing(
+        bars,
         axis_title(title, shown_unit),
         "",
         bars_height(len(measured), legend_lines=4),
         barmode="stack",
         yaxis={"autorange": "reversed", "type": "category"},
+        annotations=[note] if unknown else [],
     )
 
 

@@ -1,92 +1,26 @@
 """How the methods compare, and how much that differs between layers and KV heads."""
 
 from functools import partial
+from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
-from analysis.figures import Figure
+from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     INK,
     axis_title,
     bars_height,
     baseline_line,
     colour,
+    drawing,
     in_order,
-    labels,
     scaled,
-    styled,
     symbol,
 )
 from analysis.metrics import metric
 from analysis.tables import Table
 
 _QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
-
-
-def comparison(table: Table, name: str) -> go.Figure | None:
-    """Draw one box a method: the values of its (layer, KV head) pairs, and their mean."""
-    spread = spreads(table, name)
-    if spread.is_empty():
-        return None
-    one = metric(name)
-    factor, unit = scaled(spread["high"].to_list(), one.unit)
-    figure = go.Figure()
-    for row in spread.iter_rows(named=True):
-        box = {key: [row[key] / factor] for key in _QUANTILES}
-        figure.add_trace(
-            go.Box(
-                y=[row["method"]],
-                q1=box["q1"],
-                median=box["median"],
-                q3=box["q3"],
-                lowerfence=box["low"],
-                upperfence=box["high"],
-                orientation="h",
-                name=row["method"],
-                fillcolor=colour(row["policy"]),
-                line={"color": INK if row["policy"] != "dense" else "#6e7781", "width": 1.2},
-                showlegend=False,
-                hoverinfo="x+name",
-            )
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=(spread["mean"] / factor).to_list(),
-            y=labels(spread),
-            mode="markers",
-            name="mean",
-            showlegend=False,
-            marker={
-                "symbol": [symbol(policy) for policy in spread["policy"]],
-                "size": 9,
-                "color": "#ffffff",
-                "line": {"color": INK, "width": 1.5},
-            },
-            hovertemplate="%{y}: mean %{x:.4g} " + unit + "<extra></extra>",
-        )
-    )
-    dense = spread.filter(policy="dense")
-    if len(dense):
-        baseline_line(figure, dense["mean"][0] / factor, "dense")
-    return styled(
-        figure,
-        axis_title(one.title, unit, f"per layer and KV head; {one.better} is better"),
-        "",
-        bars_height(len(spread)),
-        yaxis={"autorange": "reversed", "type": "category"},
-    )
-
-
-def spreads(table: Table, name: str) -> pl.DataFrame:
-    """Return mean and quantiles over (layer, KV head) of a metric, one row a method."""
-    quantiles = [pl.col(name).quantile(q, "linear").alias(key) for key, q in _QUANTILES.items()]
-    return in_order(
-        table.measured("layer", "kv_head")
-        .drop_nulls(name)
-        .group_by("policy", "layout", "method", maintain_order=True)
-        .agg(*quantiles, mean=pl.col(name).mean())
-    )
 
 
 _SHOWN = {
@@ -101,6 +35,82 @@ _SHOWN = {
     "output_error": "How far the attention output moves, relative to exact attention.",
     "balance_lanes": "The busiest lane of a layer against the mean lane: 1 is even.",
 }
+
+
+def comparison(table: Table, name: str) -> Drawing | None:
+    """Draw one box a method: the values of its (layer, KV head) pairs, and their mean."""
+    spread = spreads(table).drop_nulls(f"{name}_mean")
+    if spread.is_empty():
+        return None
+    one = metric(name)
+    factor, unit = scaled(spread[f"{name}_high"].to_list(), one.unit)
+    rows = spread.to_dicts()
+    boxes: list[dict[str, Any]] = [
+        {
+            "type": "box",
+            "y": [row["method"]],
+            "q1": [row[f"{name}_q1"] / factor],
+            "median": [row[f"{name}_median"] / factor],
+            "q3": [row[f"{name}_q3"] / factor],
+            "lowerfence": [row[f"{name}_low"] / factor],
+            "upperfence": [row[f"{name}_high"] / factor],
+            "orientation": "h",
+            "name": row["method"],
+            "fillcolor": colour(row["policy"]),
+            "line": {"color": INK if row["policy"] != "dense" else "#6e7781", "width": 1.2},
+            "showlegend": False,
+            "hoverinfo": "x+name",
+        }
+        for row in rows
+    ]
+    means = {
+        "type": "scatter",
+        "x": [row[f"{name}_mean"] / factor for row in rows],
+        "y": [row["method"] for row in rows],
+        "mode": "markers",
+        "name": "mean",
+        "showlegend": False,
+        "marker": {
+            "symbol": [symbol(row["policy"]) for row in rows],
+            "size": 9,
+            "color": "#ffffff",
+            "line": {"color": INK, "width": 1.5},
+        },
+        "hovertemplate": "%{y}: mean %{x:.4g} " + unit + "<extra></extra>",
+    }
+    dense = next((row[f"{name}_mean"] / factor for row in rows if row["policy"] == "dense"), None)
+    return drawing(
+        [*boxes, means],
+        axis_title(one.title, unit, f"per layer and KV head; {one.better} is better"),
+        "",
+        bars_height(len(rows)),
+        yaxis={"autorange": "reversed", "type": "category"},
+        **baseline_line(dense, "dense"),
+    )
+
+
+def spreads(table: Table) -> pl.DataFrame:
+    """Return mean and quantiles over (layer, KV head), one row a method.
+
+    Columns `<metric>_mean`, `_low` (5 %), `_q1`, `_median`, `_q3`, `_high` (95 %) for each metric
+    that is drawn; null where a metric is not known.
+    """
+    return table.remembered("spreads", _spreads)
+
+
+def _spreads(table: Table) -> pl.DataFrame:
+    quantiles = [
+        pl.col(name).quantile(q, "linear").alias(f"{name}_{key}")
+        for name in _SHOWN
+        for key, q in _QUANTILES.items()
+    ]
+    means = [pl.col(name).mean().alias(f"{name}_mean") for name in _SHOWN]
+    return in_order(
+        table.measured("layer", "kv_head")
+        .group_by("policy", "layout", "method", maintain_order=True)
+        .agg(*quantiles, *means)
+    )
+
 
 FIGURES = tuple(
     Figure(

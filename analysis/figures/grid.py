@@ -1,17 +1,16 @@
 """Where in the model: one cell per layer and KV head."""
 
 from functools import partial
+from typing import Any
 
-import plotly.graph_objects as go
-
-from analysis.figures import Figure
+from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
-from analysis.figures._style import SCALE, axis_title, in_order, scaled, styled
+from analysis.figures._style import SCALE, axis_title, drawing, in_order, scaled
 from analysis.metrics import metric
 from analysis.tables import Table
 
 
-def grid(table: Table, name: str) -> go.Figure | None:
+def grid(table: Table, name: str) -> Drawing | None:
     """Draw a metric's mean over steps for each (layer, KV head), one method at a time."""
     cells = table.measured("layer", "kv_head").drop_nulls(name)
     if cells.is_empty():
@@ -20,30 +19,36 @@ def grid(table: Table, name: str) -> go.Figure | None:
     factor, unit = scaled(cells[name].to_list(), one.unit)
     low, high = float(cells[name].min()) / factor, float(cells[name].max()) / factor  # type: ignore[arg-type]
     heads = sorted(cells["kv_head"].unique())
-    maps: dict[str, go.Heatmap] = {}
+    layers = sorted(cells["layer"].unique())
+    maps: dict[str, dict[str, Any]] = {}
+    by_configuration = cells.select("configuration", "layer", "kv_head", name).partition_by(
+        "configuration", as_dict=True
+    )
     for described in in_order(table.configurations).iter_rows(named=True):
-        own = cells.filter(configuration=described["configuration"])
-        if own.is_empty():
+        own = by_configuration.get((described["configuration"],))
+        if own is None:
             continue
-        square = own.pivot(on="kv_head", index="layer", values=name).sort("layer")
-        maps[described["method"]] = go.Heatmap(
-            z=square.select(str(head) for head in heads).to_numpy() / factor,
-            x=[f"{head}" for head in heads],
-            y=[f"{layer}" for layer in square["layer"]],
-            colorscale=SCALE,
-            zmin=low,
-            zmax=high if high > low else low + 1,
-            colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12},
-            hovertemplate="layer %{y}, KV head %{x}: %{z:.4g} " + unit + "<extra></extra>",
-        )
-    figure = choice(maps)
-    return figure and styled(
-        figure,
+        values = {(layer, head): value / factor for _, layer, head, value in own.iter_rows()}
+        maps[described["method"]] = {
+            "type": "heatmap",
+            "z": [[values.get((layer, head)) for head in heads] for layer in layers],
+            "x": [f"{head}" for head in heads],
+            "y": [f"{layer}" for layer in layers],
+            "colorscale": SCALE,
+            "zmin": low,
+            "zmax": high if high > low else low + 1,
+            "colorbar": {"title": {"text": unit, "side": "right"}, "thickness": 12},
+            "hovertemplate": "layer %{y}, KV head %{x}: %{z:.4g} " + unit + "<extra></extra>",
+        }
+    data, menu = choice(maps)
+    return drawing(
+        data,
         axis_title("KV head", "index"),
         axis_title("Layer", "index"),
-        150 + 24 * max(6, cells["layer"].n_unique()),
+        170 + 24 * max(6, len(layers)),
         xaxis={"type": "category"},
         yaxis={"type": "category", "autorange": "reversed"},
+        **menu,
     )
 
 

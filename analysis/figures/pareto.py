@@ -1,59 +1,59 @@
 """What is given up for what is gained: recall against latency, with the Pareto front."""
 
 from functools import partial
+from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
 from analysis.baselines import relative
-from analysis.figures import Figure
-from analysis.figures._style import BASELINE, INK, axis_title, colour, in_order, styled, symbol
+from analysis.figures import Drawing, Figure
+from analysis.figures._style import BASELINE, INK, axis_title, colour, drawing, in_order, symbol
 from analysis.metrics import metric
 from analysis.tables import Table
 
 
-def pareto(table: Table, name: str) -> go.Figure | None:
+def pareto(table: Table, name: str) -> Drawing | None:
     """Draw one point a configuration of one trace and device, budgets joined by a line."""
     points = relative(table.measured(), "latency", "dense", "cost")
     points = in_order(points.drop_nulls([name, "cost"]))
     if points.is_empty():
         return None
     one = metric(name)
-    figure = go.Figure()
+    lines: list[dict[str, Any]] = []
     for (method,), group in points.group_by("method", maintain_order=True):
         own = group.sort("cost")
         policy = own["policy"][0]
-        figure.add_trace(
-            go.Scatter(
-                x=own["cost"].to_list(),
-                y=own[name].to_list(),
-                mode="lines+markers",
-                name=str(method),
-                line={"color": colour(policy), "width": 1},
-                marker={
+        lines.append(
+            {
+                "type": "scatter",
+                "x": own["cost"].to_list(),
+                "y": own[name].to_list(),
+                "mode": "lines+markers",
+                "name": str(method),
+                "line": {"color": colour(policy), "width": 1},
+                "marker": {
                     "color": colour(policy),
                     "symbol": symbol(policy),
                     "size": 11,
                     "line": {"color": INK, "width": 1},
                 },
-                text=[f"budget {budget}, {machine}" for budget, machine in _settings(own)],
-                hovertemplate=f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
+                "text": [f"budget {budget}" for budget in own["budget"]],
+                "hovertemplate": f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
                 f"<br>{one.title.lower()} %{{y:.4g}}<extra></extra>",
-            )
+            }
         )
     front = pareto_front(points, name, one.better)
-    figure.add_trace(
-        go.Scatter(
-            x=front["cost"].to_list(),
-            y=front[name].to_list(),
-            mode="lines",
-            name="Pareto front",
-            line={"color": BASELINE, "width": 2, "dash": "dot", "shape": "hv"},
-            hoverinfo="skip",
-        )
-    )
-    return styled(
-        figure,
+    edge = {
+        "type": "scatter",
+        "x": front["cost"].to_list(),
+        "y": front[name].to_list(),
+        "mode": "lines",
+        "name": "Pareto front",
+        "line": {"color": BASELINE, "width": 2, "dash": "dot", "shape": "hv"},
+        "hoverinfo": "skip",
+    }
+    return drawing(
+        [*lines, edge],
         axis_title("Latency of a decode step", "multiple of dense", "lower is better"),
         axis_title(one.title, one.unit, f"{one.better} is better"),
         440,
@@ -68,10 +68,6 @@ def pareto_front(points: pl.DataFrame, name: str, better: str) -> pl.DataFrame:
     )
     best = pl.col("gain").cum_max().shift(1)
     return ranked.filter(best.is_null() | (pl.col("gain") > best)).drop("gain")
-
-
-def _settings(frame: pl.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(frame["budget"].to_list(), frame["hardware"].to_list(), strict=True))
 
 
 FIGURES = tuple(

@@ -1,61 +1,59 @@
 """The headline: latency and energy of a decode step, over dense and over token-wise."""
 
-import plotly.graph_objects as go
 import polars as pl
 
 from analysis.baselines import BASELINES, relative
-from analysis.figures import Figure
+from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     INK,
     axis_title,
     bars_height,
     baseline_line,
     colour,
+    drawing,
     in_order,
     labels,
     pattern,
-    styled,
 )
 from analysis.tables import Table
 
 
-def against(table: Table, value: str, baseline: str) -> go.Figure | None:
+def against(table: Table, value: str, baseline: str) -> Drawing | None:
     """Draw `value` of every method over what `baseline` takes, as bars from zero."""
     ratios = relative(table.measured(), value, baseline, "ratio")
     ratios = in_order(ratios.drop_nulls("ratio").filter(pl.col("policy") != baseline))
     if ratios.is_empty():
         return None
-    figure = go.Figure(
-        go.Bar(
-            x=ratios["ratio"].to_list(),
-            y=labels(ratios),
-            orientation="h",
-            marker={
-                "color": [colour(policy) for policy in ratios["policy"]],
-                "pattern": {"shape": [pattern(layout) for layout in ratios["layout"]]},
-                "line": {"color": INK, "width": 1},
-            },
-            text=[f"{ratio:.2f}\u00d7" for ratio in ratios["ratio"]],
-            textposition="outside",
-            cliponaxis=False,
-            showlegend=False,
-            hovertemplate="%{y}: %{x:.4g} \u00d7 " + BASELINES[baseline] + "<extra></extra>",
-        )
-    )
-    baseline_line(figure, 1.0, BASELINES[baseline])
+    bars = {
+        "type": "bar",
+        "x": ratios["ratio"].to_list(),
+        "y": labels(ratios),
+        "orientation": "h",
+        "marker": {
+            "color": [colour(policy) for policy in ratios["policy"]],
+            "pattern": {"shape": [pattern(layout) for layout in ratios["layout"]]},
+            "line": {"color": INK, "width": 1},
+        },
+        "text": [f"{ratio:.2f}\u00d7" for ratio in ratios["ratio"]],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "showlegend": False,
+        "hovertemplate": "%{y}: %{x:.4g} \u00d7 " + BASELINES[baseline] + "<extra></extra>",
+    }
     largest = max(1.0, *ratios["ratio"].to_list())
-    return styled(
-        figure,
+    return drawing(
+        [bars],
         axis_title(f"{value.capitalize()} of a decode step", f"multiple of {BASELINES[baseline]}"),
         "",
         bars_height(len(ratios)),
         xaxis={"range": [0, 1.15 * largest]},
         yaxis={"autorange": "reversed", "type": "category"},
+        **baseline_line(1.0, BASELINES[baseline]),
     )
 
 
 def _draw(value: str, baseline: str) -> Figure:
-    def draw(table: Table) -> go.Figure | None:
+    def draw(table: Table) -> Drawing | None:
         return against(table, value, baseline)
 
     return Figure(

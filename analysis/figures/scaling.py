@@ -1,19 +1,20 @@
 """How latency follows the length of the context and the budget."""
 
-import plotly.graph_objects as go
+from typing import Any
+
 import polars as pl
 
-from analysis.figures import Figure
-from analysis.figures._style import INK, axis_title, colour, dash, in_order, scaled, styled, symbol
+from analysis.figures import Drawing, Figure
+from analysis.figures._style import INK, axis_title, colour, dash, drawing, in_order, scaled, symbol
 from analysis.tables import Table
 
 POINTS = 200
 """Most points of a line: neighbouring windows are averaged beyond it."""
 
 
-def against_context(table: Table) -> go.Figure | None:
+def against_context(table: Table) -> Drawing | None:
     """Draw the latency of a decode step over the tokens in the cache."""
-    windows = table.measured("window").drop_nulls("latency")
+    windows = table.measured("window", only=("latency",)).drop_nulls("latency")
     count = windows["window"].n_unique()
     bucket = max(1, -(-count // POINTS))
     lines = in_order(
@@ -24,7 +25,7 @@ def against_context(table: Table) -> go.Figure | None:
     return _lines(lines, "visible_tokens", "Tokens in the cache", "tokens")
 
 
-def against_budget(table: Table) -> go.Figure | None:
+def against_budget(table: Table) -> Drawing | None:
     """Draw the latency of a decode step over the budget; dense attention has none."""
     measured = in_order(table.measured().drop_nulls(["latency", "budget_tokens"]))
     sparse = measured.filter(pl.col("policy") != "dense")
@@ -39,32 +40,34 @@ def against_budget(table: Table) -> go.Figure | None:
     )
 
 
-def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> go.Figure | None:
+def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | None:
     if frame.is_empty():
         return None
     factor, unit = scaled(frame["latency"].to_list(), "ns")
-    figure = go.Figure()
+    lines: list[dict[str, Any]] = []
     for (method,), group in in_order(frame).group_by("method", maintain_order=True):
         policy = group["policy"][0]
         own = group.sort(x)
-        figure.add_trace(
-            go.Scatter(
-                x=own[x].to_list(),
-                y=(own["latency"] / factor).to_list(),
-                name=str(method),
-                mode="lines+markers" if len(own) <= 12 else "lines",
-                line={"color": colour(policy), "width": 2, "dash": dash(policy)},
-                marker={
+        lines.append(
+            {
+                "type": "scatter",
+                "x": own[x].to_list(),
+                "y": (own["latency"] / factor).to_list(),
+                "name": str(method),
+                "mode": "lines+markers" if len(own) <= 12 else "lines",
+                "line": {"color": colour(policy), "width": 2, "dash": dash(policy)},
+                "marker": {
                     "symbol": symbol(policy),
                     "size": 9,
                     "color": colour(policy),
                     "line": {"color": INK, "width": 1},
                 },
-                hovertemplate=f"{method}<br>%{{x:.0f}} {x_unit}: %{{y:.4g}} {unit}<extra></extra>",
-            )
+                "hovertemplate": f"{method}<br>%{{x:.0f}} {x_unit}: %{{y:.4g}} {unit}"
+                "<extra></extra>",
+            }
         )
-    return styled(
-        figure,
+    return drawing(
+        lines,
         axis_title(x_title, x_unit),
         axis_title("Latency of a decode step", unit),
         420,

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
-from analysis.figures import Figure
-from analysis.figures._style import INK, axis_title, colour, dash, in_order, scaled, styled, symbol
+from analysis.figures import Drawing, Figure
+from analysis.figures._style import INK, axis_title, colour, dash, drawing, in_order, scaled, symbol
 from analysis.hardware import varied_parameter
 from analysis.tables import Table
 
 
-def sensitivity(table: Table) -> go.Figure | None:
+def sensitivity(table: Table) -> Drawing | None:
     """Draw latency over the hardware parameter that varies, or over the hardware by name."""
     measured = in_order(table.measured().drop_nulls("latency"))
     machines = sorted(measured["hardware"].unique())
@@ -21,7 +20,7 @@ def sensitivity(table: Table) -> go.Figure | None:
     title = "Hardware" if varied is None else axis_title(varied.name, varied.unit)
     places: dict[str, Any] = {name: name for name in machines} if varied is None else varied.values
     factor, unit = scaled(measured["latency"].to_list(), "ns")
-    figure = go.Figure()
+    lines: list[dict[str, Any]] = []
     points = measured.group_by("policy", "layout", "method", "hardware", maintain_order=True).agg(
         pl.col("latency").mean()
     )
@@ -30,24 +29,25 @@ def sensitivity(table: Table) -> go.Figure | None:
         own = sorted(
             zip((places[name] for name in group["hardware"]), group["latency"], strict=True)
         )
-        figure.add_trace(
-            go.Scatter(
-                x=[place for place, _ in own],
-                y=[latency / factor for _, latency in own],
-                name=str(method),
-                mode="lines+markers" if varied else "markers",
-                line={"color": colour(policy), "dash": dash(policy)},
-                marker={
+        lines.append(
+            {
+                "type": "scatter",
+                "x": [place for place, _ in own],
+                "y": [latency / factor for _, latency in own],
+                "name": str(method),
+                "mode": "lines+markers" if varied else "markers",
+                "line": {"color": colour(policy), "dash": dash(policy)},
+                "marker": {
                     "symbol": symbol(policy),
                     "size": 10,
                     "color": colour(policy),
                     "line": {"color": INK, "width": 1},
                 },
-                hovertemplate=f"{method}<br>%{{x}}: %{{y:.4g}} {unit}<extra></extra>",
-            )
+                "hovertemplate": f"{method}<br>%{{x}}: %{{y:.4g}} {unit}<extra></extra>",
+            }
         )
-    return styled(
-        figure,
+    return drawing(
+        lines,
         title,
         axis_title("Latency of a decode step", unit),
         440,

@@ -9,8 +9,7 @@
       const figure = figures[element.dataset.figure];
       element.closest("figure").hidden = !figure;
       if (!figure) continue;
-      const layout = Object.assign({}, figure.layout, { template: data.template });
-      Plotly.react(element, figure.data, layout, options);
+      Plotly.react(element, figure.data, Object.assign({}, figure.layout), options);
     }
     for (const words of document.querySelectorAll("[data-setting]")) {
       words.hidden = words.dataset.setting !== String(place);

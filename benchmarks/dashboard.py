@@ -1,0 +1,162 @@
+"""Time from a filter change to its answer, on the results of a sweep with a million rows.
+
+    python benchmarks/dashboard.py [--rows 1000000]
+
+The request goes through the dashboard's own server code, without a browser: reading the address,
+filtering, aggregating, drawing every figure of the view, and writing the answer as JSON.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from analysis.dashboard import make_app
+from analysis.runs import open_runs
+from analysis.tidying import tidy
+
+POLICIES = ("dense", "topk", "sparq", "quest", "starc", "h2o")
+BUDGETS = ("256", "512", "1024", "2048")
+HARDWARE = tuple(f"device_{number}" for number in range(6))
+TARGET_MS = 300.0
+
+
+def make_sweep(folder: Path, rows: int) -> int:
+    """Write results of every column that the dashboard reads, with random values."""
+    from pimreplay.results import ResultsWriter
+
+    layers, kv_heads = 8, 4
+    points = [(p, b, h) for p in POLICIES for b in BUDGETS for h in HARDWARE]
+    steps = rows // (len(points) * layers * kv_heads)
+    random = np.random.default_rng(0)
+    step = np.tile(np.arange(steps, dtype=np.int32), kv_heads)
+    head = np.repeat(np.arange(kv_heads, dtype=np.int32), steps)
+    with ResultsWriter(folder) as writer:
+        for policy, budget, hardware in points:
+            key = {
+                "trace": "synthetic-speed",
+                "model": "none",
+                "trace_kind": "synthetic",
+                "policy": policy,
+                "policy_parameters": "",
+                "layout": "clustered" if policy == "starc" else "sequential",
+                "hardware": hardware,
+                "budget": budget,
+            }
+            for layer in range(layers):
+                noise = random.uniform(0.5, 1.0, len(step))
+                values = {name: 100.0 * noise for name in _NS_AND_PJ}
+                values |= {name: noise for name in _RATIOS}
+                where = {"dense_layer": layer < 2, "layer": layer}
+                writer.write(
+                    "steps",
+                    key
+                    | where
+                    | values
+                    | {
+                        "kv_head": head,
+                        "step": step,
+                        "visible_tokens": 4097 + step.astype(np.int64),
+                        "selected_tokens": 1024.0 * noise,
+                        "blocks": (100 * noise).astype(np.int64),
+                        "activations": (448 * noise).astype(np.int64),
+                        "cycles": (1000 * noise).astype(np.int64),
+                        "overfetch_ratio": 1 + noise,
+                        "lane_tokens": random.integers(0, 64, (len(step), 16), dtype=np.int32),
+                    },
+                )
+                one = np.arange(steps, dtype=np.int32)
+                cost = dict.fromkeys(("latency_ns", "energy_pj"), noise[:steps])
+                cost |= dict.fromkeys(("busiest_channel_ns", "mean_channel_ns"), noise[:steps])
+                writer.write("layers", key | where | cost | {"step": one})
+                lanes = np.arange(16 * kv_heads, dtype=np.int32)
+                place = {"channel": lanes // 16, "lane": lanes % 16}
+                writer.write("channels", key | where | place | {"tokens": lanes.astype(np.int64)})
+        writer.finish({"traces": [], "hardware": [], "configuration": {}, "versions": {}})
+    return len(points) * layers * kv_heads * steps
+
+
+_NS_AND_PJ = (
+    *("latency_ns", "score_ns", "softmax_ns", "context_ns", "move_ns"),
+    *("scoring_ns", "clustering_ns", "remap_ns", "energy_pj", "activation_pj", "cell_pj"),
+    *("movement_pj", "mac_pj", "softmax_pj", "background_pj", "refresh_pj"),
+    *("scoring_pj", "clustering_pj", "remap_pj"),
+)
+_RATIOS = (
+    "lane_utilisation_ratio",
+    "attention_mass_ratio",
+    "topk_overlap_ratio",
+    "output_error_ratio",
+)
+
+
+def main() -> None:
+    """Print the time of each view over a series of filter changes, and the worst."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    rows = parser.parse_args().rows
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sweep"
+        written = make_sweep(path, rows)
+        start = time.perf_counter()
+        table = tidy(open_runs([path]))
+        opened = time.perf_counter() - start
+        print(f"{written:,} rows opened in {opened:.2f} s as {len(table.rows):,} tidy rows,")
+        print(f"windows of {table.window_steps} steps; polars {pl.__version__}")
+        client = make_app(table).server.test_client()
+        worst = 0.0
+        views = _views(client)
+        for view in views:
+            times = [_ask(client, view, query) for query in ("&layers=2", *QUERIES)][1:]
+            worst = max(worst, *times)
+            print(f"{view:34s} median {statistics.median(times):6.0f} ms   worst {max(times):6.0f} ms")
+        verdict = "met" if worst < TARGET_MS else "MISSED"
+        print(f"worst answer to a filter change: {worst:.0f} ms (target {TARGET_MS:.0f} ms: {verdict})")
+
+
+QUERIES = (
+    "&budget=512",
+    "&budget=1024&policy=starc&policy=quest",
+    "&hardware=device_3",
+    "&layers=2-5",
+    "&heads=0,2",
+    "&first=0&last=100",
+    "&layout=clustered&dense=yes",
+    "&budget=2048&hardware=device_5&layers=4&heads=1",
+)
+
+
+def _views(client: object) -> list[str]:
+    from analysis.figures import figures
+
+    groups = list(dict.fromkeys(one.group for one in figures().values()))
+    return [*groups, "Table"]
+
+
+def _ask(client: object, view: str, query: str) -> float:
+    body = {
+        "output": "..content.children...status.children...method.options...inspector-controls.hidden..",
+        "outputs": [
+            {"id": "content", "property": "children"},
+            {"id": "status", "property": "children"},
+            {"id": "method", "property": "options"},
+            {"id": "inspector-controls", "property": "hidden"},
+        ],
+        "inputs": [{"id": "url", "property": "search", "value": f"?view={view}{query}"}],
+        "changedPropIds": ["url.search"],
+    }
+    start = time.perf_counter()
+    answer = client.post("/_dash-update-component", json=body)  # type: ignore[attr-defined]
+    taken = 1000 * (time.perf_counter() - start)
+    assert answer.status_code == 200, answer.data
+    assert json.loads(answer.data)["response"]["content"]["children"], (view, query)
+    return taken
+
+
+if __name__ == "__main__":
+    main()
