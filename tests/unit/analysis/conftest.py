@@ -1,149 +1,167 @@
 """Results folders made by hand: small, with round numbers that a reader can check."""
 
-import json
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 
-METHODS = (
-    ("dense", "sequential", 1.0),
-    ("topk", "sequential", 0.5),
-    ("sparq", "sequential", 0.6),
-    ("quest", "sequential", 0.2),
-    ("starc", "clustered", 0.25),
-)
+from analysis.runs import open_runs
+from analysis.tables import Table
+from analysis.tidying import tidy
+from pimreplay.results import ResultsWriter
+
+METHODS = {
+    "dense": ("sequential", 1.0),
+    "topk": ("sequential", 0.5),
+    "sparq": ("sequential", 0.6),
+    "quest": ("sequential", 0.2),
+    "starc": ("clustered", 0.25),
+}
+"""Layout, and cost as a share of dense."""
+
+LAYERS, KV_HEADS, STEPS, PROMPT_TOKENS = 3, 2, 16, 512
 
 
 def make_results(
     folder: Path,
     budgets: tuple[str, ...] = ("256",),
     hardware: tuple[str, ...] = ("attacc_hbm3_bank",),
-    methods: tuple[tuple[str, str, float], ...] = METHODS,
-    layers: int = 3,
-    kv_heads: int = 2,
-    steps: int = 16,
-    prompt_tokens: int = 512,
+    policies: tuple[str, ...] = tuple(METHODS),
     trace: str = "needle",
-    seed: int = 0,
-    schema_version: int = 1,
+    trace_path: str = "traces/needle",
+    trace_hash: str | None = None,
     kind: str = "captured",
+    model: str = "reference",
+    scale: float = 1.0,
+    **configuration: Any,
 ) -> Path:
-    """Write a results folder; the cost of a method is `share` of dense, layer 0 is kept dense."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(seed)
-    rows, layer_rows, lane_rows = [], [], []
-    for policy, layout, share in methods:
-        for machine_index, machine in enumerate(hardware):
+    """Write results in which everything costs its policy's share of dense; layer 0 stays dense."""
+    with ResultsWriter(folder) as writer:
+        for machine_place, machine in enumerate(hardware):
             for budget in budgets:
-                setting = {
-                    "trace": trace,
-                    "model": "reference",
-                    "trace_kind": kind,
-                    "policy": policy,
-                    "policy_parameters": "",
-                    "layout": layout,
-                    "hardware": machine,
-                    "budget": budget,
-                }
-                for layer in range(layers):
-                    dense_layer = layer == 0
-                    part = 1.0 if dense_layer else share
-                    slow = 1.0 + 0.5 * machine_index
-                    for step in range(steps):
-                        visible = prompt_tokens + step + 1
-                        for head in range(kv_heads):
-                            latency = 10.0 * visible * part * slow * (1 + 0.1 * head)
-                            selected = float(visible if part == 1.0 else min(int(budget), visible))
-                            rows.append(
-                                setting
-                                | {
-                                    "dense_layer": dense_layer,
-                                    "layer": layer,
-                                    "kv_head": head,
-                                    "step": step,
-                                    "visible_tokens": visible,
-                                    "selected_tokens": selected,
-                                    "union_tokens": selected * 1.2,
-                                    "q_head_blocks": visible * part / 16,
-                                    "blocks": int(visible * part / 16) + 1,
-                                    "dense_blocks": visible // 16 + 1,
-                                    "key_rows": 3,
-                                    "value_rows": 4,
-                                    "activations": int(448 * part),
-                                    "cycles": int(latency),
-                                    "latency_ns": latency,
-                                    "score_ns": 0.4 * latency,
-                                    "softmax_ns": 0.1 * latency,
-                                    "context_ns": 0.4 * latency,
-                                    "move_ns": 0.1 * latency,
-                                    "scoring_ns": 5.0 if policy in ("quest", "starc") else 0.0,
-                                    "clustering_ns": 2.0 if policy == "starc" else 0.0,
-                                    "remap_ns": 1.0 if policy == "starc" else 0.0,
-                                    "energy_pj": 100.0 * latency,
-                                    "activation_pj": 30.0 * latency,
-                                    "cell_pj": 30.0 * latency,
-                                    "movement_pj": 20.0 * latency,
-                                    "mac_pj": 10.0 * latency,
-                                    "softmax_pj": 5.0 * latency,
-                                    "background_pj": 5.0 * latency,
-                                    "refresh_pj": None,
-                                    "scoring_pj": 0.0,
-                                    "clustering_pj": 0.0,
-                                    "remap_pj": 0.0,
-                                    "lane_utilisation_ratio": min(1.0, selected / visible / part),
-                                    "overfetch_ratio": max(1.0, visible * part / selected),
-                                    "attention_mass_ratio": 1.0
-                                    if part == 1.0
-                                    else 0.9 - 0.1 * share + 0.01 * random.random(),
-                                    "topk_overlap_ratio": 1.0 if part == 1.0 else 1 - share,
-                                    "output_error_ratio": 0.0 if part == 1.0 else share / 10,
-                                    "lane_tokens": [10 + lane for lane in range(16)],
-                                }
-                            )
-                        layer_rows.append(
-                            setting
-                            | {
-                                "layer": layer,
-                                "step": step,
-                                "latency_ns": 11.0 * visible * part * slow,
-                                "energy_pj": 2100.0 * visible * part * slow,
-                                "busiest_channel_ns": 11.0 * visible * part * slow,
-                                "mean_channel_ns": 10.5 * visible * part * slow,
-                            }
-                        )
-                    lane_rows += [
-                        setting
-                        | {"layer": layer, "channel": head, "lane": lane, "tokens": 100 + lane}
-                        for head in range(kv_heads)
-                        for lane in range(16)
-                    ]
-    pl.DataFrame(rows, schema_overrides={"refresh_pj": pl.Float64}).write_parquet(
-        folder / "steps.parquet"
-    )
-    pl.DataFrame(layer_rows).write_parquet(folder / "layers.parquet")
-    pl.DataFrame(lane_rows).write_parquet(folder / "channels.parquet")
-    config = {
-        "schema_version": schema_version,
-        "configuration_sha256": "cd" * 32,
-        "traces": [{"name": trace, "path": f"traces/{trace}", "hash": sha256(trace.encode()).hexdigest(), "kind": kind}],
-        "configuration": {"fidelity": "analytic", "dense_layers": 1},
-        "hardware": [
+                for policy in policies:
+                    layout, share = METHODS[policy]
+                    key = {
+                        "trace": trace,
+                        "model": model,
+                        "trace_kind": kind,
+                        "policy": policy,
+                        "policy_parameters": "",
+                        "layout": layout,
+                        "hardware": machine,
+                        "budget": budget,
+                    }
+                    slow = scale * (1 + 0.5 * machine_place)
+                    for layer in range(LAYERS):
+                        _write_layer(writer, key, layer, share, slow)
+        writer.finish(
             {
-                "name": name,
-                "assumed": ["timing: scaled from HBM2"],
-                "values": {"energy": {"activation_pj": 901.0 + place}},
+                "configuration_sha256": "cd" * 32,
+                "traces": [
+                    {
+                        "name": trace,
+                        "path": trace_path,
+                        "hash": trace_hash or sha256(trace.encode()).hexdigest(),
+                        "kind": kind,
+                        "model": model,
+                    }
+                ],
+                "configuration": {"fidelity": "analytic", "dense_layers": 1, **configuration},
+                "hardware": [
+                    {
+                        "name": name,
+                        "assumed": ["timing: scaled from HBM2"],
+                        "values": {"energy": {"activation_pj": 900.0 + place}},
+                    }
+                    for place, name in enumerate(hardware)
+                ],
+                "versions": {"pimreplay": "0.1.0"},
             }
-            for place, name in enumerate(hardware)
-        ],
-        "versions": {"pimreplay": "0.1.0"},
-    }
-    (folder / "run.json").write_text(json.dumps(config))
+        )
     return folder
 
 
+def _write_layer(
+    writer: ResultsWriter, key: dict[str, str], layer: int, share: float, slow: float
+) -> None:
+    part = 1.0 if layer == 0 else share
+    step = np.tile(np.arange(STEPS), KV_HEADS)
+    head = np.repeat(np.arange(KV_HEADS), STEPS)
+    visible = PROMPT_TOKENS + step + 1
+    latency = 10.0 * visible * part * slow * (1 + 0.1 * head)
+    selected = visible if part == 1.0 else np.minimum(int(key["budget"]), visible)
+    clusters = key["policy"] == "starc" and layer > 0
+    where = key | {"dense_layer": layer == 0, "layer": layer}
+    writer.write(
+        "steps",
+        where
+        | {
+            "kv_head": head,
+            "step": step,
+            "visible_tokens": visible,
+            "selected_tokens": selected.astype(float),
+            "blocks": (visible * part / 16).astype(int) + 1,
+            "activations": np.full(len(step), int(448 * part)),
+            "cycles": latency.astype(int),
+            "latency_ns": latency,
+            "score_ns": 0.4 * latency,
+            "softmax_ns": 0.1 * latency,
+            "context_ns": 0.4 * latency,
+            "move_ns": 0.1 * latency,
+            "scoring_ns": np.full(len(step), 5.0 if clusters else 0.0),
+            "clustering_ns": np.full(len(step), 2.0 if clusters else 0.0),
+            "remap_ns": np.full(len(step), 1.0 if clusters else 0.0),
+            "energy_pj": 100.0 * latency,
+            "activation_pj": 60.0 * latency,
+            "cell_pj": 40.0 * latency,
+            "scoring_pj": np.zeros(len(step)),
+            "clustering_pj": np.zeros(len(step)),
+            "remap_pj": np.zeros(len(step)),
+            "lane_utilisation_ratio": np.full(len(step), 0.75),
+            "overfetch_ratio": np.full(len(step), 1.0 if part == 1.0 else 1.5),
+            "attention_mass_ratio": np.full(len(step), 1.0 if part == 1.0 else 1 - share / 10),
+            "topk_overlap_ratio": np.full(len(step), 1.0 if part == 1.0 else 1 - share),
+            "output_error_ratio": np.full(len(step), 0.0 if part == 1.0 else share / 5),
+            "lane_tokens": np.tile(np.arange(16, dtype=np.int32), (len(step), 1)),
+        },
+    )
+    seen = PROMPT_TOKENS + np.arange(STEPS) + 1
+    writer.write(
+        "layers",
+        where
+        | {
+            "step": np.arange(STEPS),
+            "latency_ns": 11.0 * seen * part * slow,
+            "energy_pj": 2100.0 * seen * part * slow,
+            "busiest_channel_ns": 11.0 * seen * part * slow,
+            "mean_channel_ns": 10.0 * seen * part * slow,
+        },
+    )
+    lane = np.arange(16 * KV_HEADS)
+    writer.write(
+        "channels",
+        where | {"channel": lane // 16, "lane": lane % 16, "tokens": np.where(lane % 16 < 8, 1, 3)},
+    )
+
+
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    return make_results(tmp_path / "results")
+def make(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a results folder by name."""
+
+    def named(name: str = "results", **settings: Any) -> Path:
+        return make_results(tmp_path / name, **settings)
+
+    return named
+
+
+@pytest.fixture
+def load(make: Callable[..., Path]) -> Callable[..., Table]:
+    """Return a function that writes results and returns their tidy table."""
+
+    def loaded(**settings: Any) -> Table:
+        return tidy(open_runs([make(**settings)]))
+
+    return loaded

@@ -1,0 +1,211 @@
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+import plotly.graph_objects as go
+import polars as pl
+import pytest
+
+from analysis.figures import Drawing, figures
+from analysis.figures._style import _COLOURS, axis_title, colour, scaled
+from analysis.figures.pareto import pareto_front
+from analysis.metrics import metrics
+from analysis.summary import at, settings
+from analysis.tables import Table
+
+Load = Callable[..., Table]
+UNITS = {one.unit for one in metrics().values()} | {
+    *("µs", "ms", "s", "nJ", "µJ", "mJ", "J", "index", "multiple of dense"),
+    *("multiple of exact top-k", "pJ", "ns"),
+}
+
+
+def draw(table: Table, name: str) -> Drawing:
+    figure = figures()[name]
+    sparse = table.narrowed(policy_layers=True)
+    found = figure.draw(at(sparse, settings(table)[0], figure.scope))
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def sweep(load: Load) -> Table:
+    return load(budgets=("128", "256"), hardware=("attacc_hbm3_bank", "attacc_hbm3_bg"))
+
+
+@pytest.mark.parametrize("name", figures())
+def test_every_figure_is_one_that_plotly_takes(sweep: Table, name: str) -> None:
+    go.Figure(draw(sweep, name).plain())
+
+
+@pytest.mark.parametrize("name", figures())
+def test_every_numeric_axis_has_a_title_with_its_unit(sweep: Table, name: str) -> None:
+    drawing = draw(sweep, name)
+    for axis in ("xaxis", "yaxis"):
+        text = drawing.layout[axis]["title"]["text"].replace("<br>", " ")
+        if not text:
+            labels = drawing.data[0]["y"]
+            assert all(isinstance(label, str) for label in labels), "an axis without a title"
+            continue
+        units = re.findall(r"\(([^()]*)\)", text)
+        assert units and units[-1] in UNITS, text
+
+
+@pytest.mark.parametrize("name", figures())
+def test_every_figure_is_small_and_plain(sweep: Table, name: str) -> None:
+    assert len(json.dumps(draw(sweep, name).plain())) < 60_000
+
+
+@pytest.mark.parametrize("name", figures())
+def test_every_figure_is_absent_or_drawn_when_only_one_method_ran(load: Load, name: str) -> None:
+    table = load(policies=("quest",))
+    drawing = figures()[name].draw(table)
+    if drawing is not None:
+        go.Figure(drawing.plain())
+
+
+def test_bars_are_the_ratios_to_the_baseline_and_it_is_named(sweep: Table) -> None:
+    drawing = draw(sweep, "latency_against_dense")
+    bars = dict(zip(drawing.data[0]["y"], drawing.data[0]["x"], strict=True))
+    assert bars["starc · clustered"] == pytest.approx(0.25)
+    assert bars["topk · sequential"] == pytest.approx(0.5)
+    assert "dense · sequential" not in bars
+    assert drawing.layout["annotations"][0]["text"] == "dense"
+    assert drawing.layout["shapes"][0]["x0"] == 1.0
+
+
+def test_against_token_wise_the_baseline_is_exact_top_k(sweep: Table) -> None:
+    drawing = draw(sweep, "energy_against_topk")
+    bars = dict(zip(drawing.data[0]["y"], drawing.data[0]["x"], strict=True))
+    assert bars["starc · clustered"] == pytest.approx(0.5)
+    assert drawing.layout["annotations"][0]["text"] == "exact top-k"
+
+
+def test_the_same_policy_has_the_same_colour_everywhere(sweep: Table) -> None:
+    starc = set()
+    for name in figures():
+        for trace in draw(sweep, name).data:
+            if str(trace.get("name", "")).startswith("starc") and trace["type"] != "heatmap":
+                starc.add(
+                    trace.get("fillcolor")
+                    or trace["marker" if "marker" in trace else "line"]["color"]
+                )
+    assert starc == {colour("starc")}
+
+
+def test_a_policy_never_seen_before_keeps_its_colour() -> None:
+    assert colour("brand_new") == colour("brand_new")
+
+
+def test_colours_stay_apart_with_every_kind_of_colour_vision() -> None:
+    """Simulate dichromats (Vienot, Brettel, Mollon 1999) and compare the main five in CIE Lab."""
+    for matrix in (
+        ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        ((0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)),
+        ((0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1)),
+    ):
+        seen = [
+            _lab(_COLOURS[name], matrix) for name in ("dense", "topk", "sparq", "quest", "starc")
+        ]
+        for place, one in enumerate(seen):
+            for other in seen[place + 1 :]:
+                assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 15
+
+
+def _lab(text: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
+    linear = [(int(text[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
+    red, green, blue = (
+        max(0.0, sum(a * b for a, b in zip(row, linear, strict=True))) for row in matrix
+    )
+    x = 0.4124 * red + 0.3576 * green + 0.1805 * blue
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = 0.0193 * red + 0.1192 * green + 0.9505 * blue
+    fx, fy, fz = (
+        v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x / 0.9505, y, z / 1.089)
+    )
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+def test_parts_of_a_stack_add_up_to_the_whole(sweep: Table) -> None:
+    drawing = draw(sweep, "energy_by_part")
+    table = at(sweep.narrowed(policy_layers=True), settings(sweep)[0])
+    whole = table.measured().filter(policy="starc")["energy"].item()
+    place = drawing.data[0]["y"].index("starc · clustered")
+    parts = sum(trace["x"][place] for trace in drawing.data)
+    unit = re.findall(r"\((.*?)\)", drawing.layout["xaxis"]["title"]["text"])[-1]
+    assert parts * {"nJ": 1e3, "µJ": 1e6}[unit] == pytest.approx(whole)
+
+
+def test_parts_that_are_not_known_are_named_and_not_drawn_as_zero(sweep: Table) -> None:
+    drawing = draw(sweep, "energy_by_part")
+    assert "refresh" in drawing.layout["annotations"][0]["text"]
+    assert "refresh" not in [trace["name"] for trace in drawing.data]
+
+
+def test_overheads_are_hatched_and_apart(sweep: Table) -> None:
+    traces = {trace["name"]: trace for trace in draw(sweep, "latency_by_phase").data}
+    assert traces["scoring (overhead)"]["marker"]["pattern"]["shape"] != ""
+    assert traces["score"]["marker"]["pattern"]["shape"] == ""
+
+
+def test_the_pareto_front_holds_what_nothing_beats() -> None:
+    points = pl.DataFrame({"cost": [1.0, 0.5, 0.6, 0.2], "recall": [1.0, 0.9, 0.8, 0.4]})
+    front = pareto_front(points, "recall", "higher")
+    assert front["cost"].to_list() == [0.2, 0.5, 1.0]
+    front = pareto_front(points, "recall", "lower")
+    assert front["cost"].to_list() == [0.2]
+
+
+def test_a_pareto_front_never_falls() -> None:
+    points = pl.DataFrame({"cost": [3.0, 1.0, 1.0, 2.0], "recall": [0.5, 0.5, 0.4, 0.9]})
+    recall = pareto_front(points, "recall", "higher")["recall"].to_list()
+    assert all(left < right for left, right in pairwise(recall))
+
+
+def test_latency_follows_the_context_step_by_step(sweep: Table) -> None:
+    drawing = draw(sweep, "latency_by_context")
+    dense = next(trace for trace in drawing.data if trace["name"].startswith("dense"))
+    assert dense["x"] == list(range(513, 529))
+    assert dense["y"][0] == pytest.approx(2 * 11 * 513 / 1000)
+
+
+def test_one_budget_draws_no_line_over_budgets(load: Load) -> None:
+    table = load()
+    assert figures()["latency_by_budget"].draw(table) is None
+
+
+def test_sensitivity_is_drawn_over_the_one_parameter_that_differs(sweep: Table) -> None:
+    drawing = draw(sweep, "sensitivity")
+    assert drawing.layout["xaxis"]["title"]["text"] == "energy.activation_pj (pJ)"
+    assert drawing.data[0]["x"] == [900.0, 901.0]
+
+
+def test_the_bank_map_holds_the_summed_loads(sweep: Table) -> None:
+    drawing = draw(sweep, "banks_channel_lane")
+    shown = next(trace for trace in drawing.data if trace["visible"])
+    assert shown["z"] == [[2.0] * 8 + [6.0] * 8] * 2
+    assert len(drawing.layout["updatemenus"][0]["buttons"]) == 5
+
+
+def test_over_fetch_is_drawn_as_quantiles(sweep: Table) -> None:
+    drawing = draw(sweep, "over_fetch_distribution")
+    assert {len(trace["x"]) for trace in drawing.data} == {101}
+    assert set(drawing.data[0]["x"]) == {1.5}
+
+
+@pytest.mark.parametrize(
+    ("largest", "unit", "expected"),
+    [
+        (999.0, "ns", (1.0, "ns")),
+        (2e4, "ns", (1e3, "µs")),
+        (3e6, "pJ", (1e6, "µJ")),
+        (0.5, "ratio", (1, "ratio")),
+    ],
+)
+def test_units_grow_with_the_values(largest: float, unit: str, expected: tuple[float, str]) -> None:
+    assert scaled([largest, None], unit) == expected
+
+
+def test_an_axis_title_carries_its_unit() -> None:
+    assert axis_title("Latency", "µs") == "Latency (µs)"

@@ -1,0 +1,99 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from analysis.runs import open_runs
+from tracegen.errors import UserError
+
+Make = Callable[..., Path]
+
+
+def test_a_folder_opens_with_its_configuration_and_lazy_tables(make: Make) -> None:
+    (run,) = open_runs([make()])
+    assert run.name == "results"
+    assert run.config["configuration"]["dense_layers"] == 1
+    assert run.steps.select("policy").unique().collect().height == 5
+
+
+def test_two_folders_of_one_name_are_told_apart_by_their_parents(make: Make) -> None:
+    first, second = make("a/out"), make("b/out")
+    assert [run.name for run in open_runs([first, second])] == ["a/out", "b/out"]
+
+
+def test_no_folder_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="no results folder was given"):
+        open_runs([])
+
+
+def test_a_folder_given_twice_is_refused(make: Make) -> None:
+    folder = make()
+    with pytest.raises(UserError, match="given twice"):
+        open_runs([folder, folder])
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: nothing is there, not a results folder"):
+        open_runs([tmp_path / "nowhere"])
+
+
+def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the folder is empty"):
+        open_runs([tmp_path])
+
+
+def test_a_newer_schema_names_both_versions(make: Make) -> None:
+    folder = make()
+    config = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(config | {"schema_version": 99}))
+    with pytest.raises(UserError, match=r"results schema 99 is newer .* \(up to 1\); upgrade"):
+        open_runs([folder])
+
+
+def test_a_run_json_that_is_no_json_is_refused(make: Make) -> None:
+    folder = make()
+    (folder / "run.json").write_text("{")
+    with pytest.raises(UserError, match="not readable as JSON"):
+        open_runs([folder])
+
+
+def test_a_run_json_without_a_version_is_refused(make: Make) -> None:
+    folder = make()
+    (folder / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="schema_version is None"):
+        open_runs([folder])
+
+
+def test_a_truncated_table_is_named(make: Make) -> None:
+    folder = make()
+    content = (folder / "steps.parquet").read_bytes()
+    (folder / "steps.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"steps\.parquet: not readable as Parquet"):
+        open_runs([folder])
+
+
+def test_a_missing_table_means_incomplete_results(make: Make) -> None:
+    folder = make()
+    (folder / "steps.parquet").unlink()
+    with pytest.raises(UserError, match="missing, the results are incomplete"):
+        open_runs([folder])
+
+
+def test_a_missing_column_is_named(make: Make) -> None:
+    import polars as pl
+
+    folder = make()
+    steps = pl.read_parquet(folder / "steps.parquet").drop("energy_pj")
+    steps.write_parquet(folder / "steps.parquet")
+    with pytest.raises(UserError, match="no column energy_pj"):
+        open_runs([folder])
+
+
+def test_results_without_rows_are_refused(make: Make) -> None:
+    import polars as pl
+
+    folder = make()
+    pl.read_parquet(folder / "steps.parquet").clear().write_parquet(folder / "steps.parquet")
+    with pytest.raises(UserError, match="holds no rows, nothing was replayed"):
+        open_runs([folder])
