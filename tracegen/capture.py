@@ -21,6 +21,7 @@ from tracegen.store import Trace
 from tracegen.writer import TraceWriter
 
 GB = 1e9
+_MODEL_ERRORS = (TypeError, AttributeError, ValueError, LookupError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,12 @@ def generate(
         decoded, log_probs = [], []
         for step in range(steps + 1):
             result = model(input_ids=ids, past_key_values=cache, use_cache=True, **last_only)
-            cache = result.past_key_values
+            cache = getattr(result, "past_key_values", None)
+            if cache is None:
+                raise UserError(
+                    f"{type(model).__name__}: keeps no cache of keys and values (KV cache), so it "
+                    "cannot be captured"
+                )
             if step == steps:
                 break
             distribution = torch.log_softmax(result.logits[0, -1].float(), dim=-1)
@@ -151,7 +157,7 @@ def plan(loaded: LoadedModel, request: Request) -> Manifest:
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(name) else f"{name}: {text}") from error
-    except (TypeError, AttributeError, ValueError, KeyError, NotImplementedError) as error:
+    except _MODEL_ERRORS as error:
         raise UserError(
             f"{name}: decoding with a cache failed under recording ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no message'}), so it cannot be "
@@ -162,6 +168,10 @@ def plan(loaded: LoadedModel, request: Request) -> Manifest:
         raise UserError(
             f"{name}: no layer attends over a cache of keys and values, so there is nothing to "
             "capture; only decoders with such a cache can be captured"
+        )
+    if any(len(layer) != 2 for layer in calls.values()):
+        raise UserError(
+            f"{name}: a layer attends more or less than once a step, so it cannot be captured"
         )
     if not all(_grows(layer) for layer in calls.values()):
         raise UserError(
@@ -259,7 +269,7 @@ class _Probe:
 def _grows(calls: list[_Seen]) -> bool:
     """Return whether a layer saw its two prompt tokens again beside the third one."""
     window = calls[0].sliding_window or 3
-    return len(calls) == 2 and calls[0].tokens == 2 and calls[1].tokens >= min(3, window)
+    return calls[0].tokens == 2 and calls[1].tokens >= min(3, window)
 
 
 def _check(loaded: LoadedModel, request: Request) -> None:

@@ -59,7 +59,9 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
     where = _locate(name)
     # The hub's client retries for minutes without a network; a cached or local model needs none.
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as hf_logging
 
+    hf_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -21,6 +21,7 @@ from tracegen.errors import UserError
 from tracegen.prompt_attention import attend_in_tiles, visible_from
 
 NAME = "tracegen_recording"
+_PADDED, _NOT_CAUSAL = -1, -2
 # Tensors that models hand to the interface and that change nothing about the attention itself.
 _HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings", "token_type_ids"})
 
@@ -110,32 +111,39 @@ def encode_mask(
     """Stand in for a mask: return the layer's window (0: none) in one number.
 
     A materialised mask would be prompt x prompt. The pattern that the model asks for is compared
-    with the one that the number stands for on the first, middle and last rows.
-
-    Raises:
-        UserError: the pattern is neither causal nor a causal sliding window.
+    with the one that the number stands for on the first, middle and last rows; one that is neither
+    causal nor a causal sliding window becomes a negative number, refused if a layer uses it
+    (some models also make masks that no layer uses).
     """
     window = local_size or 0
+    code = window
     if attention_mask is not None and not bool(attention_mask.all()):
-        raise UserError("a padded prompt cannot be captured; give one prompt without padding")
-    if q_length > 1:
+        code = _PADDED
+    elif q_length > 1:
         rows = torch.tensor([0, q_length // 2, q_length - 1])[:, None] + int(q_offset)
         tokens = torch.arange(kv_length)[None, :] + int(kv_offset)
-        zero = torch.zeros(1, 1, dtype=torch.int64)
-        # Some patterns index tensors by these and need them as four broadcast dimensions.
-        try:
-            asked = mask_function(
-                zero[None, None], zero[None, None], rows[None, None], tokens[None, None]
-            )
-        except (RuntimeError, IndexError, TypeError) as error:
-            raise UserError("an attention mask of its own cannot be captured") from error
         expected = (tokens <= rows) & (tokens >= visible_from(rows, window or None))
-        if not torch.equal(asked.expand(1, 1, *expected.shape)[0, 0].bool().cpu(), expected):
-            raise UserError(
-                "the model's attention mask is neither causal nor a causal sliding window, so it "
-                "cannot be captured"
-            )
-    return torch.full((1, 1, 1, 1), window, dtype=torch.int64)
+        # Patterns broadcast over (batch, heads, queries, tokens).
+        zero = torch.zeros(1, 1, 1, 1, dtype=torch.int64)
+        try:
+            asked = mask_function(zero, zero, rows[None, None], tokens[None, None])
+            same = torch.equal(asked.expand(1, 1, *expected.shape)[0, 0].bool().cpu(), expected)
+        except (RuntimeError, IndexError, TypeError):
+            same = False
+        code = window if same else _NOT_CAUSAL
+    return torch.full((1, 1, 1, 1), code, dtype=torch.int64)
+
+
+def _window(code: int, name: str) -> int | None:
+    """Return the window that `encode_mask` encoded, None for none."""
+    if code == _PADDED:
+        raise UserError(f"{name}: a padded prompt cannot be captured; give one without padding")
+    if code == _NOT_CAUSAL:
+        raise UserError(
+            f"{name}: an attention mask that is neither causal nor a causal sliding window cannot "
+            "be captured"
+        )
+    return code or None
 
 
 class _Recorder:
@@ -167,7 +175,7 @@ class _Recorder:
         if attention_mask is None:
             window = sliding_window
         elif attention_mask.shape == (1, 1, 1, 1) and attention_mask.dtype == torch.int64:
-            window = int(attention_mask) or None
+            window = _window(int(attention_mask), self._name)
         else:
             raise UserError(
                 f"{self._name}: it builds an attention mask of its own, so it cannot be captured"
