@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from pimreplay.pool import start_importing
+
 app = typer.Typer(
     help="Replay captured attention on processing-in-memory devices.",
     no_args_is_help=True,
@@ -86,6 +88,8 @@ def run(
     ] = None,
 ) -> None:
     """Replay a trace under one or several policies and write a results folder."""
+    if workers != 0 and ray is None:
+        start_importing("pimreplay.replay")
     from pimreplay.runs import RunRequest, run_once
 
     request = RunRequest(
@@ -116,6 +120,8 @@ def sweep(
     ray: RayOption = None,
 ) -> None:
     """Replay a grid of traces, policies, layouts, budgets and devices; resumes where it was."""
+    if workers != 0 and ray is None:
+        start_importing("pimreplay.replay")
     from pimreplay.runs import run_sweep
 
     for line in run_sweep(file, out, workers, ray):

@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from pimreplay.budget import Budget
 from pimreplay.plan import Point, Settings, describe, versions
 from pimreplay.pool import Crew, Died, InlineCrew, LocalCrew
 from pimreplay.replay import HeadFailure, HeadResult, Job, Target, answer
-from pimreplay.results import STEP_VALUES, ResultsWriter
-from pimreplay.schedule import channel_cycles
+from pimreplay.results import ResultsWriter
+from pimreplay.rows import write_point
 from tracegen.errors import UserError
 from tracegen.store import Trace
 
@@ -257,9 +255,8 @@ def write_results(
             },
         )
         if error is None:
-            for layer in layers_of(point, settings):
-                heads = [parts.get((number, layer, one)) for one in range(point.trace.kv_heads)]
-                _write_layer(writer, point, layer, heads)
+            units = units_of(number, point, settings)
+            write_point(writer, point, [parts.get(unit) for unit in units])
     for trace in {point.trace.path: point.trace for point in points}.values():
         frame = Trace.open(trace.path).tokens()
         writer.write(
@@ -269,74 +266,8 @@ def write_results(
     writer.finish({**describe(points, settings), **extra})
 
 
-def _write_layer(
-    writer: ResultsWriter, point: Point, layer: int, heads: Sequence[HeadResult]
-) -> None:
-    hardware = point.hardware
-    dense_layer = heads[0].dense_layer
-    same = {**point.key(), "layer": layer}
-    for one in heads:
-        steps = len(one.lane_tokens)
-        writer.write(
-            "steps",
-            {
-                **same,
-                "dense_layer": dense_layer,
-                "kv_head": one.kv_head,
-                "step": np.arange(steps, dtype=np.int32),
-                **{name: one.values[name] for name in STEP_VALUES},
-                "lane_tokens": one.lane_tokens,
-            },
-        )
-        if one.selected is not None and one.blocks is not None:
-            q_heads = one.selected.shape[0]
-            writer.write(
-                "selections",
-                {
-                    **same,
-                    "kv_head": one.kv_head,
-                    "q_head": np.repeat(np.arange(q_heads) + one.kv_head * q_heads, steps),
-                    "step": np.tile(np.arange(steps), q_heads),
-                    "selected": [row.tobytes() for rows in one.selected for row in rows],
-                    "blocks": [row.tobytes() for rows in one.blocks for row in rows],
-                },
-            )
-    # a spread head has a share in every channel, the others go round the channels
-    spread = len(heads[0].channel_cycles)
-    cycles = np.concatenate([one.channel_cycles for one in heads])
-    hidden = np.concatenate([one.hidden_cycles for one in heads])
-    channels = hardware.organisation.channels
-    place = (
-        np.tile(np.arange(spread), len(heads)) if spread > 1 else np.arange(len(heads)) % channels
-    )
-    used = min(channels, max(spread, len(heads)))
-    load = channel_cycles(hardware, cycles, hidden, place)[:used]
-    energies = [one.values["energy_pj"] for one in heads]
-    known = [energy for energy in energies if energy is not None]
-    writer.write(
-        "layers",
-        {
-            **same,
-            "dense_layer": dense_layer,
-            "step": np.arange(cycles.shape[1], dtype=np.int32),
-            "latency_ns": load.max(axis=0) * hardware.t_ck_ns,
-            "energy_pj": np.sum(known, axis=0) if len(known) == len(energies) else None,
-            "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
-            "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
-        },
-    )
-    # (spread, lanes) of each head, by channel
-    loads = [one.lane_tokens.sum(axis=0, dtype=np.int64).reshape(spread, -1) for one in heads]
-    shares = np.concatenate(loads)
-    lanes = np.arange(shares.shape[1], dtype=np.int32)
-    for channel in range(used):
-        row = {**same, "dense_layer": dense_layer, "channel": channel}
-        tokens = shares[place == channel].sum(axis=0)
-        writer.write("channels", {**row, "lane": lanes, "tokens": tokens})
-
-
-def part_identity(point: Point, settings: Settings, layer: int, kv_head: int) -> dict[str, Any]:
-    """Return all that makes a part what it is; its hash is the part's name in a cache."""
+def part_identity(point: Point, settings: Settings) -> dict[str, Any]:
+    """Return all that makes a point's parts what they are; a cache names them by its hash."""
     return {
         "trace": point.trace.hash,
         "policy": point.method.policy,
@@ -346,9 +277,6 @@ def part_identity(point: Point, settings: Settings, layer: int, kv_head: int) ->
         "budget": repr(point.budget),
         "hardware": point.hardware.values,
         "hardware_name": point.hardware.name,
-        "layer": layer,
-        "kv_head": kv_head,
-        "dense_layer": layer < settings.dense_layers,
         "fidelity": settings.fidelity,
         "seed": settings.seed,
         "device": settings.device,

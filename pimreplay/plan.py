@@ -216,6 +216,7 @@ def refuse_double(points: Sequence[Point]) -> None:
         seen[point.name] = point
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of everything that computes a result."""
     import platform

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from tracegen.errors import UserError
 
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -67,10 +68,17 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _start_forkserver() -> None:
-    """Start the process that forks the workers deaf to Ctrl-C from its first moment."""
+def start_importing(module: str) -> None:
+    """Start the process that workers are forked from; it imports `module` once for all of them.
+
+    Called before this process imports the same heavy libraries, so that both do it at once. The
+    process is deaf to Ctrl-C from its first moment, and ends with this one.
+    """
+    if METHOD != "forkserver":
+        return
     from multiprocessing import forkserver
 
+    multiprocessing.get_context(METHOD).set_forkserver_preload([module])
     if threading.current_thread() is not threading.main_thread():
         forkserver.ensure_running()
         return
@@ -88,11 +96,8 @@ class LocalCrew:
         """Start `workers` processes; `work(job)` returns the answer and never raises."""
         self.workers = workers
         self._work = work
-        method = "forkserver" if sys.platform == "linux" else "spawn"
-        self._context = multiprocessing.get_context(method)
-        if method == "forkserver":  # torch and numba are imported once, not once a worker
-            self._context.set_forkserver_preload([work.__module__])
-            _start_forkserver()
+        start_importing(work.__module__)
+        self._context = multiprocessing.get_context(METHOD)
         self._crew = [self._start() for _ in range(workers)]
 
     def _start(self) -> tuple[Any, Connection]:
@@ -107,13 +112,13 @@ class LocalCrew:
     def send(self, worker: int, job: Any) -> None:
         """Give an idle worker a job."""
         process, pipe = self._crew[worker]
-        if not process.is_alive():
+        if pipe.closed or not process.is_alive():
             self._crew[worker] = process, pipe = self._start()
         pipe.send(job)
 
     def answers(self, timeout_s: float) -> list[tuple[int, Any]]:
         """Wait for answers; a process that ended, for whatever reason, is an answer."""
-        pipes = {pipe: index for index, (_, pipe) in enumerate(self._crew)}
+        pipes = {pipe: index for index, (_, pipe) in enumerate(self._crew) if not pipe.closed}
         ready = wait(list(pipes), timeout=timeout_s)
         found: list[tuple[int, Any]] = []
         for pipe in ready:
@@ -129,8 +134,7 @@ class LocalCrew:
         process, pipe = self._crew[index]
         process.join(timeout=5)
         code = process.exitcode
-        pipe.close()
-        self._crew[index] = self._start()
+        pipe.close()  # the next job starts another
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             hint = "; perhaps out of memory, try fewer --workers" if name == "SIGKILL" else ""

@@ -172,6 +172,7 @@ class ResultsWriter:
         self._local = isinstance(self._system, fs.LocalFileSystem)
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._waiting: dict[str, list[pa.Table]] = {}
+        self._rows: dict[str, int] = {}
         if not replace:
             refuse_existing(path)
 
@@ -189,9 +190,10 @@ class ResultsWriter:
 
     def write(self, table: str, columns: Mapping[str, Any]) -> None:
         """Append rows to a table; a scalar fills its column, an absent column is null."""
-        waiting = self._waiting.setdefault(table, [])
-        waiting.append(_table(SCHEMAS[table], columns))
-        if sum(len(part) for part in waiting) >= ROW_GROUP_ROWS:
+        batch = _table(SCHEMAS[table], columns)
+        self._waiting.setdefault(table, []).append(batch)
+        self._rows[table] = self._rows.get(table, 0) + len(batch)
+        if self._rows[table] >= ROW_GROUP_ROWS:
             self._flush(table)
 
     def _flush(self, table: str) -> None:
@@ -204,6 +206,7 @@ class ResultsWriter:
                 store_schema=False,
             )
         rows = pa.concat_tables(self._waiting.pop(table)).combine_chunks()
+        self._rows[table] = 0
         self._writers[table].write_table(rows, row_group_size=len(rows) or None)
 
     def finish(self, run: Mapping[str, Any]) -> None:

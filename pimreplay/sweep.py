@@ -7,7 +7,6 @@ they are the same byte for byte however often it was interrupted.
 """
 
 import fcntl
-import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +15,12 @@ from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import pyarrow as pa
 from pyarrow import fs
 
 from pimreplay import hardware as devices
 from pimreplay.budget import Budget
 from pimreplay.engine import Unit, part_identity
+from pimreplay.parts import decode_part, encode_part
 from pimreplay.plan import (
     Point,
     Settings,
@@ -40,7 +38,6 @@ from tracegen.store import file_system
 LISTS = ("traces", "policies", "budgets", "hardware")
 """Keys that a sweep file must have; the grid is their product."""
 OPTIONS = ("layouts", "layers", "dense_layers", "fidelity", "seed", "device", "memory_gb")
-LIST_COLUMNS = ("lane_tokens", "channel_cycles", "hidden_cycles")
 FIDELITIES = ("analytic", "command")
 
 
@@ -191,11 +188,12 @@ class PartCache:
         self._system.create_dir(self._root, recursive=True)
         selector = fs.FileSelector(self._root, recursive=True, allow_not_found=True)
         self._names = {
-            info.base_name.removesuffix(".arrow")
+            info.base_name.removesuffix(".part")
             for info in self._system.get_file_info(selector)
-            if info.base_name.endswith(".arrow") and info.size
+            if info.base_name.endswith(".part") and info.size
         }
         self._hashes: dict[Unit, str] = {}
+        self._made_by: dict[int, str] = {}
 
     def _refuse_foreign(self, out: str, root: str) -> None:
         kind = self._system.get_file_info(root).type
@@ -230,12 +228,14 @@ class PartCache:
     def _hash(self, unit: Unit) -> str:
         if unit not in self._hashes:
             number, layer, kv_head = unit
-            point = self._points[number]
-            self._hashes[unit] = digest(part_identity(point, self._settings, layer, kv_head))
+            if number not in self._made_by:
+                self._made_by[number] = digest(part_identity(self._points[number], self._settings))
+            dense_layer = layer < self._settings.dense_layers
+            self._hashes[unit] = digest([self._made_by[number], layer, kv_head, dense_layer])
         return self._hashes[unit]
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name[:2]}/{name}.arrow"
+        return f"{self._root}/{name[:2]}/{name}.part"
 
     def has(self, unit: Unit) -> bool:
         """Whether a part is there already."""
@@ -249,9 +249,7 @@ class PartCache:
         # an object store shows an object only when it is complete, a disk needs the rename
         target = f"{path}.partial" if self.local else path
         with self._system.open_output_stream(target) as sink:
-            table = _to_table(result)
-            with pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
+            sink.write(encode_part(result))
         if self.local:
             self._system.move(target, path)
         self._names.add(name)
@@ -265,53 +263,10 @@ class PartCache:
         path = self._path(self._hash(unit))
         try:
             with self._system.open_input_file(path) as source:
-                table = pa.ipc.open_file(source).read_all()
-            return _from_table(unit, table)
-        except (pa.ArrowException, OSError, KeyError) as error:
+                return decode_part(source.read(), unit)
+        except (ValueError, OSError) as error:
             self._system.delete_file(path)
             raise UserError(
                 f"{path}: the cached part was damaged and has been removed; run the same sweep "
                 "again, it computes that part anew"
             ) from error
-
-
-def _to_table(result: HeadResult) -> pa.Table:
-    steps = len(result.lane_tokens)
-    columns: dict[str, Any] = {
-        name: pa.nulls(steps) if values is None else pa.array(values)
-        for name, values in result.values.items()
-    }
-    columns["lane_tokens"] = _lists(result.lane_tokens)
-    columns["channel_cycles"] = _lists(result.channel_cycles.T)
-    columns["hidden_cycles"] = _lists(result.hidden_cycles.T)
-    facts = json.dumps({"dense_layer": result.dense_layer})
-    return pa.table(columns).replace_schema_metadata({"part": facts})
-
-
-def _from_table(unit: Unit, table: pa.Table) -> HeadResult:
-    facts = json.loads(table.schema.metadata[b"part"])
-    values = {
-        name: None if pa.types.is_null(table[name].type) else table[name].to_numpy()
-        for name in table.column_names
-        if name not in LIST_COLUMNS
-    }
-    return HeadResult(
-        point=unit[0],
-        layer=unit[1],
-        kv_head=unit[2],
-        dense_layer=bool(facts["dense_layer"]),
-        values=values,
-        lane_tokens=_matrix(table["lane_tokens"]),
-        channel_cycles=_matrix(table["channel_cycles"]).T,
-        hidden_cycles=_matrix(table["hidden_cycles"]).T,
-    )
-
-
-def _lists(matrix: np.ndarray) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
-
-
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    lists = column.combine_chunks()
-    return np.asarray(lists.flatten().to_numpy()).reshape(len(lists), -1)

@@ -109,7 +109,7 @@ def test_a_damaged_part_of_the_cache_is_computed_anew(pimreplay, sweep_file, tmp
     out = tmp_path / "out"
     assert pimreplay("sweep", sweep_file, "--out", out, "--workers", "0").code == 0
     first = content(out)
-    part = next((out / "cache").rglob("*.arrow"))
+    part = next((out / "cache").rglob("*.part"))
     part.write_bytes(part.read_bytes()[:100])
     answer = pimreplay("sweep", sweep_file, "--out", out, "--workers", "0")
     assert answer.code == 2
@@ -212,7 +212,7 @@ def long_sweep(make_trace, tmp_path):
 
 def wait_for_parts(out: Path, at_least: int) -> None:
     for _ in range(600):
-        if len(list((out / "cache").rglob("*.arrow"))) >= at_least:
+        if len(list((out / "cache").rglob("*.part"))) >= at_least:
             return
         time.sleep(0.05)
     raise AssertionError("the sweep wrote no parts")
