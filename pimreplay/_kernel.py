@@ -1,16 +1,21 @@
 """The scheduler: what each channel's controller issues, and when, over integer arrays.
 
-Event-driven: between two cycles at which something can happen, time is skipped. Channels that
-have seen the same requests in the same order are in the same state and are simulated once (a
+Event-driven: time jumps to the next cycle at which something can happen. Channels that have
+received the same requests in the same order are in the same state and are simulated once (a
 *class* of channels); a class splits at the first request that treats its members differently.
 
-One row of `state` holds everything of a class; the offsets below say what lies where. The
-numbers of commands are those of `pimreplay.commands` (a test keeps them equal). The decisions,
-with their sources, are described in docs/timing_model.md.
+One row of `state` holds everything of a class; the offsets below say what lies where. The PIM
+queue is kept as bit masks over its entries in order of age, one mask for each thing an entry can
+wait for, so that a decision looks at a few masks and not at 33 entries. The rules and their
+sources are in docs/timing_model.md; the numbers of commands are those of `pimreplay.commands`
+(a test keeps them equal).
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import config, njit, types
+from numba.extending import intrinsic
 
 ACT, PRE, PREA, PRESB, PREPB, RD, WR, REFAB = range(8)
 ACTAB, ACTSB, ACTPB, MACAB, MACSB, MACPB = range(8, 14)
@@ -21,8 +26,7 @@ RESOURCES = 22
 FINAL = np.array(
     [RD, WR, MACAB, MACSB, MACPB, WRGB, MVSB, MVGB, SFM, SETM, SETH, BARRIER], dtype=np.int64
 )
-ROW_BUS, COLUMN_BUS, NO_BUS = 0, 1, -1
-# PRESB and PREPB are on neither bus: the controller pairs no command with them.
+# Row bus 0, column bus 1. PRESB, PREPB and the barrier pair with no other command.
 BUS = np.array(
     [0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1], dtype=np.int64
 )
@@ -34,89 +38,214 @@ CAPACITY = 33
 PRIORITY_CAPACITY = 512 * 3 + 33
 STUCK_CYCLES = 1_000_000
 """Without refresh, a controller that finishes nothing for so long never will."""
+WINDOW = 60
+"""Bits of a queue mask; entries are packed anew when ages have run past it."""
+WORD = 32
+"""Banks of one word of a mask over banks."""
 
 # scalars of a class
 (
     VERSION,  # counts changes of open rows
-    MEMO_ROW,  # last all-bank look-up: its row, version and command
-    MEMO_VERSION,
-    MEMO_COMMAND,
+    ALL_ROW,  # the row open in all banks alike, or ALL_CLOSED, or MIXED
+    OPEN_BANKS,
+    MOST_ROWS,  # the most rows that one bank has had open
     REFRESH_IN,  # refresh requests that arrived, and that were served
     REFRESH_OUT,
     NEXT_REFRESH,
     WRITE_MODE,
     IN_PIM,  # the last choice fell on the PIM queue: its requests do not move when they open rows
-    LAST_POP,  # cycle at which the last read data left
-    NEXT_EVENT,
-    LAST_REMOVAL,
-    OPEN_BANKS,
-    CHANGED,  # a queue of reads or writes changed, or a barrier went
-    MOST_ROWS,  # the most rows that one bank has had open
+    LAST_POP,  # cycle at which the last read data leaves
     LAST_TICK,
-) = range(16)
-ISSUED = 16  # commands issued, by number
-SCALARS = 48
+    LAST_REMOVAL,
+    CHANGED,  # a queue of reads or writes changed, or a barrier went: look again next cycle
+    AGE,  # position of the next PIM request
+    COUNT,  # requests in the PIM queue
+    LIVE,  # masks of PIM positions: all, barriers, those that wait for no timing, MACs
+    BARRIERS,
+    FREE,
+    MACS,
+    HITS,  # MACs whose row is open, closed, and in whose place another is open
+    TO_OPEN,
+    TO_CLOSE,
+) = range(22)
+ISSUED = 22  # commands issued, by number
+KIND = ISSUED + COMMANDS + 1  # final command, bank and row of each PIM position
+BANK_OF = KIND + WINDOW
+ROW_OF = BANK_OF + WINDOW
+MAC_WORDS = ROW_OF + WINDOW  # which banks have MACs of each kind, and which have moves
+# lists of reads, writes and half-served requests: count, order, fields of each slot
+L_FINAL, L_BANK, L_ROW, L_ADDRESS, L_ARRIVE, L_NEXT, L_SEEN = range(7)
+FIELDS = 7
+LIST = 1 + CAPACITY + CAPACITY * FIELDS
 
-# queues: count, order of slots, then the fields of each slot
-FINAL_COMMAND, ROW, HALF, RANK, GROUP, BANK, ADDRESS, ARRIVE, NEXT, SEEN = range(10)
-FIELDS = 10
-SLOTS = CAPACITY + 1
-QUEUE = 1 + SLOTS + SLOTS * FIELDS
-PIM, READS, WRITES, ACTIVE = (SCALARS + i * QUEUE for i in range(4))
-PRIORITY = -2  # stands for the refresh queue where a queue is named
-NODES = SCALARS + 4 * QUEUE  # then: ready cycle of each (node, command), activate history, rows
-
-# shape of a channel, passed as one array
+# shape of a channel, passed as one array; the offsets depend on the number of banks
 (
     PSEUDO_CHANNELS,
     RANKS,
     GROUPS,
     BANKS,
     CHANNEL_BANKS,
-    HISTORY,  # offset of the last four activates of each rank
-    OPEN,  # offset of the number of open rows of each bank
+    WORDS,
+    MASKS,  # masks of positions by bank: moves, then MACs on all, same and single banks
+    READS,
+    WRITES,
+    ACTIVE,
+    HISTORY,  # last four activates of each rank
+    OPEN,  # number of open rows of each bank
+    NODES,  # ready cycle of each (node, command)
     SIZE,
     N_REFI,  # 0: no refresh
     READ_LATENCY,
-) = range(10)
+    SHIFT_CHANNEL,
+    SHIFT_HALF,
+    SHIFT_BANK,
+    SHIFT_ROW,
+) = range(20)
+ALL_CLOSED, MIXED = -1, -2
+PIM, PRIORITY, NO_QUEUE = -3, -2, -1
+FREE_SLOT, NOTHING = -2, -1
+"""First command that the second slot compares with: none to compare (first slot); none at all."""
 
 
-def shape_of(pseudo_channels, ranks, groups, banks, n_refi, read_latency):
-    """Return the shape array of a channel, with the offsets that depend on it."""
-    shape = np.zeros(10, dtype=np.int64)
+def shape_of(
+    counts: tuple[int, int, int, int], n_refi: int, read_latency: int, shifts: tuple[int, int, int, int]
+) -> Any:
+    """Return the shape array of a channel of so many pseudo-channels, ranks, groups, banks."""
+    shape = np.zeros(20, dtype=np.int64)
+    pseudo_channels, ranks, groups, banks = counts
     all_ranks = pseudo_channels * ranks
     channel_banks = all_ranks * groups * banks
     nodes = 1 + pseudo_channels + all_ranks + all_ranks * groups + channel_banks
-    shape[:5] = pseudo_channels, ranks, groups, banks, channel_banks
-    shape[HISTORY] = NODES + nodes * RESOURCES
+    shape[:5] = *counts, channel_banks
+    shape[WORDS] = -(-channel_banks // WORD)
+    shape[MASKS] = MAC_WORDS + 4 * shape[WORDS]
+    shape[READS] = shape[MASKS] + 4 * channel_banks
+    shape[WRITES] = shape[READS] + LIST
+    shape[ACTIVE] = shape[WRITES] + LIST
+    shape[HISTORY] = shape[ACTIVE] + LIST
     shape[OPEN] = shape[HISTORY] + all_ranks * 4
-    shape[SIZE] = shape[OPEN] + channel_banks
+    shape[NODES] = shape[OPEN] + channel_banks
+    shape[SIZE] = shape[NODES] + nodes * RESOURCES
     shape[N_REFI] = n_refi
     shape[READ_LATENCY] = read_latency
+    shape[SHIFT_CHANNEL:] = shifts
     return shape
 
 
-def new_state(shape, channels):
+def nodes_of(shape: Any) -> Any:
+    """Return where the ready cycles of each bank's path lie: (banks, levels)."""
+    banks = np.arange(shape[CHANNEL_BANKS])
+    group = banks // shape[BANKS]
+    rank = group // shape[GROUPS]
+    half = rank // shape[RANKS]
+    ranks = shape[PSEUDO_CHANNELS] * shape[RANKS]
+    path = np.zeros((len(banks), LEVELS), dtype=np.int64)
+    path[:, 1] = 1 + half
+    path[:, 2] = 1 + shape[PSEUDO_CHANNELS] + rank
+    path[:, 3] = 1 + shape[PSEUDO_CHANNELS] + ranks + group
+    path[:, 4] = 1 + shape[PSEUDO_CHANNELS] + ranks * (1 + shape[GROUPS]) + banks
+    return shape[NODES] + path * RESOURCES
+
+
+def new_state(shape: Any, channels: int) -> Any:
     """Return the state of all channels in one class, before the first cycle."""
     state = np.zeros((channels, shape[SIZE]), dtype=np.int64)
-    state[:, MEMO_ROW] = -1
+    state[:, ALL_ROW] = ALL_CLOSED
     state[:, NEXT_REFRESH] = shape[N_REFI] if shape[N_REFI] else NEVER
-    state[:, NEXT_EVENT] = 1
     state[:, shape[HISTORY] : shape[OPEN]] = -NEVER
-    for queue in (PIM, READS, WRITES, ACTIVE):
-        state[:, queue + 1 : queue + 1 + SLOTS] = np.arange(SLOTS)
+    for queue in (shape[READS], shape[WRITES], shape[ACTIVE]):
+        state[:, queue + 1 : queue + 1 + CAPACITY] = np.arange(CAPACITY)
     return state
+
+
+if config.DISABLE_JIT:
+
+    def _lowest(mask: int) -> int:
+        """Return the position of the lowest bit of a mask."""
+        return (int(mask) & -int(mask)).bit_length() - 1
+
+else:
+
+    @intrinsic  # type: ignore[misc]
+    def _lowest(typing_context, mask):
+        """Return the position of the lowest bit of a mask."""
+
+        def code(context, builder, signature, arguments):
+            return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
+
+        return types.int64(types.int64), code
 
 
 # --- open rows: a bank may hold several, because an all-bank activate opens its row beside others
 
 
 @njit(cache=True)
-def _has_row(s, rows, shape, bank, row):
-    for i in range(s[shape[OPEN] + bank]):
-        if rows[bank, i] == row:
-            return True
-    return False
+def _first_bank(shape, final, bank):
+    if final == MACAB:
+        return 0
+    if final == MACSB:
+        return bank % shape[BANKS]
+    if final == MACPB:
+        return bank % (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
+    return bank
+
+
+@njit(cache=True)
+def _bank_stride(shape, final):
+    """Distance between the banks that a command works on."""
+    if final == MACAB:
+        return 1
+    if final == MACSB:
+        return shape[BANKS]
+    if final == MACPB:
+        return shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS]
+    return shape[CHANNEL_BANKS]
+
+
+@njit(cache=True)
+def _opener(final):
+    return final - MACAB + ACTAB if final >= MACAB else ACT
+
+
+@njit(cache=True)
+def _closer(final):
+    return final - MACAB + PREA if final >= MACAB else PRE
+
+
+@njit(cache=True)
+def _next_command(s, rows, shape, final, bank, row):
+    """Return what brings a request forward: its own command, or what opens or closes a row."""
+    if s[ALL_ROW] == row:
+        return final
+    if s[ALL_ROW] == ALL_CLOSED:
+        return _opener(final)
+    if s[ALL_ROW] != MIXED:
+        return _closer(final)
+    # the first bank that is not ready decides
+    for at in range(_first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)):
+        n = s[shape[OPEN] + at]
+        if n == 0:
+            return _opener(final)
+        found = False
+        for i in range(n):
+            if rows[at, i] == row:
+                found = True
+                break
+        if not found:
+            return _closer(final)
+    return final
+
+
+@njit(cache=True)
+def _spell_out(s, rows, shape):
+    """Write down each bank's open rows where all were alike."""
+    if s[ALL_ROW] == MIXED:
+        return
+    n = 0 if s[ALL_ROW] == ALL_CLOSED else 1
+    for bank in range(shape[CHANNEL_BANKS]):
+        s[shape[OPEN] + bank] = n
+        rows[bank, 0] = s[ALL_ROW]
+    s[ALL_ROW] = MIXED
 
 
 @njit(cache=True)
@@ -133,130 +262,83 @@ def _open_row(s, rows, shape, bank, row):
 
 
 @njit(cache=True)
-def _close_bank(s, shape, bank):
-    if s[shape[OPEN] + bank]:
-        s[OPEN_BANKS] -= 1
-        s[shape[OPEN] + bank] = 0
+def _change_rows(s, rows, shape, command, bank, row):
+    """Open or close what a row command opens or closes."""
+    if command == PREA:
+        s[ALL_ROW] = ALL_CLOSED
+        s[OPEN_BANKS] = 0
+    elif command == ACTAB and s[ALL_ROW] == ALL_CLOSED:
+        s[ALL_ROW] = row
+        s[OPEN_BANKS] = shape[CHANNEL_BANKS]
+    else:
+        _spell_out(s, rows, shape)
+        if command == ACT or command >= ACTAB:
+            final = RD if command == ACT else command - ACTAB + MACAB
+            for at in range(
+                _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
+            ):
+                _open_row(s, rows, shape, at, row)
+        else:  # PRESB, too, closes one bank of each pseudo-channel only
+            final = RD if command == PRE else MACPB
+            for at in range(
+                _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
+            ):
+                if s[shape[OPEN] + at]:
+                    s[OPEN_BANKS] -= 1
+                    s[shape[OPEN] + at] = 0
+    s[VERSION] += 1
+    waiting = s[MACS]
+    s[HITS] = 0
+    s[TO_OPEN] = 0
+    s[TO_CLOSE] = 0
+    while waiting:
+        _classify(s, rows, shape, _lowest(waiting))
+        waiting &= waiting - 1
 
 
 @njit(cache=True)
-def _first_bank(shape, final, bank):
-    if final == MACAB:
-        return 0
-    if final == MACSB:
-        return bank % shape[BANKS]
-    if final == MACPB:
-        return bank % (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
-    return bank
-
-
-@njit(cache=True)
-def _bank_stride(shape, final):
-    """Distance between the banks that a command works on; the channel's banks: only one."""
-    if final == MACAB:
-        return 1
-    if final == MACSB:
-        return shape[BANKS]
-    if final == MACPB:
-        return shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS]
-    return shape[CHANNEL_BANKS]
-
-
-@njit(cache=True)
-def _next_command(s, rows, shape, slot):
-    """Return what brings the request in a slot forward: its command, or what opens its row."""
-    version = s[VERSION] + 1  # 0 in a slot says: never looked
-    if s[slot + SEEN] == version:
-        return s[slot + NEXT]
-    final = s[slot + FINAL_COMMAND]
-    row = s[slot + ROW]
-    command = final
-    if final == MACAB and s[MEMO_ROW] == row and s[MEMO_VERSION] == version:
-        command = s[MEMO_COMMAND]
-    elif final == RD or final == WR or (MACAB <= final <= MACPB):
-        # the first bank that is not ready decides
-        for bank in range(
-            _first_bank(shape, final, s[slot + BANK]),
-            shape[CHANNEL_BANKS],
-            _bank_stride(shape, final),
-        ):
-            if s[shape[OPEN] + bank] == 0:
-                if final == MACAB:
-                    command = ACTAB
-                elif final == MACSB:
-                    command = ACTSB
-                elif final == MACPB:
-                    command = ACTPB
-                else:
-                    command = ACT
-                break
-            if not _has_row(s, rows, shape, bank, row):
-                if final == MACAB:
-                    command = PREA
-                elif final == MACSB:
-                    command = PRESB
-                elif final == MACPB:
-                    command = PREPB
-                else:
-                    command = PRE
-                break
-        if final == MACAB:
-            s[MEMO_ROW] = row
-            s[MEMO_VERSION] = version
-            s[MEMO_COMMAND] = command
-    s[slot + NEXT] = command
-    s[slot + SEEN] = version
-    return command
+def _classify(s, rows, shape, position):
+    """Note what a MAC of the PIM queue needs next."""
+    final = s[KIND + position]
+    command = _next_command(s, rows, shape, final, s[BANK_OF + position], s[ROW_OF + position])
+    bit = np.int64(1) << position
+    if command == final:
+        s[HITS] |= bit
+    elif command >= ACTAB:
+        s[TO_OPEN] |= bit
+    else:
+        s[TO_CLOSE] |= bit
 
 
 # --- timing
 
 
 @njit(cache=True)
-def _node(shape, level, half, rank, group, bank):
-    """Return where the ready cycles of the node begin that lies on the way to a bank."""
-    at = 0
-    if level > 0:
-        at = 1 + half
-    if level > 1:
-        at = 1 + shape[PSEUDO_CHANNELS] + rank
-    ranks = shape[PSEUDO_CHANNELS] * shape[RANKS]
-    if level > 2:
-        at = 1 + shape[PSEUDO_CHANNELS] + ranks + group
-    if level > 3:
-        at = 1 + shape[PSEUDO_CHANNELS] + ranks + ranks * shape[GROUPS] + bank
-    return NODES + at * RESOURCES
-
-
-@njit(cache=True)
-def _ready_cycle(s, shape, command, slot):
+def _ready_cycle(s, shape, path, command, bank):
     """Return the first cycle at which no rule forbids the command.
 
     All-bank precharge and refresh look at the channel only, softmax at nothing: so the
     reference has it.
     """
+    channel = shape[NODES]
     if command == MACAB or command == PREA or command == REFAB:
-        return s[NODES + command]
+        return s[channel + command]
     if command >= SFM:
         return np.int64(0)
-    half, rank, group, bank = s[slot + HALF], s[slot + RANK], s[slot + GROUP], s[slot + BANK]
-    half_at = _node(shape, 1, half, rank, group, bank)
-    if command == ACTAB:
-        return max(s[NODES + command], s[half_at + command])
-    rank_at = _node(shape, 2, half, rank, group, bank)
-    group_at = _node(shape, 3, half, rank, group, bank)
+    half, rank, group, own = path[bank, 1], path[bank, 2], path[bank, 3], path[bank, 4]
     if command >= WRGB:
-        return max(s[half_at + DATA], s[rank_at + DATA], s[group_at + DATA])
-    bank_at = _node(shape, 4, half, rank, group, bank)
+        return max(s[half + DATA], s[rank + DATA], s[group + DATA])
+    if command == ACTAB:
+        return max(s[channel + command], s[half + command])
     cycle = max(
-        s[NODES + command],
-        s[half_at + command],
-        s[rank_at + command],
-        s[group_at + command],
-        s[bank_at + command],
+        s[channel + command],
+        s[half + command],
+        s[rank + command],
+        s[group + command],
+        s[own + command],
     )
     if command == RD or command == WR:
-        cycle = max(cycle, s[half_at + DATA], s[rank_at + DATA], s[group_at + DATA])
+        cycle = max(cycle, s[half + DATA], s[rank + DATA], s[group + DATA])
     return cycle
 
 
@@ -272,90 +354,262 @@ def _apply_rules(s, shape, start, table, level, command, node, clock, rank):
 
 
 @njit(cache=True)
-def _issue(s, rows, shape, start, table, command, slot, clock):
+def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
     s[ISSUED + command] += 1
-    if command == BARRIER:
+    if command >= SETM:
         return
-    half, rank, group, bank = s[slot + HALF], s[slot + RANK], s[slot + GROUP], s[slot + BANK]
+    rank = bank // (shape[GROUPS] * shape[BANKS])
     if command == ACT:
         history = shape[HISTORY] + rank * 4
         for i in range(3, 0, -1):
             s[history + i] = s[history + i - 1]
         s[history] = clock
-    # a refresh has no bank: it stops at its pseudo-channel
-    for level in range(2 if bank < 0 else LEVELS):
-        node = _node(shape, level, half, rank, group, bank)
-        _apply_rules(s, shape, start, table, level, command, node, clock, rank)
+    for level in range(LEVELS):
+        if start[level * COMMANDS + command] < start[level * COMMANDS + command + 1]:
+            node = path[bank, level]
+            _apply_rules(s, shape, start, table, level, command, node, clock, rank)
     if command == MACSB or command == MACPB:
-        first = bank % shape[BANKS]
-        stride = shape[BANKS]
+        first, stride = bank % shape[BANKS], shape[BANKS]
         if command == MACPB:
             # The reference tells the wrong banks of the broadcast: it takes the pseudo-channel's
             # number for the rank's and the rank's for the group's (PIMPerBankActions).
             stride = shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS]
-            in_half = rank % shape[RANKS]
+            half, in_half = rank // shape[RANKS], rank % shape[RANKS]
             if half < shape[RANKS] and in_half < shape[GROUPS]:
                 first += (half * shape[GROUPS] + in_half) * shape[BANKS]
             else:
                 first = shape[CHANNEL_BANKS]
         for other in range(first, shape[CHANNEL_BANKS], stride):
             if other != bank:
-                node = _node(shape, 4, 0, 0, 0, other)
-                _apply_rules(s, shape, start, table, 4, command, node, clock, rank)
-    row = s[slot + ROW]
-    if command == ACT:
-        _open_row(s, rows, shape, bank, row)
-    elif command == PRE:
-        _close_bank(s, shape, bank)
-    elif command == PREA:
-        for i in range(shape[CHANNEL_BANKS]):
-            s[shape[OPEN] + i] = 0
-        s[OPEN_BANKS] = 0
-    elif command == PRESB or command == PREPB:  # both close one bank of each pseudo-channel
-        for i in range(
-            _first_bank(shape, MACPB, bank), shape[CHANNEL_BANKS], _bank_stride(shape, MACPB)
-        ):
-            _close_bank(s, shape, i)
-    elif command == ACTAB or command == ACTSB or command == ACTPB:
-        final = command - ACTAB + MACAB
-        for i in range(
-            _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
-        ):
-            _open_row(s, rows, shape, i, row)
-    else:
-        return
-    s[VERSION] += 1
+                _apply_rules(s, shape, start, table, 4, command, path[other, 4], clock, rank)
+    if command <= PREPB or ACTAB <= command <= ACTPB:
+        _change_rows(s, rows, shape, command, bank, row)
 
 
-# --- queues
+# --- the PIM queue: masks
 
 
 @njit(cache=True)
-def _slot(s, queue, position):
-    return queue + 1 + SLOTS + s[queue + 1 + position] * FIELDS
+def _mask(shape, final, bank):
+    """Return where the mask of a bank's moves, or of its MACs of one kind, lies."""
+    kind = final - MACAB + 1 if final <= MACPB else 0
+    return shape[MASKS] + kind * shape[CHANNEL_BANKS] + bank
+
+
+@njit(cache=True)
+def _set_bits(s, rows, shape, position):
+    """Enter a position into the masks of what it waits for."""
+    final, bank = s[KIND + position], s[BANK_OF + position]
+    bit = np.int64(1) << position
+    s[LIVE] |= bit
+    if final == BARRIER:
+        s[BARRIERS] |= bit
+        return
+    kind = final - MACAB + 1 if final <= MACPB else 0
+    s[_mask(shape, final, bank)] |= bit
+    s[MAC_WORDS + kind * shape[WORDS] + bank // WORD] |= np.int64(1) << (bank % WORD)
+    if final <= MACPB:
+        s[MACS] |= bit
+        _classify(s, rows, shape, position)
+    elif final >= SFM:
+        s[FREE] |= bit
+
+
+@njit(cache=True)
+def _pack(s, rows, shape):
+    """Give the live entries the lowest positions, in the same order."""
+    live = s[LIVE]
+    for i in range(LIVE, TO_CLOSE + 1):
+        s[i] = 0
+    for i in range(MAC_WORDS, shape[READS]):
+        s[i] = 0
+    n = 0
+    while live:
+        position = _lowest(live)
+        live &= live - 1
+        s[KIND + n] = s[KIND + position]
+        s[BANK_OF + n] = s[BANK_OF + position]
+        s[ROW_OF + n] = s[ROW_OF + position]
+        _set_bits(s, rows, shape, n)
+        n += 1
+    s[AGE] = n
+
+
+@njit(cache=True)
+def _push(s, rows, shape, final, bank, row):
+    if s[LIVE] == 0:
+        s[AGE] = 0
+    elif s[AGE] == WINDOW:
+        _pack(s, rows, shape)
+    position = s[AGE]
+    s[AGE] = position + 1
+    s[COUNT] += 1
+    s[KIND + position] = final
+    s[BANK_OF + position] = bank
+    s[ROW_OF + position] = row
+    _set_bits(s, rows, shape, position)
+    return position
+
+
+@njit(cache=True)
+def _drop(s, shape, position, clock):
+    """Take an entry out of the PIM queue."""
+    final, bank = s[KIND + position], s[BANK_OF + position]
+    keep = ~(np.int64(1) << position)
+    s[LIVE] &= keep
+    s[COUNT] -= 1
+    s[LAST_REMOVAL] = clock
+    if final == BARRIER:
+        s[BARRIERS] &= keep
+        return
+    mask = _mask(shape, final, bank)
+    s[mask] &= keep
+    if s[mask] == 0:
+        kind = final - MACAB + 1 if final <= MACPB else 0
+        s[MAC_WORDS + kind * shape[WORDS] + bank // WORD] &= ~(np.int64(1) << (bank % WORD))
+    if final <= MACPB:
+        s[MACS] &= keep
+        s[HITS] &= keep
+    elif final >= SFM:
+        s[FREE] &= keep
+
+
+@njit(cache=True)
+def _command_at(s, position):
+    """Return the command that an entry of the PIM queue would issue."""
+    final = s[KIND + position]
+    if MACAB <= final <= MACPB:
+        bit = np.int64(1) << position
+        if s[TO_OPEN] & bit:
+            return final - MACAB + ACTAB
+        if s[TO_CLOSE] & bit:
+            return final - MACAB + PREA
+    return final
+
+
+@njit(cache=True)
+def _wanted(s, shape, bank):
+    """Tell whether a MAC in the queue can read the open row of this bank at once."""
+    at, step = shape[MASKS] + bank, shape[CHANNEL_BANKS]
+    return (s[at + step] | s[at + 2 * step] | s[at + 3 * step]) & s[HITS] != 0
+
+
+@njit(cache=True)
+def _scan(s, shape, path, clock):
+    """Return (position, next cycle at which one more turns ready) of the best PIM request.
+
+    Position -1: none is ready. First come first served among what is ready; nothing but a
+    precharge or activate passes a barrier; a younger request may not overtake an older one that
+    is not ready if its bank's open row is wanted by another. The cycle is 0 where it was not
+    worth finding out.
+    """
+    live = s[LIVE]
+    if live & -live & s[BARRIERS]:
+        _drop(s, shape, _lowest(live), clock)
+        s[CHANGED] = 1
+        live = s[LIVE]
+    event = NEVER
+    if live == 0:
+        return np.int64(-1), event
+    first = _lowest(live)
+    head = np.int64(1) << first
+    if s[KIND + first] == BARRIER:
+        return first, np.int64(0)
+    command = _command_at(s, first)
+    if clock >= _ready_cycle(s, shape, path, command, s[BANK_OF + first]):
+        return first, np.int64(0)
+    barriers = s[BARRIERS]
+    below = (barriers & -barriers) - 1 if barriers else np.int64(-1)
+    found = np.int64(0)
+    for word in range(shape[WORDS]):
+        banks = s[MAC_WORDS + word]
+        while banks:
+            bank = word * WORD + _lowest(banks)
+            banks &= banks - 1
+            moves = s[shape[MASKS] + bank] & below
+            ready = moves & s[FREE]
+            moves &= ~ready
+            if moves:
+                cycle = _ready_cycle(s, shape, path, WRGB, bank)
+                if cycle <= clock:
+                    ready |= moves
+                elif cycle < event:
+                    event = cycle
+            if ready and not _wanted(s, shape, bank):
+                found |= ready
+    if s[MACS]:
+        for kind in range(3):
+            for word in range(shape[WORDS]):
+                banks = s[MAC_WORDS + (kind + 1) * shape[WORDS] + word]
+                while banks:
+                    bank = word * WORD + _lowest(banks)
+                    banks &= banks - 1
+                    macs = s[shape[MASKS] + (kind + 1) * shape[CHANNEL_BANKS] + bank]
+                    part = macs & s[HITS] & below
+                    if part:
+                        cycle = _ready_cycle(s, shape, path, MACAB + kind, bank)
+                        if cycle <= clock:
+                            found |= part
+                        elif cycle < event:
+                            event = cycle
+                    part = macs & s[TO_OPEN]
+                    if part:
+                        cycle = _ready_cycle(s, shape, path, ACTAB + kind, bank)
+                        if cycle > clock:
+                            event = min(event, cycle)
+                        elif not _wanted(s, shape, bank):
+                            found |= part
+                    part = macs & s[TO_CLOSE]
+                    if part:
+                        cycle = _ready_cycle(s, shape, path, PREA + kind, bank)
+                        if cycle > clock:
+                            event = min(event, cycle)
+                        elif not _wanted(s, shape, bank):
+                            found |= part
+    found &= ~head  # the oldest is known not to be ready
+    if found == 0:
+        return np.int64(-1), event
+    return _lowest(found), event
+
+
+# --- reads, writes and half-served requests: lists in order of age
+
+
+@njit(cache=True)
+def _slot(s, queue, index):
+    return queue + 1 + CAPACITY + s[queue + 1 + index] * FIELDS
 
 
 @njit(cache=True)
 def _append(s, queue):
-    """Return the fields of a free slot, now the last of the queue."""
-    n = s[queue]
-    # the order array is a permutation of all slots: the free ones follow the used ones
+    """Return the fields of a free slot, now the last of the list."""
+    n = s[queue]  # the order is a permutation of all slots, the free ones at its end
     s[queue] = n + 1
     return _slot(s, queue, n)
 
 
 @njit(cache=True)
-def _remove(s, queue, position, clock):
-    index = s[queue + 1 + position]
+def _remove(s, queue, index, clock):
+    slot = s[queue + 1 + index]
     n = s[queue] - 1
-    for i in range(position, n):
+    for i in range(index, n):
         s[queue + 1 + i] = s[queue + 2 + i]
-    s[queue + 1 + n] = index
+    s[queue + 1 + n] = slot
     s[queue] = n
     s[LAST_REMOVAL] = clock
-    if queue != PIM:
-        s[CHANGED] = 1
+    s[CHANGED] = 1
+
+
+@njit(cache=True)
+def _listed_command(s, rows, shape, slot):
+    version = s[VERSION] + 1  # 0 in a slot says: never looked
+    if s[slot + L_SEEN] != version:
+        s[slot + L_NEXT] = _next_command(
+            s, rows, shape, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
+        )
+        s[slot + L_SEEN] = version
+    return s[slot + L_NEXT]
 
 
 @njit(cache=True)
@@ -364,187 +618,178 @@ def _is_access(command):
 
 
 @njit(cache=True)
-def _moves_rows(command):
-    return command <= PREPB or ACTAB <= command <= ACTPB
-
-
-@njit(cache=True)
-def _protected(s, rows, shape, queue, bank):
-    """Tell whether a request in the queue can read the open row of this bank at once."""
+def _listed_wanted(s, rows, shape, queue, bank):
     for i in range(s[queue]):
         slot = _slot(s, queue, i)
-        if s[slot + BANK] == bank and _is_access(_next_command(s, rows, shape, slot)):
+        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, rows, shape, slot)):
             return True
     return False
 
 
 @njit(cache=True)
-def _best(s, rows, shape, queue, clock):
-    """Return the position of the best request, -1 for none, and whether it is ready.
-
-    First come first served among what is ready; a younger request may not overtake an older
-    one that is not ready if it would disturb a bank whose open row another request wants.
-    """
+def _best(s, rows, shape, path, queue, clock):
+    """Return the index of a list's best request, -1 for none, and whether it is ready."""
     if s[queue] == 0:
         return -1, False
-    if s[_slot(s, queue, 0) + FINAL_COMMAND] == BARRIER:
-        _remove(s, queue, 0, clock)
-        s[CHANGED] = 1
-        if s[queue] == 0:
-            return -1, False
     best = 0
     slot = _slot(s, queue, 0)
-    ready = clock >= _ready_cycle(s, shape, _next_command(s, rows, shape, slot), slot)
-    if ready and queue != ACTIVE:
-        return best, True
-    held = False
+    command = _listed_command(s, rows, shape, slot)
+    ready = clock >= _ready_cycle(s, shape, path, command, s[slot + L_BANK])
     for i in range(1, s[queue]):
         slot = _slot(s, queue, i)
-        if s[slot + FINAL_COMMAND] == BARRIER:
-            held = True
-        command = _next_command(s, rows, shape, slot)
-        if held and not _moves_rows(command):
-            continue
-        if clock < _ready_cycle(s, shape, command, slot):
-            if not ready and s[slot + ARRIVE] < s[_slot(s, queue, best) + ARRIVE]:
+        command = _listed_command(s, rows, shape, slot)
+        older = s[slot + L_ARRIVE] < s[_slot(s, queue, best) + L_ARRIVE]
+        if clock < _ready_cycle(s, shape, path, command, s[slot + L_BANK]):
+            if not ready and older:
                 best = i
-            continue
-        if ready:
-            if s[slot + ARRIVE] < s[_slot(s, queue, best) + ARRIVE]:
+        elif ready:
+            if older:
                 best = i
-            continue
-        if not _is_access(command) and _protected(s, rows, shape, queue, s[slot + BANK]):
-            continue
-        best = i
-        ready = True
-        if queue != ACTIVE:  # arrivals rise along every other queue
-            return best, True
+        elif _is_access(command) or not _listed_wanted(s, rows, shape, queue, s[slot + L_BANK]):
+            best = i
+            ready = True
     return best, ready
+
+
+@njit(cache=True)
+def _list_event(s, rows, shape, path, queue, clock, issued, event):
+    """Return the earlier of `event` and the next cycle at which a request here turns ready."""
+    for i in range(s[queue]):
+        slot = _slot(s, queue, i)
+        command = _listed_command(s, rows, shape, slot)
+        cycle = _ready_cycle(s, shape, path, command, s[slot + L_BANK])
+        if cycle > clock:
+            event = min(event, cycle)
+        elif issued:
+            return clock + 1
+    return event
+
+
+# --- one cycle of a controller
 
 
 @njit(cache=True)
 def _pairs(first, second):
     """Tell whether the second command may go in the same cycle, on the other bus."""
-    return first >= 0 and BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
+    return BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
 
 
 @njit(cache=True)
-def _set_write_mode(s):
+def _set_write_mode(s, shape):
+    reads, writes = s[shape[READS]], s[shape[WRITES]]
     if s[WRITE_MODE] == 0:
-        if s[WRITES] > 0.8 * (CAPACITY - 1) or s[READS] == 0:
+        if writes > 0.8 * (CAPACITY - 1) or reads == 0:
             s[WRITE_MODE] = 1
-    elif s[WRITES] < 0.2 * (CAPACITY - 1) and s[READS] != 0:
+    elif writes < 0.2 * (CAPACITY - 1) and reads != 0:
         s[WRITE_MODE] = 0
 
 
-FREE, NOTHING = -2, -1
-"""First command of the second slot's comparison: first slot (no comparison); none."""
-
-
 @njit(cache=True)
-def _choose(s, rows, shape, clock, first):
-    """Choose for one slot: (queue, position, command); queue -1 for none.
+def _choose(s, rows, shape, path, clock, first):
+    """Choose for one slot: (queue, index, command, next PIM event).
 
     Where none is chosen, the command is what the second slot compares with: the waiting
-    refresh's, a precharge held back for an active request's sake, or NOTHING.
+    refresh's, a precharge held back for an active request's sake, or NOTHING. The event is 0
+    where the PIM queue was not looked through.
     """
-    queue, position, command = np.int64(-1), np.int64(0), np.int64(NOTHING)
-    if s[ACTIVE]:
-        at, ready = _best(s, rows, shape, ACTIVE, clock)
+    active = shape[ACTIVE]
+    event = np.int64(0)
+    if s[active]:
+        index, ready = _best(s, rows, shape, path, active, clock)
         if ready:
-            command = s[_slot(s, ACTIVE, at) + NEXT]
-            if first == FREE or _pairs(first, command):
-                queue, position = np.int64(ACTIVE), np.int64(at)
-    if queue == -1:
-        if s[REFRESH_IN] != s[REFRESH_OUT]:
-            command = np.int64(PREA if s[OPEN_BANKS] else REFAB)
-            if first == FREE or _pairs(first, command):
-                if clock < s[NODES + command]:
-                    return np.int64(-1), np.int64(0), command
-                queue = np.int64(PRIORITY)
-        s[IN_PIM] = 0
-        if queue == -1:
-            at, ready = _best(s, rows, shape, PIM, clock)
+            slot = _slot(s, active, index)
+            command = s[slot + L_NEXT]
+            if first == FREE_SLOT or _pairs(first, command):
+                if command <= PREPB and command != ACT:
+                    # it would close the row of a request that waits for it: its own
+                    return np.int64(NO_QUEUE), np.int64(0), command, event
+                return active, np.int64(index), command, event
+    if s[REFRESH_IN] != s[REFRESH_OUT]:
+        command = np.int64(PREA if s[OPEN_BANKS] else REFAB)
+        if first == FREE_SLOT or _pairs(first, command):
+            if clock < s[shape[NODES] + command]:
+                return np.int64(NO_QUEUE), np.int64(0), command, event
+            s[IN_PIM] = 0
+            return np.int64(PRIORITY), np.int64(0), command, event
+    s[IN_PIM] = 0
+    queue, position, command, bank = np.int64(NO_QUEUE), np.int64(0), np.int64(NOTHING), np.int64(0)
+    if s[LIVE]:
+        position, event = _scan(s, shape, path, clock)
+        if position >= 0:
+            command = _command_at(s, position)
+            if first == FREE_SLOT or _pairs(first, command):
+                queue, bank = np.int64(PIM), s[BANK_OF + position]
+                s[IN_PIM] = 1
+            else:
+                event = np.int64(0)
+    else:
+        event = NEVER
+    if queue == NO_QUEUE:
+        _set_write_mode(s, shape)
+        turn = shape[WRITES] if s[WRITE_MODE] else shape[READS]
+        if s[turn]:
+            index, ready = _best(s, rows, shape, path, turn, clock)
             if ready:
-                command = s[_slot(s, PIM, at) + NEXT]
-                if first == FREE or _pairs(first, command):
-                    queue, position = np.int64(PIM), np.int64(at)
-                    s[IN_PIM] = 1
-        if queue == -1:
-            _set_write_mode(s)
-            turn = WRITES if s[WRITE_MODE] else READS
-            at, ready = _best(s, rows, shape, turn, clock)
-            if ready:
-                command = s[_slot(s, turn, at) + NEXT]
-                if first == FREE or _pairs(first, command):
-                    queue, position = np.int64(turn), np.int64(at)
-    if queue == -1:
-        return queue, position, np.int64(NOTHING)
-    if command <= PREPB and command != ACT and s[ACTIVE] and queue != PRIORITY:
-        bank = s[_slot(s, queue, position) + BANK]
-        for i in range(s[ACTIVE]):
-            if s[_slot(s, ACTIVE, i) + BANK] == bank:
-                return np.int64(-1), np.int64(0), command
-    return queue, position, command
+                slot = _slot(s, turn, index)
+                command = s[slot + L_NEXT]
+                if first == FREE_SLOT or _pairs(first, command):
+                    queue, position, bank = turn, np.int64(index), s[slot + L_BANK]
+    if queue == NO_QUEUE:
+        return queue, np.int64(0), np.int64(NOTHING), event
+    if s[active] and command <= PREPB and command != ACT:
+        for i in range(s[active]):
+            if s[_slot(s, active, i) + L_BANK] == bank:
+                return np.int64(NO_QUEUE), np.int64(0), command, np.int64(0)
+    return queue, position, command, event
 
 
 @njit(cache=True)
-def _serve(s, rows, shape, start, table, queue, position, command, clock, log, log_size, channel):
+def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log, logged, channel):
     """Issue the chosen command and move its request on."""
+    row = np.int64(-1)
     if queue == PRIORITY:
-        # a slot beyond the active queue's last, only for the refresh
-        slot = ACTIVE + 1 + SLOTS + CAPACITY * FIELDS
-        for i in range(FIELDS):
-            s[slot + i] = -1
-        s[slot + HALF] = s[REFRESH_OUT] % shape[PSEUDO_CHANNELS]
+        half = s[REFRESH_OUT] % shape[PSEUDO_CHANNELS]
+        bank = half * (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
+    elif queue == PIM:
+        bank, row = s[BANK_OF + index], s[ROW_OF + index]
     else:
-        slot = _slot(s, queue, position)
-    if log_size[0] < len(log):
-        entry = log[log_size[0]]
-        entry[0], entry[1], entry[2] = clock, channel, command
-        entry[3], entry[4], entry[5] = s[slot + HALF], s[slot + BANK], s[slot + ROW]
-        log_size[0] += 1
-    _issue(s, rows, shape, start, table, command, slot, clock)
+        slot = _slot(s, queue, index)
+        bank, row = s[slot + L_BANK], s[slot + L_ROW]
+    if logged[0] < len(log):
+        entry = log[logged[0]]
+        entry[0], entry[1], entry[2], entry[3], entry[4] = clock, channel, command, bank, row
+        logged[0] += 1
     if queue == PRIORITY:
+        s[ISSUED + command] += 1
+        for level in range(2):  # a refresh has no rank: its rules end at its pseudo-channel
+            _apply_rules(s, shape, start, table, level, command, path[bank, level], clock, 0)
         if command == REFAB:
             s[REFRESH_OUT] += 1
             s[LAST_REMOVAL] = clock
+        else:
+            _change_rows(s, rows, shape, command, bank, row)
         return
-    if command == s[slot + FINAL_COMMAND]:
+    if queue == PIM:
+        if command == s[KIND + index]:
+            _drop(s, shape, index, clock)
+        _issue(s, rows, shape, path, start, table, command, bank, row, clock)
+        return
+    _issue(s, rows, shape, path, start, table, command, bank, row, clock)
+    if command == s[slot + L_FINAL]:
         if command == RD:
             s[LAST_POP] = max(s[LAST_POP] + 1, clock + shape[READ_LATENCY])
-        _remove(s, queue, position, clock)
-    elif not s[IN_PIM] and (command == ACT or ACTAB <= command <= ACTPB):
-        if s[ACTIVE] < CAPACITY:  # a full queue loses the request, as in the reference
-            moved = _append(s, ACTIVE)
+        _remove(s, queue, index, clock)
+    elif not s[IN_PIM] and command == ACT:
+        if s[shape[ACTIVE]] < CAPACITY:  # a full list loses the request, as in the reference
+            moved = _append(s, shape[ACTIVE])
             for i in range(FIELDS):
                 s[moved + i] = s[slot + i]
-        _remove(s, queue, position, clock)
+        _remove(s, queue, index, clock)
 
 
 @njit(cache=True)
-def _queue_event(s, rows, shape, queue, clock, changed, event):
-    """Return the earlier of `event` and the next cycle at which a request here turns ready."""
-    held = False
-    for i in range(s[queue]):
-        slot = _slot(s, queue, i)
-        if s[slot + FINAL_COMMAND] == BARRIER:
-            held = True
-        command = _next_command(s, rows, shape, slot)
-        if held and not _moves_rows(command):
-            continue
-        cycle = _ready_cycle(s, shape, command, slot)
-        if cycle > clock:
-            if cycle < event:
-                event = cycle
-        elif changed:
-            return clock + 1
-    return event
-
-
-@njit(cache=True)
-def _tick(s, rows, shape, start, table, clock, log, log_size, channel):
-    """Process one cycle of a class and set its next event."""
+def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
+    """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
         s[NEXT_REFRESH] += shape[N_REFI]
         s[REFRESH_IN] += shape[PSEUDO_CHANNELS]
@@ -552,163 +797,155 @@ def _tick(s, rows, shape, start, table, clock, log, log_size, channel):
         s[IN_PIM] = 0  # a cycle without a command ends so
     s[LAST_TICK] = clock
     s[CHANGED] = 0
-    queue, position, first = _choose(s, rows, shape, clock, np.int64(FREE))
-    issued = queue != -1
+    queue, index, first, event = _choose(s, rows, shape, path, clock, np.int64(FREE_SLOT))
+    issued = queue != NO_QUEUE
     if issued:
         _serve(
-            *(s, rows, shape, start, table, queue, position, first, clock, log, log_size, channel)
+            *(s, rows, shape, path, start, table, queue, index, first, clock),
+            *(log, logged, channel),
         )
-    again = False
     if first != NOTHING:
-        queue, position, command = _choose(s, rows, shape, clock, first)
-        if queue != -1:
-            again = True
+        queue, index, command, event = _choose(s, rows, shape, path, clock, first)
+        if queue != NO_QUEUE:
             _serve(
-                *(s, rows, shape, start, table, queue, position, command, clock),
-                *(log, log_size, channel),
+                *(s, rows, shape, path, start, table, queue, index, command, clock),
+                *(log, logged, channel),
             )
-    if again or s[CHANGED]:
-        s[NEXT_EVENT] = clock + 1
-        return
-    event = s[NEXT_REFRESH]
+            return clock + 1
+    if s[CHANGED] or event == 0:
+        return clock + 1
+    event = min(event, s[NEXT_REFRESH])
     if s[REFRESH_IN] != s[REFRESH_OUT]:
-        cycle = s[NODES + (PREA if s[OPEN_BANKS] else REFAB)]
-        event = min(event, max(cycle, clock + 1))
-    for queue in (PIM, ACTIVE, READS, WRITES):
-        if s[queue] and event > clock + 1:
-            event = _queue_event(s, rows, shape, queue, clock, issued, event)
-    s[NEXT_EVENT] = event
+        command = PREA if s[OPEN_BANKS] else REFAB
+        event = min(event, max(s[shape[NODES] + command], clock + 1))
+    for queue in (shape[ACTIVE], shape[READS], shape[WRITES]):
+        if s[queue]:
+            event = _list_event(s, rows, shape, path, queue, clock, issued, event)
+    return event
 
 
 @njit(cache=True)
-def _busy(s):
+def _busy(s, shape):
     return (
-        s[PIM]
-        or s[ACTIVE]
-        or s[READS]
-        or s[WRITES]
+        s[LIVE] != 0
+        or s[shape[ACTIVE]] != 0
+        or s[shape[READS]] != 0
+        or s[shape[WRITES]] != 0
         or s[REFRESH_IN] != s[REFRESH_OUT]
     )
 
 
 # --- the front end and the loop over time
 
-(CLOCK, CLASSES, HELD, WIDER_ROWS, ERROR) = range(5)
-"""Global scalars: cycle, number of classes, requests of the group that a full queue holds."""
+CLOCK, CLASSES, HELD, WIDER_ROWS, ERROR = range(5)
+"""Global scalars; HELD: size of the group of requests that waits for a full queue."""
 OK, STUCK, REFRESHES_LOST = range(3)
-SHIFT_CHANNEL, SHIFT_HALF, SHIFT_RANK, SHIFT_GROUP, SHIFT_BANK, SHIFT_ROW = range(6)
+CLASS_OF, FIRST_OF, SIZE_OF, EVENT = range(4)
+"""Rows of `classes`: class of each channel; first channel, size and next event of each class."""
 
 
 @njit(cache=True)
-def _split(state, rows, class_of, first_of, size_of, scalars, target, keep):
+def _split(state, rows, classes, scalars, target, keep):
     """Split a class: its first `keep` members stay, the rest become a new class."""
     new = scalars[CLASSES]
     scalars[CLASSES] += 1
     state[new] = state[target]
     rows[new] = rows[target]
+    classes[EVENT, new] = classes[EVENT, target]
     seen = 0
-    first_of[new] = -1
-    for channel in range(len(class_of)):
-        if class_of[channel] == target:
+    for channel in range(classes.shape[1]):
+        if classes[CLASS_OF, channel] == target:
+            if seen == keep:
+                classes[FIRST_OF, new] = channel
             if seen >= keep:
-                class_of[channel] = new
-                if first_of[new] < 0:
-                    first_of[new] = channel
+                classes[CLASS_OF, channel] = new
             seen += 1
-    size_of[new] = seen - keep
-    size_of[target] = keep
+    classes[SIZE_OF, new] = seen - keep
+    classes[SIZE_OF, target] = keep
 
 
 @njit(cache=True)
-def _group(
-    state, rows, class_of, first_of, size_of, scalars, shifts, kinds, addresses, position, last, fold
-):
+def _group(state, rows, shape, classes, scalars, kinds, addresses, position, last, fold):
     """Return how many requests from `position` go to one class, one each; 0: need more input."""
-    channel_shift = shifts[SHIFT_CHANNEL]
+    shift = shape[SHIFT_CHANNEL]
     address = addresses[position]
-    channel = address >> channel_shift
-    target = class_of[channel]
-    if first_of[target] != channel:
-        before = 0
-        for i in range(channel):
-            if class_of[i] == target:
-                before += 1
-        _split(state, rows, class_of, first_of, size_of, scalars, target, before)
-        target = class_of[channel]
-    if not fold and size_of[target] > 1:
-        _split(state, rows, class_of, first_of, size_of, scalars, target, 1)
-    size = size_of[target]
+    channel = address >> shift
+    target = classes[CLASS_OF, channel]
+    size = classes[SIZE_OF, target]
     if size == 1:
         return 1
-    local = address & ((np.int64(1) << channel_shift) - 1)
+    if classes[FIRST_OF, target] != channel:
+        before = 0
+        for i in range(channel):
+            if classes[CLASS_OF, i] == target:
+                before += 1
+        _split(state, rows, classes, scalars, target, before)
+        target = classes[CLASS_OF, channel]
+    if not fold and classes[SIZE_OF, target] > 1:
+        _split(state, rows, classes, scalars, target, 1)
+    size = classes[SIZE_OF, target]
+    local = address & ((np.int64(1) << shift) - 1)
     same = 1
     member = channel
     while same < size:
         member += 1
-        while class_of[member] != target:
+        while classes[CLASS_OF, member] != target:
             member += 1
         at = position + same
         if at >= len(kinds):
             if not last:
                 return 0
             break
-        if kinds[at] != kinds[position] or addresses[at] != (member << channel_shift | local):
+        if kinds[at] != kinds[position] or addresses[at] != (member << shift | local):
             break
         same += 1
     if same < size:
-        _split(state, rows, class_of, first_of, size_of, scalars, target, same)
+        _split(state, rows, classes, scalars, target, same)
     return same
 
 
 @njit(cache=True)
-def _send(s, rows, shape, shifts, kind, address, clock):
-    """Hand a request to a class's controller; False when its queue is full."""
+def _send(s, rows, shape, path, kind, address, clock, event):
+    """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[kind]
+    if final > WR and s[COUNT] >= CAPACITY:
+        return np.int64(-1)
+    shift = shape[SHIFT_BANK]
+    row = (address >> shape[SHIFT_ROW]) & ((np.int64(1) << (shift - shape[SHIFT_ROW])) - 1)
+    # the fields have whole bits: of three ranks only two have an address
+    half = (address >> shape[SHIFT_HALF]) & (shape[PSEUDO_CHANNELS] - 1)
+    bank = (address >> shift) & ((np.int64(1) << (shape[SHIFT_HALF] - shift)) - 1)
+    bank += half * (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
+    if final > WR:
+        position = _push(s, rows, shape, final, bank, row)
+        if s[COUNT] == 1:
+            return clock + 1
+        if event > clock + 1 and final != BARRIER:
+            cycle = _ready_cycle(s, shape, path, _command_at(s, position), bank)
+            return min(event, max(clock + 1, cycle))
+        return event
     if final == RD:
-        for i in range(s[WRITES]):
+        for i in range(s[shape[WRITES]]):
             # the data is still here: it leaves one cycle later without touching the banks
-            if s[_slot(s, WRITES, i) + ADDRESS] == address:
+            if s[_slot(s, shape[WRITES], i) + L_ADDRESS] == address:
                 s[LAST_POP] = max(s[LAST_POP] + 1, clock + 1)
-                return True
-        queue = READS
-    elif final == WR:
-        queue = WRITES
-    else:
-        queue = PIM
+                return event
+    queue = shape[READS] if final == RD else shape[WRITES]
     if s[queue] >= CAPACITY:
-        return False
+        return np.int64(-1)
     slot = _append(s, queue)
-    s[slot + FINAL_COMMAND] = final
-    s[slot + ROW] = (address >> shifts[SHIFT_ROW]) & ((1 << (shifts[SHIFT_BANK] - shifts[SHIFT_ROW])) - 1)
-    bank = (address >> shifts[SHIFT_BANK]) & ((1 << (shifts[SHIFT_GROUP] - shifts[SHIFT_BANK])) - 1)
-    group = (address >> shifts[SHIFT_GROUP]) & (
-        (1 << (shifts[SHIFT_RANK] - shifts[SHIFT_GROUP])) - 1
-    )
-    rank = (address >> shifts[SHIFT_RANK]) & ((1 << (shifts[SHIFT_HALF] - shifts[SHIFT_RANK])) - 1)
-    half = (address >> shifts[SHIFT_HALF]) & (
-        (1 << (shifts[SHIFT_CHANNEL] - shifts[SHIFT_HALF])) - 1
-    )
-    s[slot + HALF] = half
-    s[slot + RANK] = half * shape[RANKS] + rank
-    s[slot + GROUP] = s[slot + RANK] * shape[GROUPS] + group
-    s[slot + BANK] = s[slot + GROUP] * shape[BANKS] + bank
-    s[slot + ADDRESS] = address
-    s[slot + ARRIVE] = clock
-    s[slot + SEEN] = 0
-    # reads and writes can turn the write mode, a barrier that arrives at the head goes at once
-    if queue != PIM or s[queue] == 1:
-        s[NEXT_EVENT] = clock + 1
-    elif s[NEXT_EVENT] > clock + 1 and final != BARRIER:
-        command = _next_command(s, rows, shape, slot)
-        cycle = max(clock + 1, _ready_cycle(s, shape, command, slot))
-        s[NEXT_EVENT] = min(s[NEXT_EVENT], cycle)
-    return True
+    s[slot + L_FINAL] = final
+    s[slot + L_BANK] = bank
+    s[slot + L_ROW] = row
+    s[slot + L_ADDRESS] = address
+    s[slot + L_ARRIVE] = clock
+    s[slot + L_SEEN] = 0
+    return clock + 1  # the write mode may turn
 
 
 @njit(cache=True)
 def run(
-    state, rows, shape, start, table, shifts, class_of, first_of, size_of, scalars,
-    kinds, addresses, last, fold, log, log_size,
+    state, rows, shape, path, start, table, classes, scalars, kinds, addresses, last, fold, log, logged
 ):  # fmt: skip
     """Feed requests and advance time; return how many requests were taken.
 
@@ -719,37 +956,40 @@ def run(
     position = 0
     clock = scalars[CLOCK]
     width = rows.shape[2]
+    n = len(kinds)
     while True:
-        while position < len(kinds):
+        while position < n:
             size = scalars[HELD]
             if size == 0:
                 size = _group(
-                    *(state, rows, class_of, first_of, size_of, scalars, shifts),
-                    *(kinds, addresses, position, last, fold),
+                    state, rows, shape, classes, scalars, kinds, addresses, position, last, fold
                 )
                 if size == 0:
                     scalars[CLOCK] = clock
                     return position
-            target = class_of[addresses[position] >> shifts[SHIFT_CHANNEL]]
-            s = state[target]
-            if not _send(s, rows[target], shape, shifts, kinds[position], addresses[position], clock):
+            k = classes[CLASS_OF, addresses[position] >> shape[SHIFT_CHANNEL]]
+            event = _send(
+                *(state[k], rows[k], shape, path, kinds[position], addresses[position], clock),
+                classes[EVENT, k],
+            )
+            if event < 0:
                 scalars[HELD] = size
                 break
+            classes[EVENT, k] = event
             scalars[HELD] = 0
             position += size
-        if position >= len(kinds) and not last:
+        if position >= n and not last:
             scalars[CLOCK] = clock
             return position
         # the next cycle at which anything can happen
-        classes = scalars[CLASSES]
         event = NEVER
-        for k in range(classes):
-            event = min(event, state[k, NEXT_EVENT])
-        if position >= len(kinds):
+        for k in range(scalars[CLASSES]):
+            event = min(event, classes[EVENT, k])
+        if position >= n:
             waiting = NEVER
             busy = False
-            for k in range(classes):
-                busy = busy or _busy(state[k])
+            for k in range(scalars[CLASSES]):
+                busy = busy or _busy(state[k], shape)
                 if state[k, LAST_POP] > clock:
                     waiting = min(waiting, state[k, LAST_POP])
             if not busy and waiting == NEVER and clock > 0:
@@ -757,14 +997,17 @@ def run(
                 return position
             event = min(event, waiting)
         clock = event
-        for k in range(classes):
-            s = state[k]
-            if s[NEXT_EVENT] != clock:
+        for k in range(scalars[CLASSES]):
+            if classes[EVENT, k] != clock:
                 continue
-            _tick(s, rows[k], shape, start, table, clock, log, log_size, first_of[k])
+            s = state[k]
+            classes[EVENT, k] = _tick(
+                *(s, rows[k], shape, path, start, table, clock, log, logged),
+                classes[FIRST_OF, k],
+            )
             if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
                 scalars[ERROR] = REFRESHES_LOST
-            if shape[N_REFI] == 0 and clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s):
+            if shape[N_REFI] == 0 and clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s, shape):
                 scalars[ERROR] = STUCK
             if s[MOST_ROWS] + 2 > width:  # a cycle opens at most two more
                 scalars[WIDER_ROWS] = 1
