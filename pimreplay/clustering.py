@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 DISTANCE_BYTES = 64 << 20
 """Bound on the distance matrix held at once."""
@@ -17,6 +18,8 @@ ONE_HOT_CLUSTERS = 32
 
 Empty = Literal["zero", "keep"]
 """What becomes of a cluster without points: its centroid is zero, or stays where it was."""
+Metric = Literal["euclidean", "cosine"]
+"""What the nearest centroid is; means are those of the points as they are in either case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,9 @@ def kmeans(
     iterations: int,
     empty: Empty = "zero",
     tolerance: float = 1e-4,
+    metric: Metric = "euclidean",
 ) -> Clustering:
-    """Run Lloyd's algorithm from given centroids, squared Euclidean distance.
+    """Run Lloyd's algorithm from given centroids.
 
     A window stops when no centroid moved by more than `tolerance` + 1e-5 of its size; the labels
     are those of its last assignment and the centroids the means under them.
@@ -49,22 +53,27 @@ def kmeans(
         iterations: At most so many assignments.
         empty: Fate of clusters without points.
         tolerance: Absolute movement that counts as none.
+        metric: What the nearest centroid is.
     """
+    compared = normalize(points, dim=-1) if metric == "cosine" else points
     centroid = start.clone()
     label = torch.zeros(points.shape[:2], dtype=torch.int64, device=points.device)
     active = torch.arange(len(points), device=points.device)
-    moving, used = points, 0
+    moving, used = (points, compared), 0
     for _ in range(iterations):
         if len(active) == 0:
             break
         used += 1
         before = centroid[active]
-        now = assign(moving, before)
-        after = means(moving, now, before, empty)
+        now = assign(moving[1], normalize(before, dim=-1) if metric == "cosine" else before)
+        after = means(moving[0], now, before, empty)
         label[active], centroid[active] = now, after
         moved = ((after - before).abs() > tolerance + 1e-5 * after.abs()).flatten(1).any(dim=1)
         if not bool(moved.all()):
-            active, moving = active[moved], moving[moved]
+            active = active[moved]
+            points_left = moving[0][moved]
+            same = metric == "euclidean"
+            moving = (points_left, points_left if same else moving[1][moved])
     return Clustering(label, centroid, used)
 
 

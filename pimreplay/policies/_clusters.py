@@ -119,7 +119,7 @@ class WholeClusters:
     """Turns cluster scores into token masks: best clusters whole, the last one cut to fit."""
 
     def __init__(self, head: HeadTrace, clusters: Clusters, always: int = 0) -> None:
-        """Prepare the tables; the first `always` tokens (sinks) are always kept."""
+        """Prepare the tables; the first `always` tokens (sinks, never clustered) are kept."""
         self._head = head
         self._clusters = clusters
         self._always = always
@@ -137,31 +137,56 @@ class WholeClusters:
         self._first_loose = int(after[0]) if len(after) else head.tokens
 
     def mask(self, scores: Tensor, steps: slice, budget: Tensor) -> Tensor:
-        """Select clusters by score until the budget is full, after sinks and unclustered tokens.
+        """Select the best clusters whole, the last one cut to fill the budget.
 
         Args:
             scores: (heads, tile, clusters); clusters that do not exist yet are ignored.
             steps: The tile.
-            budget: Tokens of each step of the tile, kept unclustered ones included.
+            budget: Tokens of each step of the tile, those kept anyway included.
 
         Returns:
             (heads, tile, stop) bool with stop the visible tokens of the last step.
         """
-        head, stop = self._head, self._head.prompt_tokens + steps.stop
-        sinks, loose, first = self._kept(steps, stop)
-        gone, size = self._sizes(steps)
-        cluster = torch.arange(scores.shape[-1], device=scores.device)
+        order, size = self.ranked(scores, steps)
+        room = budget - self.kept_tokens(steps)
+        before = size.cumsum(-1) - size
+        taken = torch.minimum(size, (room[:, None] - before).clamp_min_(0))
+        return self.tokens(order, taken, steps)
+
+    def ranked(self, scores: Tensor, steps: slice) -> tuple[Tensor, Tensor]:
+        """Return the clusters from best to worst, and their tokens that a step sees.
+
+        Both (heads, tile, clusters); clusters that do not exist yet come last with no tokens.
+        """
         step = torch.arange(steps.start, steps.stop, device=scores.device)
+        cluster = torch.arange(scores.shape[-1], device=scores.device)
         absent = cluster >= self._clusters.existing(step)[:, None]
         order = best_first(scores.masked_fill(absent, float("-inf")))
-        size = size.masked_fill(absent, 0).expand(scores.shape)
-        ordered = size.gather(-1, order)
-        before = ordered.cumsum(-1) - ordered
-        room = (budget - sinks.sum(-1) - loose.sum(-1))[:, None] - before
-        taken = torch.minimum(ordered, room.clamp_min_(0))
+        size = (self._clusters.size - self._gone(steps)).masked_fill(absent, 0)
+        return order, size.expand(scores.shape).gather(-1, order)
+
+    def kept_tokens(self, steps: slice) -> Tensor:
+        """Return how many tokens a tile's steps keep whatever their score: (tile,) int64."""
+        sinks, loose, _ = self._kept(steps, self._head.prompt_tokens + steps.stop)
+        return sinks.sum(-1) + loose.sum(-1)
+
+    def kept_sinks(self, steps: slice) -> Tensor:
+        """Return how many of them are sinks: (tile,) int64."""
+        return seen_mask(self._head, steps, self._always).sum(-1)
+
+    def tokens(self, order: Tensor, taken: Tensor, steps: slice) -> Tensor:
+        """Return the tokens of the chosen clusters and those kept anyway: (heads, tile, stop).
+
+        Args:
+            order: Clusters from best to worst, (heads, tile, clusters).
+            taken: How many tokens of each, in stored order.
+            steps: The tile.
+        """
+        head, stop = self._head, self._head.prompt_tokens + steps.stop
+        sinks, loose, first = self._kept(steps, stop)
         take = torch.zeros_like(taken).scatter_(-1, order, taken)
         if head.sliding_window is not None:
-            take = torch.where(take > 0, take + gone, 0)  # the window loses the first places
+            take = torch.where(take > 0, take + self._gone(steps), 0)  # the first places left
         zero = take.new_zeros((*take.shape[:-1], 1))
         limit = torch.cat([take, zero], dim=-1).to(self._small)
         mask = spread(limit, self._index[:stop]) > self._rank[:stop]
@@ -183,19 +208,16 @@ class WholeClusters:
         loose = seen[:, first:] & (self._made_of_token[first:stop] > step[:, None])
         return seen[:, : self._always], loose, first
 
-    def _sizes(self, steps: slice) -> tuple[Tensor, Tensor]:
-        """Return tokens per cluster that left the sliding window, and that are seen.
-
-        (tile or 1, clusters) each.
-        """
+    def _gone(self, steps: slice) -> Tensor:
+        """Return how many tokens of each cluster left the sliding window: (tile or 1, clusters)."""
         size = self._clusters.size
         if self._head.sliding_window is None:
-            return torch.zeros_like(size)[None], size[None]
-        first = first_seen(self._head)[steps]
-        base = int(first[0])
-        one_hot = torch.zeros((int(first[-1]) - base, len(size) + 1), dtype=torch.int64)
-        one_hot.scatter_(1, self._index[base : int(first[-1]), None].cpu(), 1)
-        gone = torch.bincount(self._index[:base], minlength=len(size) + 1)
-        total = torch.cat([gone[None].cpu(), gone.cpu() + one_hot.cumsum(0)]).to(size.device)
-        left = total[first - base][:, :-1]
-        return left, size - left
+            return torch.zeros_like(size)[None]
+        first = first_seen(self._head)[steps].cpu()
+        base, end = int(first[0]), int(first[-1])
+        index = self._index.cpu()
+        one_hot = torch.zeros((end - base, len(size) + 1), dtype=torch.int64)
+        one_hot.scatter_(1, index[base:end, None], 1)
+        gone = torch.bincount(index[:base], minlength=len(size) + 1)
+        total = torch.cat([gone[None], gone + one_hot.cumsum(0)])
+        return total[first - base][:, :-1].to(size.device)

@@ -1,0 +1,100 @@
+"""ClusterKV: whole-prompt clusters of keys, recalled by query until the budget is full.
+
+Liu et al., "ClusterKV: Manipulating LLM KV Cache in Semantic Space for Recallable Compression",
+DAC 2025 (arXiv 2412.03213, section III); behaviour as described by sjtu-zhao-lab/ClusterKV
+@ cb66a22 (first centroids are drawn at random there: draws differ, the method does not).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import normalize
+
+from pimreplay.budget import Budget
+from pimreplay.clustering import assign, flops, kmeans
+from pimreplay.policies._choose import Gqa, share
+from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.policies._overhead import overhead, vector_scan
+from pimreplay.policies._seen import budget_tokens, tiles
+from pimreplay.records import HeadTrace, Selection
+from pimreplay.variants import at_least
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterKV:
+    """Keep the sinks, the best clusters (the last one cut to fit) and the unclustered tail.
+
+    Sinks and recalled tokens count inside the budget. The decoded tokens that are not clustered
+    yet come on top, as in the public code, unless `tail_inside`.
+    """
+
+    sinks: int = 16
+    """First tokens, never clustered and always kept."""
+    cluster_tokens: int = 80
+    """Mean prompt tokens of a cluster (paper: L / 80 clusters, 400 at 32k)."""
+    tail_tokens: int = 320
+    """Decoded tokens clustered together."""
+    tail_clusters: int = 8
+    iterations: int = 20
+    tail_inside: bool = False
+    """Count the unclustered tail inside the budget."""
+    gqa: Gqa = "per_query_head"
+    """`group_shared` ranks by the scores summed over the group."""
+
+    def __post_init__(self) -> None:
+        at_least(self, sinks=0, cluster_tokens=1, tail_tokens=1, tail_clusters=1, iterations=1)
+
+    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+        """Return sinks, recalled clusters and tail of every step."""
+        clusters = self.cluster(head)
+        always = min(self.sinks, head.prompt_tokens)
+        whole = WholeClusters(head, clusters, always)
+        now = budget_tokens(head, budget)
+        heads = 1 if self.gqa == "group_shared" else head.q_heads
+        shape = (heads, head.steps, head.tokens)
+        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
+        query = head.query.sum(0, keepdim=True) if self.gqa == "group_shared" else head.query
+        for steps in tiles(head):
+            scores = query[:, steps] @ clusters.centroid.T
+            limit = now[steps]
+            if not self.tail_inside:
+                limit = limit + whole.kept_tokens(steps) - whole.kept_sinks(steps)
+            mask[:, steps, : head.prompt_tokens + steps.stop] = whole.mask(scores, steps, limit)
+        scan = vector_scan(head, clusters.existing(torch.arange(head.steps, device=mask.device)))
+        work = overhead(
+            head,
+            scan.scored_vectors,
+            scan.scored_bytes,
+            clusters.clustered_tokens,
+            clusters.clustering_flops,
+        )
+        return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, work)
+
+    def cluster(self, head: HeadTrace) -> Clusters:
+        """Return every cluster made during the trace, whatever the budget."""
+        builder = ClusterBuilder(head)
+        first = min(self.sinks, head.prompt_tokens)
+        count = math.ceil((head.prompt_tokens - first) / self.cluster_tokens)
+        self._add(builder, head, first, head.prompt_tokens, count, -1)
+        for begin in range(
+            head.prompt_tokens, head.tokens - self.tail_tokens + 1, self.tail_tokens
+        ):
+            stop = begin + self.tail_tokens
+            self._add(builder, head, begin, stop, self.tail_clusters, stop - head.prompt_tokens - 1)
+        return builder.clusters()
+
+    def _add(
+        self, builder: ClusterBuilder, head: HeadTrace, begin: int, stop: int, count: int, step: int
+    ) -> None:
+        """Cluster one run of tokens by the cosine of their keys; centroids are plain means."""
+        count = min(count, stop - begin)
+        if count == 0:
+            return
+        key = head.key[None, begin:stop]
+        random = torch.Generator().manual_seed(head.seed + begin)
+        start = torch.randperm(stop - begin, generator=random)[:count].to(key.device)
+        found = kmeans(key, key[:, start], self.iterations, empty="keep", metric="cosine")
+        label = assign(normalize(key, dim=-1), normalize(found.centroid, dim=-1))
+        work = flops(stop - begin, count, head.head_dim, found.iterations + 1)
+        builder.add(begin, label, found.centroid, step, work)

@@ -1,0 +1,137 @@
+"""MagicPIG: tokens sampled by hash collisions, their weights corrected for the sampling.
+
+Chen et al., "MagicPIG: LSH Sampling for Efficient LLM Generation", ICLR 2025 (arXiv 2410.16179,
+section 4, algorithm 1); behaviour as Infini-AI-Lab/MagicPIG @ ac9aa36,
+evaluations/RULER/pred/cache_ref.py (its random projections differ from run to run; here they follow
+the seed).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pimreplay.budget import Budget
+from pimreplay.policies._choose import top_mask
+from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
+from pimreplay.policies._seen import budget_tokens, first_seen, logits, seen_mask, tiles
+from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.variants import at_least, at_most
+
+INDEX_BYTES = 4
+"""A token number in a hash bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class MagicPIG:
+    """Keep sinks, the end of the prompt, all decoded tokens, and whatever collides.
+
+    How many collide follows from `bits` and `tables`: the budget does not bound it, it only says
+    up to which context nothing is dropped. With `limit=budget` the tokens that collide in most
+    tables are kept until the budget is full, static ones inside it (not in the paper).
+    """
+
+    bits: int = 10
+    """Hash bits of a table (K)."""
+    tables: int = 150
+    """Hash tables (L)."""
+    collisions: int = 2
+    """A token is sampled when it collides with the query in at least so many tables."""
+    sinks: int = 4
+    local_tokens: int = 64
+    """Last tokens of the prompt, always kept."""
+    limit: Literal["none", "budget"] = "none"
+
+    def __post_init__(self) -> None:
+        at_least(self, bits=1, tables=1, collisions=1, sinks=0, local_tokens=1)
+        at_most(self, bits=15, tables=255)
+
+    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+        """Return static and sampled tokens, and the attention output with corrected weights."""
+        first, last = self._hashed(head)
+        mean = head.key[first:last].mean(0) if last > first else torch.zeros_like(head.key[0])
+        hashed = head.key[first:last] - mean
+        random = torch.Generator().manual_seed(head.seed)
+        plane = torch.randn((head.head_dim, self.tables * self.bits), generator=random)
+        plane = plane.to(head.key.device)
+        code = self._code(hashed, plane).T.contiguous()  # (tables, hashed tokens)
+        now = budget_tokens(head, budget)
+        seen = head.visible - first_seen(head)
+        mask = torch.zeros(
+            (head.q_heads, head.steps, head.tokens), dtype=torch.bool, device=head.key.device
+        )
+        hits = torch.zeros(head.steps, dtype=torch.int64, device=head.key.device)
+        output = torch.empty_like(head.query)
+        for steps in tiles(head):
+            count = self._collide(self._code(head.query[:, steps], plane), code)
+            sampled = count >= self.collisions
+            hits[steps] = count.sum(dim=(0, 2), dtype=torch.int64)
+            part = seen_mask(head, steps, head.prompt_tokens + steps.stop)
+            part = part.expand(head.q_heads, -1, -1).clone()
+            part[..., first:last] &= sampled | (now >= seen)[steps, None]
+            if self.limit == "budget":
+                self._cut(part, count, now[steps], first, last)
+            mask[:, steps, : part.shape[-1]] = part
+            exact = logits(head, steps).masked_fill_(~part, float("-inf"))
+            whole = (now >= seen)[steps, None]
+            correction = self._log_probability(head, steps, hashed)
+            exact[..., first:last] -= correction.masked_fill_(whole, 0.0)
+            output[:, steps] = exact.softmax(-1) @ head.value[: exact.shape[-1]]
+        return Selection(mask, None, self._overhead(head, last - first, hits), output)
+
+    def _hashed(self, head: HeadTrace) -> tuple[int, int]:
+        """Return the first and one past the last token that are in the hash tables."""
+        first = min(self.sinks, head.prompt_tokens)
+        return first, max(first, head.prompt_tokens - self.local_tokens)
+
+    def _code(self, vectors: Tensor, plane: Tensor) -> Tensor:
+        """Return the SimHash code in each table: (..., tables) int16."""
+        power = 2 ** torch.arange(self.bits, dtype=torch.int16, device=plane.device)
+        codes = []
+        # one table's bits at a time would be slow, all at once large: sixteen tables
+        for begin in range(0, self.tables, 16):
+            columns = plane[:, begin * self.bits : (begin + 16) * self.bits]
+            bit = (vectors @ columns > 0).unflatten(-1, (-1, self.bits))  # type: ignore[no-untyped-call]
+            codes.append((bit * power).sum(-1, dtype=torch.int16))
+        return torch.cat(codes, dim=-1)
+
+    def _collide(self, query: Tensor, code: Tensor) -> Tensor:
+        """Count the tables in which query and key fall together: (q_heads, tile, hashed) uint8."""
+        count = torch.zeros((*query.shape[:2], code.shape[1]), dtype=torch.uint8)
+        count = count.to(query.device)
+        for table in range(self.tables):
+            count += query[..., table, None] == code[table]
+        return count
+
+    def _cut(self, mask: Tensor, count: Tensor, budget: Tensor, first: int, last: int) -> None:
+        """Keep only the tokens that collide most, within the budget, in place."""
+        sampled = mask[..., first:last]
+        free = budget - (mask[0].sum(-1) - sampled[0].sum(-1))
+        score = count.float().masked_fill_(~sampled, float("-inf"))
+        sampled.logical_and_(top_mask(score, free.clamp_min(0)))
+
+    def _log_probability(self, head: HeadTrace, steps: slice, hashed: Tensor) -> Tensor:
+        """Return the log of the chance that each hashed token is sampled: (q_heads, tile, n)."""
+        cosine = normalize(head.query[:, steps], dim=-1) @ normalize(hashed, dim=-1).T
+        same = 1 - cosine.clamp_(-1, 1).arccos_() / math.pi  # chance that one bit agrees
+        table = same.pow_(self.bits)
+        missed = torch.zeros_like(table)
+        for hit in range(self.collisions):
+            ways = math.comb(self.tables, hit)
+            missed += ways * table**hit * (1 - table) ** (self.tables - hit)
+        return (1 - missed + 1e-4).log_()
+
+    def _overhead(self, head: HeadTrace, hashed: int, hits: Tensor) -> Overhead:
+        planes = self.tables * self.bits
+        indexed = torch.zeros_like(hits)
+        indexed[:1] = hashed
+        return overhead(
+            head,
+            scored_vectors=torch.full_like(hits, planes * head.q_heads),
+            scored_bytes=hits * INDEX_BYTES + planes * head.head_dim * ELEMENT_BYTES,
+            clustered_tokens=indexed,
+            clustering_flops=indexed * 2 * planes * head.head_dim,
+        )
