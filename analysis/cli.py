@@ -27,7 +27,9 @@ def report(
         typer.Option("--format", help="Export every figure too: png, svg or pdf."),
     ] = None,
     latex: Annotated[bool, typer.Option(help="Write the table as LaTeX beside it too.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace what exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "--force", help="Replace what exists.")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML file: summary, figures, table, assumptions."""
     from analysis.export import check_export
@@ -47,7 +49,9 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="With A B: write the comparison as HTML too.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "--force", help="Replace the file if it exists.")
+    ] = False,
     different_traces: Annotated[
         bool, typer.Option("--different-traces", help="Compare runs of different traces too.")
     ] = False,

@@ -143,7 +143,8 @@ def terminal_table(rows: pl.DataFrame) -> "RichTable":
     table.add_column("method", no_wrap=True)
     shown = list(columns(rows, TERMINAL))
     for column in shown:
-        table.add_column(column.heading, justify="right", min_width=6)
+        longest = max(map(len, column.heading.split()))
+        table.add_column(column.heading, justify="right", min_width=longest)
     texts = [column.texts() for column in shown]
     for place, row in enumerate(rows.iter_rows(named=True)):
         setting = [str(row[name]) for name in shown_settings(rows)]

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 from dash import dcc, html
 
-from analysis.dashboard.inspector_view import inspector
+from analysis.dashboard.inspector_view import GRAPH, inspector
 from analysis.dashboard.state import KEYS, State, narrowed, read_state
 from analysis.figures import Drawing, Figure, figures
 from analysis.figures._style import in_order
@@ -18,11 +18,6 @@ from tracegen.errors import UserError
 
 TABLE = "Table"
 INSPECTOR = "Step inspector"
-GRAPH = {
-    "displaylogo": False,
-    "responsive": True,
-    "modeBarButtons": [["toImage", "resetScale2d"]],
-}
 TABLE_ROWS = 500
 """Most rows of the table in the page; the download holds all."""
 

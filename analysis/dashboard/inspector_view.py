@@ -9,6 +9,13 @@ from analysis.figures import Drawing
 from analysis.figures._style import INK, axis_title, drawing
 from analysis.inspector import Inspection
 
+GRAPH = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtons": [["toImage", "resetScale2d"]],
+}
+"""How graphs behave in the page."""
+
 ROW_LINES = 64
 """Row borders are drawn up to so many."""
 
@@ -45,9 +52,7 @@ def inspector(one: Inspection, method: str) -> list[object]:
         html.P(_rows_sentence(one)),
         html.Figure(
             [
-                dcc.Graph(
-                    figure=block_map(one).plain(), config={"displaylogo": False}, id="block-map"
-                ),
+                dcc.Graph(figure=block_map(one).plain(), config=GRAPH, id="block-map"),
                 html.Figcaption(
                     "Each column is a block, read at once in all lanes; tall columns of wasted"
                     " lanes are over-fetch."

@@ -34,6 +34,8 @@ _COLOURS = {
 }
 _SPARE = ("#AA4499", "#117733", "#88CCEE", "#DDCC77", "#CC6677", "#777777")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x")
+_OPEN = ("", "-open", "-open-dot", "-dot")
+_LAYOUTS = {"sequential": 0, "clustered": 1, "clustered_aligned": 2, "random": 3}
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
 
@@ -49,19 +51,37 @@ def colour(policy: str) -> str:
     return _COLOURS.get(policy) or _SPARE[zlib.crc32(policy.encode()) % len(_SPARE)]
 
 
-def symbol(policy: str) -> str:
-    """Return the marker of a policy."""
-    return _SYMBOLS[_place(policy) % len(_SYMBOLS)]
+def symbol(policy: str, layout: str = "sequential") -> str:
+    """Return the marker: its shape says the policy, filled or open says the layout."""
+    return _SYMBOLS[_place(policy) % len(_SYMBOLS)] + _OPEN[_layout_place(layout) % len(_OPEN)]
 
 
-def dash(policy: str) -> str:
-    """Return the line style of a policy."""
-    return _DASHES[_place(policy) % len(_DASHES)]
+def dash(layout: str) -> str:
+    """Return the line style of a layout: solid for the sequential one."""
+    return _DASHES[_layout_place(layout) % len(_DASHES)]
 
 
 def pattern(layout: str) -> str:
     """Return the fill pattern of a layout: plain for the sequential one."""
-    return "" if layout == "sequential" else PATTERNS[1 + zlib.crc32(layout.encode()) % 3]
+    return PATTERNS[_layout_place(layout) % len(PATTERNS)]
+
+
+def marker(policy: str, layout: str, size: int = 10) -> dict[str, Any]:
+    """Return the marker of a point; an open one is drawn in the policy's colour."""
+    shape = symbol(policy, layout)
+    edge = colour(policy) if "open" in shape else INK
+    width = 2.5 if "open" in shape else 1
+    return {
+        "symbol": shape,
+        "size": size,
+        "color": colour(policy),
+        "line": {"color": edge, "width": width},
+    }
+
+
+def _layout_place(layout: str) -> int:
+    known = _LAYOUTS.get(layout.partition(":")[0])
+    return 4 + zlib.crc32(layout.encode()) if known is None or ":" in layout else known
 
 
 def _place(policy: str) -> int:
@@ -95,7 +115,7 @@ def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
 def axis_title(title: str, unit: str, note: str = "") -> str:
     """Return an axis title: the quantity, its unit, a note; on lines that fit a narrow page."""
     lines = wrap(f"{title} ({unit})", 30)
-    return "<br>".join([*lines, *wrap(note, 32)])
+    return "<br>".join([*lines, *(part.strip() for part in note.split(";") if part)])
 
 
 def drawing(

@@ -19,7 +19,6 @@ def channels_by_lanes(table: Table) -> Drawing | None:
         return None
     loads = table.lanes.group_by("configuration", "channel", "lane").agg(pl.col("load").sum())
     channels, lanes = sorted(loads["channel"].unique()), sorted(loads["lane"].unique())
-    largest = max(1.0, *loads["load"].to_list())
     maps: dict[str, dict[str, Any]] = {}
     for method, own in _by_method(table, loads):
         values = {(channel, lane): load for _, channel, lane, load in own.iter_rows()}
@@ -27,7 +26,6 @@ def channels_by_lanes(table: Table) -> Drawing | None:
             z=[[values.get((channel, lane)) for lane in lanes] for channel in channels],
             x=[f"{lane}" for lane in lanes],
             y=[f"{channel}" for channel in channels],
-            largest=largest,
             hover="channel %{y}, lane %{x}",
         )
     data, menu = choice(maps)
@@ -53,14 +51,12 @@ def lanes_by_steps(table: Table) -> Drawing | None:
         .agg(pl.col(name).mean().round(2) for name in names)
         .sort("window")
     )
-    largest = max(1.0, *(float(value or 0.0) for value in loads.select(names).max().row(0)))
     maps: dict[str, dict[str, Any]] = {}
     for method, own in _by_method(table, loads):
         maps[method] = _heat_map(
             z=[own[name].to_list() for name in names],
             x=(own["window"] * bucket * table.window_steps).to_list(),
             y=[name.removeprefix("lane_") for name in names],
-            largest=largest,
             hover="step %{x}, lane %{y}",
         )
     data, menu = choice(maps)
@@ -82,9 +78,8 @@ def _by_method(table: Table, loads: pl.DataFrame) -> list[tuple[str, pl.DataFram
     ]
 
 
-def _heat_map(
-    z: list[list[Any]], x: list[Any], y: list[str], largest: float, hover: str
-) -> dict[str, Any]:
+def _heat_map(z: list[list[Any]], x: list[Any], y: list[str], hover: str) -> dict[str, Any]:
+    largest = max((value or 0.0 for row in z for value in row), default=0.0)
     return {
         "type": "heatmap",
         "z": z,
@@ -92,7 +87,7 @@ def _heat_map(
         "y": y,
         "colorscale": SCALE,
         "zmin": 0,
-        "zmax": largest,
+        "zmax": largest or 1.0,
         "colorbar": {"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
         "hovertemplate": hover + ": %{z:.4s} tokens<extra></extra>",
     }
@@ -104,7 +99,7 @@ FIGURES = (
         title="Load of the banks, whole run",
         caption="Selected tokens in each lane (the banks that hold one token) of each channel,"
         " summed over steps: an even colour is an even load; a channel without a KV head is"
-        " empty.",
+        " empty. Each method has its own scale.",
         draw=channels_by_lanes,
         group="Banks",
         order=60,
@@ -112,7 +107,8 @@ FIGURES = (
     Figure(
         name="banks_lane_step",
         title="Load of the lanes, step by step",
-        caption="Selected tokens in each lane at each decode step, mean over KV heads and layers.",
+        caption="Selected tokens in each lane at each decode step, mean over KV heads and layers;"
+        " each method has its own scale.",
         draw=lanes_by_steps,
         group="Banks",
         order=61,

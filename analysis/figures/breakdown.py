@@ -1,5 +1,6 @@
-"""Where time and energy go: phases and parts, stacked, with overheads apart."""
+"""Where time and energy go: phases and parts, stacked; overheads apart."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,57 +21,58 @@ from analysis.metrics import metric
 from analysis.tables import Table
 
 _STACKS = {
-    "ns": (
-        ("latency_score", "latency_softmax", "latency_context", "latency_move"),
-        ("overhead_scoring", "overhead_clustering", "overhead_remap"),
+    "latency": ("latency_score", "latency_softmax", "latency_context", "latency_move"),
+    "energy": (
+        "energy_activation",
+        "energy_cell",
+        "energy_movement",
+        "energy_mac",
+        "energy_softmax",
+        "energy_background",
+        "energy_refresh",
     ),
-    "pJ": (
-        (
-            "energy_activation",
-            "energy_cell",
-            "energy_movement",
-            "energy_mac",
-            "energy_softmax",
-            "energy_background",
-            "energy_refresh",
-        ),
-        ("overhead_energy",),
+    "overhead_latency": ("overhead_scoring", "overhead_clustering", "overhead_remap"),
+    "overhead_energy": (
+        "overhead_energy_scoring",
+        "overhead_energy_clustering",
+        "overhead_energy_remap",
     ),
+}
+_TITLES = {
+    "latency": "Time, summed over KV heads",
+    "energy": "Energy of a decode step",
+    "overhead_latency": "Overhead of a decode step",
+    "overhead_energy": "Overhead of a decode step",
 }
 
 
-def breakdown(table: Table, unit: str) -> Drawing | None:
+def breakdown(table: Table, whole: str) -> Drawing | None:
     """Draw one stacked bar a method; parts that the results do not know are left out and named."""
     measured = in_order(table.measured())
-    own, overheads = _STACKS[unit]
-    known = [name for name in (*own, *overheads) if measured[name].null_count() < len(measured)]
-    if not any(name in own for name in known):
+    parts = _STACKS[whole]
+    known = [name for name in parts if measured[name].null_count() < len(measured)]
+    if not known:
         return None
     totals = measured.select(pl.sum_horizontal(known).alias("sum"))["sum"]
-    factor, shown_unit = scaled(totals.to_list(), unit)
+    factor, unit = scaled(totals.to_list(), metric(known[0]).unit)
     rows = labels(measured)
-    bars: list[dict[str, Any]] = []
-    for place, name in enumerate(known):
-        apart = name in overheads
-        bars.append(
-            {
-                "type": "bar",
-                "x": (measured[name] / factor).to_list(),
-                "y": rows,
-                "orientation": "h",
-                "name": _short(name),
-                "marker": {
-                    "color": "#d0d7de" if apart else PARTS[place % len(PARTS)],
-                    "pattern": {
-                        "shape": PATTERNS[1 + overheads.index(name)] if apart else "",
-                        "fgcolor": INK,
-                    },
-                    "line": {"color": INK, "width": 0.8},
-                },
-                "hovertemplate": f"%{{y}}, {_short(name)}: %{{x:.4g}} {shown_unit}<extra></extra>",
-            }
-        )
-    unknown = [_short(name) for name in (*own, *overheads) if name not in known]
+    bars: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "x": (measured[name] / factor).to_list(),
+            "y": rows,
+            "orientation": "h",
+            "name": _short(name),
+            "marker": {
+                "color": PARTS[place % len(PARTS)],
+                "pattern": {"shape": PATTERNS[place % len(PATTERNS)], "fgcolor": INK, "size": 7},
+                "line": {"color": INK, "width": 0.8},
+            },
+            "hovertemplate": f"%{{y}}, {_short(name)}: %{{x:.4g}} {unit}<extra></extra>",
+        }
+        for place, name in enumerate(known)
+    ]
+    unknown = [_short(name) for name in parts if name not in known]
     note = {
         "text": f"not known: {', '.join(unknown)}",
         "x": 1,
@@ -81,12 +83,11 @@ def breakdown(table: Table, unit: str) -> Drawing | None:
         "yanchor": "bottom",
         "showarrow": False,
     }
-    title = "Time, summed over KV heads" if unit == "ns" else "Energy of a decode step"
     return drawing(
         bars,
-        axis_title(title, shown_unit),
+        axis_title(_TITLES[whole], unit),
         "",
-        bars_height(len(measured), legend_lines=4),
+        bars_height(len(measured), legend_lines=2 + len(known) // 3),
         barmode="stack",
         yaxis={"autorange": "reversed", "type": "category"},
         annotations=[note] if unknown else [],
@@ -94,10 +95,7 @@ def breakdown(table: Table, unit: str) -> Drawing | None:
 
 
 def _short(name: str) -> str:
-    kind, part = name.split("_", 1)
-    if name == "overhead_energy":
-        return "overheads"
-    return f"{part} (overhead)" if kind == "overhead" else metric(name).title.rsplit(": ", 1)[-1]
+    return metric(name).title.rsplit(": ", 1)[-1]
 
 
 FIGURES = (
@@ -105,18 +103,36 @@ FIGURES = (
         name="latency_by_phase",
         title="Where the time goes",
         caption="Phases of the attention of a decode step, added over KV heads and layers as if"
-        " one after another; hatched parts are overheads beside the attention.",
-        draw=lambda table: breakdown(table, "ns"),
+        " one after another.",
+        draw=partial(breakdown, whole="latency"),
         group="Where time and energy go",
         order=10,
     ),
     Figure(
         name="energy_by_part",
         title="Where the energy goes",
-        caption="Parts of the attention energy of a decode step; hatched parts are overheads. A"
-        " part without a published coefficient is named as not known, never drawn as zero.",
-        draw=lambda table: breakdown(table, "pJ"),
+        caption="Parts of the attention energy of a decode step. A part without a published"
+        " coefficient is named as not known, never drawn as zero.",
+        draw=partial(breakdown, whole="energy"),
         group="Where time and energy go",
         order=11,
+    ),
+    Figure(
+        name="overhead_latency",
+        title="Overheads: time",
+        caption="Work beside the attention, on its own scale: choosing tokens and putting them in"
+        " order. Clustering the prompt is charged to the first step, so its share falls as more"
+        " steps are decoded.",
+        draw=partial(breakdown, whole="overhead_latency"),
+        group="Where time and energy go",
+        order=12,
+    ),
+    Figure(
+        name="overhead_energy",
+        title="Overheads: energy",
+        caption="The same in energy, on its own scale; clustering runs on the host.",
+        draw=partial(breakdown, whole="overhead_energy"),
+        group="Where time and energy go",
+        order=13,
     ),
 )

@@ -4,7 +4,15 @@ import numpy as np
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import axis_title, baseline_line, colour, dash, drawing, in_order
+from analysis.figures._style import (
+    axis_title,
+    baseline_line,
+    colour,
+    dash,
+    drawing,
+    in_order,
+    marker,
+)
 from analysis.metrics import metric
 from analysis.tables import Table
 
@@ -28,15 +36,18 @@ def distribution(table: Table) -> Drawing | None:
             "x": list(row[len(described.columns) :]),
             "y": quantiles.tolist(),
             "name": row[described.columns.index("method")],
-            "mode": "lines",
-            "line": {"color": colour(policy), "dash": dash(policy), "width": 2},
+            "mode": "lines+markers",
+            "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
+            "marker": marker(policy, layout, size=9) | {"maxdisplayed": 8},
             "hovertemplate": "%{fullData.name}: %{y:.0%} of heads and steps read at most %{x:.3g}"
             " tokens per selected one<extra></extra>",
         }
         for row in described.join(
             values, on="configuration", how="inner", maintain_order="left"
         ).iter_rows()
-        for policy in [row[described.columns.index("policy")]]
+        for policy, layout in [
+            (row[described.columns.index("policy")], row[described.columns.index("layout")])
+        ]
     ]
     if not lines:
         return None

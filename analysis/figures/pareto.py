@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis.baselines import relative
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import BASELINE, INK, axis_title, colour, drawing, in_order, symbol
+from analysis.figures._style import BASELINE, axis_title, colour, dash, drawing, in_order, marker
 from analysis.metrics import metric
 from analysis.tables import Table
 
@@ -30,13 +30,8 @@ def pareto(table: Table, name: str) -> Drawing | None:
                 "y": own[name].to_list(),
                 "mode": "lines+markers",
                 "name": str(method),
-                "line": {"color": colour(policy), "width": 1},
-                "marker": {
-                    "color": colour(policy),
-                    "symbol": symbol(policy),
-                    "size": 11,
-                    "line": {"color": INK, "width": 1},
-                },
+                "line": {"color": colour(policy), "width": 1, "dash": dash(own["layout"][0])},
+                "marker": marker(policy, own["layout"][0], size=11),
                 "text": [f"budget {budget}" for budget in own["budget"]],
                 "hovertemplate": f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
                 f"<br>{one.title.lower()} %{{y:.4g}}<extra></extra>",

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import INK, axis_title, colour, dash, drawing, in_order, scaled, symbol
+from analysis.figures._style import axis_title, colour, dash, drawing, in_order, marker, scaled
 from analysis.tables import Table
 
 POINTS = 200
@@ -46,7 +46,7 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | 
     factor, unit = scaled(frame["latency"].to_list(), "ns")
     lines: list[dict[str, Any]] = []
     for (method,), group in in_order(frame).group_by("method", maintain_order=True):
-        policy = group["policy"][0]
+        policy, layout = group["policy"][0], group["layout"][0]
         own = group.sort(x)
         lines.append(
             {
@@ -54,14 +54,9 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | 
                 "x": own[x].to_list(),
                 "y": (own["latency"] / factor).to_list(),
                 "name": str(method),
-                "mode": "lines+markers" if len(own) <= 12 else "lines",
-                "line": {"color": colour(policy), "width": 2, "dash": dash(policy)},
-                "marker": {
-                    "symbol": symbol(policy),
-                    "size": 9,
-                    "color": colour(policy),
-                    "line": {"color": INK, "width": 1},
-                },
+                "mode": "lines+markers",
+                "line": {"color": colour(policy), "width": 2, "dash": dash(layout)},
+                "marker": marker(policy, layout) | {"maxdisplayed": 12},
                 "hovertemplate": f"{method}<br>%{{x:.0f}} {x_unit}: %{{y:.4g}} {unit}"
                 "<extra></extra>",
             }

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import INK, axis_title, colour, dash, drawing, in_order, scaled, symbol
+from analysis.figures._style import axis_title, colour, dash, drawing, in_order, marker, scaled
 from analysis.hardware import varied_parameter
 from analysis.tables import Table
 
@@ -25,7 +25,7 @@ def sensitivity(table: Table) -> Drawing | None:
         pl.col("latency").mean()
     )
     for (method,), group in points.group_by("method", maintain_order=True):
-        policy = group["policy"][0]
+        policy, layout = group["policy"][0], group["layout"][0]
         own = sorted(
             zip((places[name] for name in group["hardware"]), group["latency"], strict=True)
         )
@@ -36,13 +36,8 @@ def sensitivity(table: Table) -> Drawing | None:
                 "y": [latency / factor for _, latency in own],
                 "name": str(method),
                 "mode": "lines+markers" if varied else "markers",
-                "line": {"color": colour(policy), "dash": dash(policy)},
-                "marker": {
-                    "symbol": symbol(policy),
-                    "size": 10,
-                    "color": colour(policy),
-                    "line": {"color": INK, "width": 1},
-                },
+                "line": {"color": colour(policy), "dash": dash(layout)},
+                "marker": marker(policy, layout),
                 "hovertemplate": f"{method}<br>%{{x}}: %{{y:.4g}} {unit}<extra></extra>",
             }
         )

@@ -143,10 +143,20 @@ def test_parts_that_are_not_known_are_named_and_not_drawn_as_zero(sweep: Table) 
     assert "refresh" not in [trace["name"] for trace in drawing.data]
 
 
-def test_overheads_are_hatched_and_apart(sweep: Table) -> None:
-    traces = {trace["name"]: trace for trace in draw(sweep, "latency_by_phase").data}
-    assert traces["scoring (overhead)"]["marker"]["pattern"]["shape"] != ""
-    assert traces["score"]["marker"]["pattern"]["shape"] == ""
+def test_overheads_are_apart_from_the_attention(sweep: Table) -> None:
+    attention = {trace["name"] for trace in draw(sweep, "latency_by_phase").data}
+    assert attention == {"score", "softmax", "context", "move"}
+    overheads = draw(sweep, "overhead_latency")
+    assert [trace["name"] for trace in overheads.data] == ["scoring", "clustering", "remap"]
+    place = overheads.data[0]["y"].index("starc · clustered")
+    assert [trace["x"][place] for trace in overheads.data] == [20.0, 8.0, 4.0]
+
+
+def test_two_layouts_of_one_policy_are_told_apart_without_colour() -> None:
+    from analysis.figures._style import dash, pattern, symbol
+
+    for style in (dash, pattern, lambda layout: symbol("starc", layout)):
+        assert style("clustered") != style("sequential")
 
 
 def test_the_pareto_front_holds_what_nothing_beats() -> None:
