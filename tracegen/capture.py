@@ -15,7 +15,7 @@ from tracegen.folder import refuse_existing
 from tracegen.model import LoadedModel, weights_sha256
 from tracegen.recording import Call, recording
 from tracegen.schema import MANIFEST, PROMPT_QUERIES, Manifest, estimate_bytes
-from tracegen.space import free_bytes
+from tracegen.space import free_bytes, in_words
 from tracegen.spill import Spill
 from tracegen.store import Trace
 from tracegen.writer import TraceWriter
@@ -70,18 +70,18 @@ def capture(
     size = estimate_bytes(manifest)
     announce(
         f"{len(manifest.layers)} layers x {manifest.tokens:,} tokens of {loaded.name}: "
-        f"about {size / GB:.3f} GB"
+        f"about {in_words(size)}"
     )
     if request.max_gb is not None and size > request.max_gb * GB:
         raise UserError(
-            f"the trace would take about {size / GB:.3f} GB and --max-gb allows "
-            f"{request.max_gb:g}; raise it, or ask for fewer tokens, steps or --layers"
+            f"the trace would take about {in_words(size)} and --max-gb allows "
+            f"{in_words(request.max_gb * GB)}; raise it, or ask for fewer tokens, steps or --layers"
         )
     free = free_bytes(out)
     if free is not None and 2 * size > free:
         raise UserError(
-            f"{out}: about {2 * size / GB:.3f} GB are needed while the trace is made and "
-            f"{free / GB:.3f} GB are free; free space or choose another folder"
+            f"{out}: about {in_words(2 * size)} are needed while the trace is made and "
+            f"{in_words(free)} are free; free space or choose another folder"
         )
     with TraceWriter(out, manifest, overwrite=overwrite) as writer:
         spill = Spill(writer)

@@ -179,7 +179,9 @@ def _read(source: Path) -> dict[str, Array]:
     if not source.exists():
         raise UserError(f"{source}: no such file; give an .npz file of arrays")
     try:
-        with np.load(source, allow_pickle=False) as file:
+        # numpy leaves a file open that it cannot read, so it is given an open one.
+        with source.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not hasattr(file, "files"):
                 raise UserError(f"{source}: one array, not an .npz of several; use np.savez")
             missing = [name for name in REQUIRED if name not in file.files]

@@ -1,4 +1,4 @@
-"""How much room is left where something is about to be written."""
+"""How much room is left where something is about to be written, and sizes in words."""
 
 import shutil
 from pathlib import Path
@@ -12,3 +12,14 @@ def free_bytes(where: str | Path) -> int | None:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def in_words(size_bytes: float) -> str:
+    """Return a size as people read it, in decimal units.
+
+    >>> in_words(2_560_000)
+    '2.6 MB'
+    """
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.2f} GB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tracegen.errors import UserError
 from tracegen.folder import refuse_existing
 from tracegen.schema import ITEM_BYTES, MANIFEST, PROMPT_QUERIES, Manifest, check, estimate_bytes
-from tracegen.space import free_bytes
+from tracegen.space import free_bytes, in_words
 from tracegen.store import Trace, Vectors
 from tracegen.writer import TraceWriter
 
@@ -105,17 +105,17 @@ def synthesize_trace(
     manifest = synthesis.manifest()
     if "://" not in str(out):
         refuse_existing(Path(out).absolute(), overwrite=overwrite, marker=MANIFEST)
-    size_gb = estimate_bytes(manifest) / 1e9
-    announce(f"synthetic, {len(manifest.layers)} layers x {manifest.tokens:,}: {size_gb:.3f} GB")
-    if max_gb is not None and size_gb > max_gb:
+    size = estimate_bytes(manifest)
+    announce(f"synthetic, {len(manifest.layers)} layers x {manifest.tokens:,}: {in_words(size)}")
+    if max_gb is not None and size > max_gb * 1e9:
         raise UserError(
-            f"the trace would take about {size_gb:.3f} GB and --max-gb allows {max_gb:g}; raise it "
-            "or ask for less"
+            f"the trace would take about {in_words(size)} and --max-gb allows "
+            f"{in_words(max_gb * 1e9)}; raise it or ask for less"
         )
     free = free_bytes(out)
-    if free is not None and size_gb * 1e9 > free:
+    if free is not None and size > free:
         raise UserError(
-            f"{out}: about {size_gb:.3f} GB are needed and {free / 1e9:.3f} GB are free; free "
+            f"{out}: about {in_words(size)} are needed and {in_words(free)} are free; free "
             "space or choose another folder"
         )
     with TraceWriter(out, manifest, overwrite=overwrite) as writer:
