@@ -6,6 +6,7 @@ costs more than the numbers in it.
 
 import json
 import zlib
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def decode_part(data: bytes, unit: tuple[int, int, int]) -> HeadResult:
     arrays: dict[str, np.ndarray] = {}
     offset = 0
     for name, (dtype, shape) in head["arrays"].items():
-        count = int(np.prod(shape))
+        count = prod(shape)
         arrays[name] = np.frombuffer(body, dtype, count, offset).reshape(shape)
         offset += arrays[name].nbytes
     lane_tokens, channel_cycles, hidden_cycles = (arrays.pop(name) for name in MATRICES)

@@ -79,8 +79,12 @@ def duration(seconds: float) -> str:
 
     >>> duration(42), duration(150), duration(9000)
     ('42 s', '2 min 30 s', '2 h 30 min')
+    >>> duration(4.25)
+    '4.2 s'
     """
     whole = round(seconds)
+    if whole < 10:
+        return f"{seconds:.1f} s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

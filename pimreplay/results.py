@@ -203,6 +203,7 @@ class ResultsWriter:
                 self._folder / f"{table}.parquet",
                 SCHEMAS[table],
                 compression="zstd",
+                use_dictionary=[*KEY],
                 store_schema=False,
             )
         rows = pa.concat_tables(self._waiting.pop(table)).combine_chunks()

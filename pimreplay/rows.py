@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
@@ -28,8 +27,14 @@ def write_point(writer: ResultsWriter, point: Point, parts: Sequence[HeadResult]
             "lane_tokens": np.concatenate([one.lane_tokens for one in parts]),
         },
     )
-    for layer, heads in groupby(parts, key=lambda one: one.layer):
-        _write_layer(writer, point, {**key, "layer": layer}, list(heads))
+    layers = [
+        _layer_rows(point, list(heads)) for _, heads in groupby(parts, key=lambda one: one.layer)
+    ]
+    for table in ("layers", "channels"):
+        rows = [one[table] for one in layers]
+        writer.write(
+            table, {**key, **{name: _joined([one[name] for one in rows]) for name in rows[0]}}
+        )
     for one in parts:
         if one.selected is not None and one.blocks is not None:
             _write_selection(writer, key, one, one.selected, one.blocks)
@@ -41,11 +46,11 @@ def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(known) if len(known) == len(columns) else None
 
 
-def _write_layer(
-    writer: ResultsWriter, point: Point, key: dict[str, Any], heads: Sequence[HeadResult]
-) -> None:
+def _layer_rows(
+    point: Point, heads: Sequence[HeadResult]
+) -> dict[str, dict[str, np.ndarray | None]]:
+    """Return the rows of one layer in `layers` and `channels`, without the configuration."""
     hardware = point.hardware
-    key = {**key, "dense_layer": heads[0].dense_layer}
     # a spread head has a share in every channel, the others go round the channels
     spread = len(heads[0].channel_cycles)
     channels = hardware.organisation.channels
@@ -59,32 +64,36 @@ def _write_layer(
         np.concatenate([one.hidden_cycles for one in heads]),
         place,
     )[:used]
+    steps = load.shape[1]
     energies = [one.values["energy_pj"] for one in heads]
     known = [energy for energy in energies if energy is not None]
-    writer.write(
-        "layers",
-        {
-            **key,
-            "step": np.arange(load.shape[1], dtype=np.int32),
+    # (spread, lanes) of each head, by channel
+    loads = [one.lane_tokens.sum(axis=0, dtype=np.int64).reshape(spread, -1) for one in heads]
+    shares = np.concatenate(loads)
+    lanes = shares.shape[1]
+
+    def same(rows: int) -> dict[str, np.ndarray | None]:
+        return {
+            "layer": np.full(rows, heads[0].layer, np.int32),
+            "dense_layer": np.full(rows, heads[0].dense_layer),
+        }
+
+    return {
+        "layers": {
+            **same(steps),
+            "step": np.arange(steps, dtype=np.int32),
             "latency_ns": load.max(axis=0) * hardware.t_ck_ns,
             "energy_pj": np.sum(known, axis=0) if len(known) == len(energies) else None,
             "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
             "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
         },
-    )
-    # (spread, lanes) of each head, by channel
-    loads = [one.lane_tokens.sum(axis=0, dtype=np.int64).reshape(spread, -1) for one in heads]
-    shares = np.concatenate(loads)
-    lanes = shares.shape[1]
-    writer.write(
-        "channels",
-        {
-            **key,
+        "channels": {
+            **same(used * lanes),
             "channel": np.repeat(np.arange(used, dtype=np.int32), lanes),
             "lane": np.tile(np.arange(lanes, dtype=np.int32), used),
             "tokens": np.concatenate([shares[place == one].sum(axis=0) for one in range(used)]),
         },
-    )
+    }
 
 
 def _write_selection(
