@@ -182,8 +182,9 @@ def html_table(rows: pl.DataFrame) -> str:
 
 
 def csv_text(rows: pl.DataFrame) -> str:
-    """Return the whole overview as CSV, units in the column names."""
-    return rows.drop("configuration").rename(_with_units(rows)).write_csv()
+    """Return the whole overview as CSV, units in the column names, nine significant digits."""
+    numbers = pl.selectors.float().round_sig_figs(9)
+    return rows.drop("configuration").with_columns(numbers).rename(_with_units(rows)).write_csv()
 
 
 def _with_units(rows: pl.DataFrame) -> dict[str, str]:

@@ -21,11 +21,17 @@ from analysis.summary import Setting, at, overview, settings, words
 from analysis.tables import Table
 from tracegen.errors import UserError
 
-FIGURE_BYTES = 2_000_000
+FIGURE_BYTES = 1_200_000
 """Most bytes of figures; settings beyond it are left out of the menu and named."""
 
-TABLE_ROWS = 1_000
-"""Most rows of the table in the page; the newest-named beyond it are left out and counted."""
+TABLE_ROWS = 500
+"""Most rows of the table in the page; what is left out is counted."""
+
+CSV_ROWS = 2_000
+"""Most rows of the CSV inside the page; `analysis compare --csv` prints all."""
+
+RUNS = 20
+"""Most runs whose whole configuration is in the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,7 @@ def report_html(table: Table) -> str:
         data=_embedded(
             {
                 "settings": [drawn[one.label()] for one in shown],
-                "csv": csv_text(rows),
+                "csv": csv_text(rows.head(CSV_ROWS)),
             }
         ),
     )
@@ -225,9 +231,13 @@ def _banner(table: Table) -> str:
 
 
 def _table_note(rows: int) -> str:
-    left_out = f" The table shows {TABLE_ROWS} of {rows} rows; the CSV holds all." * (
-        rows > TABLE_ROWS
-    )
+    left_out = ""
+    if rows > TABLE_ROWS:
+        in_csv = "all" if rows <= CSV_ROWS else f"{CSV_ROWS}"
+        left_out = (
+            f" The table shows {TABLE_ROWS} of {rows} rows, its CSV {in_csv};"
+            " `analysis compare --csv` prints all."
+        )
     return (
         "Means over decode steps, summed over KV heads and layers where they are amounts, over the"
         " layers that the policies decide: layers that the run kept dense are left out here, for"
@@ -237,7 +247,7 @@ def _table_note(rows: int) -> str:
 
 def _configuration(table: Table) -> str:
     parts = []
-    for run in table.runs:
+    for run in table.runs[:RUNS]:
         shown = {key: value for key, value in run.config.items() if key != "hardware"}
         text = html.escape(json.dumps(shown, indent=2, ensure_ascii=False))
         parts.append(
@@ -314,7 +324,7 @@ def failed_points(runs: Sequence[Run]) -> list[str]:
     notes = []
     for run in runs:
         if run.points is not None:
-            failed = run.points.filter(pl.col("status") != "done").collect()
+            failed = run.points.filter(pl.col("status") == "failed").collect()
             notes += [
                 f"Failed point {row['point']}: {row['error']}"
                 for row in failed.iter_rows(named=True)

@@ -65,7 +65,12 @@ def breakdown(table: Table, whole: str) -> Drawing | None:
             "name": _short(name),
             "marker": {
                 "color": PARTS[place % len(PARTS)],
-                "pattern": {"shape": PATTERNS[place % len(PATTERNS)], "fgcolor": INK, "size": 7},
+                "pattern": {
+                    "shape": PATTERNS[place % len(PATTERNS)],
+                    "fillmode": "overlay",
+                    "fgcolor": "rgba(31,35,40,0.45)",
+                    "size": 7,
+                },
                 "line": {"color": INK, "width": 0.8},
             },
             "hovertemplate": f"%{{y}}, {_short(name)}: %{{x:.4g}} {unit}<extra></extra>",

@@ -1,0 +1,88 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis.changes import Changes, changes
+from analysis.changes_view import change_text
+from analysis.cli import app
+from analysis.runs import open_runs
+from tracegen.errors import UserError
+
+Make = Callable[..., Path]
+
+
+def compared(before: Path, after: Path, **options: bool) -> Changes:
+    return changes(*open_runs([before, after]), **options)
+
+
+def test_a_run_compared_with_its_copy_has_no_change(make: Make) -> None:
+    found = compared(make("a"), make("b"))
+    assert found.configuration == []
+    assert found.methods["latency_change"].to_list() == [0.0] * 5
+
+
+def test_configuration_differences_come_first_and_are_named(make: Make) -> None:
+    found = compared(make("a", seed=1), make("b", seed=2))
+    (one,) = found.configuration
+    assert (one.entry, one.before, one.after) == ("configuration.seed", "1", "2")
+
+
+def test_a_setting_that_one_side_lacks_is_shown_as_missing(make: Make) -> None:
+    (one,) = compared(make("a"), make("b", seed=2)).configuration
+    assert (one.before, one.after) == (None, "2")
+
+
+def test_changes_are_relative_to_the_first_run(make: Make) -> None:
+    found = compared(make("a"), make("b", scale=1.5))
+    assert found.methods["latency_change"].to_list() == pytest.approx([0.5] * 5)
+    assert found.methods["attention_mass_change"].to_list() == [0.0] * 5
+
+
+def test_runs_on_two_devices_are_compared_method_by_method(make: Make) -> None:
+    found = compared(make("a", hardware=("fast",)), make("b", hardware=("slow",), scale=2.0))
+    assert found.relaxed == ["hardware"]
+    assert found.methods["latency_change"].to_list() == pytest.approx([1.0] * 5)
+
+
+def test_methods_of_one_side_are_listed(make: Make) -> None:
+    found = compared(make("a"), make("b", policies=("dense", "topk")))
+    assert [line.split(",")[0] for line in found.only_before] == [
+        "sparq · sequential",
+        "quest · sequential",
+        "starc · clustered",
+    ]
+    assert found.only_after == []
+
+
+def test_different_traces_are_refused_unless_asked_for(make: Make) -> None:
+    first, second = make("a"), make("b", trace="lookup", scale=2.0)
+    with pytest.raises(UserError, match=r"different traces .* --different-traces"):
+        compared(first, second)
+    found = compared(first, second, different_traces=True)
+    assert found.relaxed == ["trace"]
+    assert found.methods["latency_change"].to_list() == pytest.approx([1.0] * 5)
+
+
+def test_nothing_in_common_is_refused(make: Make) -> None:
+    with pytest.raises(UserError, match="no method with the same parameters"):
+        compared(make("a", policies=("dense", "topk")), make("b", policies=("quest", "starc")))
+
+
+def test_the_command_prints_and_writes_what_changed(make: Make, tmp_path: Path) -> None:
+    out = tmp_path / "changes.html"
+    paths = [str(make("a", seed=1)), str(make("b", seed=2, scale=0.5))]
+    result = CliRunner().invoke(app, ["compare", *paths, "--out", str(out)])
+    assert result.exit_code == 0
+    assert result.output.index("configuration.seed") < result.output.index("starc")
+    assert "-50.0 %" in result.output
+    page = out.read_text()
+    assert page.index("configuration.seed") < page.index("starc")
+    assert "class='number better'" in page
+    assert "src=" not in page
+
+
+def test_a_change_reads_as_percent() -> None:
+    assert change_text(-0.254) == "-25.4 %"
+    assert change_text(0.00001) == "same"

@@ -1,0 +1,170 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from analysis.cli import app
+from analysis.report import report_html
+from analysis.runs import open_runs
+from analysis.summary import settings, words
+from analysis.tables import Table
+from analysis.tidying import tidy
+from tracegen.errors import UserError
+
+Make = Callable[..., Path]
+Load = Callable[..., Table]
+MOST_BYTES = 8_000_000
+
+
+def text_of(page: str) -> str:
+    """Return the page without its scripts."""
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_the_report_needs_nothing_outside_itself(load: Load) -> None:
+    page = text_of(report_html(load()))
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+    assert '<link rel="stylesheet"' not in page
+
+
+def test_the_report_is_small_enough_for_any_number_of_runs(make: Make) -> None:
+    hardware = tuple(f"device_{number:02}" for number in range(20))
+    budgets = tuple(str(8 * number) for number in range(1, 21))
+    table = tidy(open_runs([make(hardware=hardware, budgets=budgets)]), rows=5_000)
+    page = report_html(table)
+    assert len(page.encode()) < MOST_BYTES
+    assert "more settings are in the table" in page
+
+
+def test_the_summary_gives_the_measured_ratios(load: Load) -> None:
+    table = load()
+    sentences = " ".join(words(table, settings(table)[0]))
+    assert "over the 2 layers that the policies decide" in sentences
+    assert "0.20 times dense" in sentences
+    assert (
+        "starc · clustered: 75.0 % less latency and 75.0 % less energy against dense" in sentences
+    )
+    assert "50.0 % less latency and 50.0 % less energy against exact top-k" in sentences
+    assert "it keeps 97.5 % of the attention mass and 75.0 % of the exact top-k tokens" in sentences
+    assert "With the 1 layer that the run kept dense included" in sentences
+
+
+def test_the_summary_says_when_there_is_no_baseline(load: Load) -> None:
+    table = load(policies=("quest", "starc"))
+    assert "no dense run is in the results" in words(table, settings(table)[0])[0]
+
+
+def test_the_summary_says_when_only_dense_was_run(load: Load) -> None:
+    table = load(policies=("dense",))
+    assert words(table, settings(table)[0]) == [
+        "Only dense attention was run: there is nothing to compare it with."
+    ]
+    report_html(table)
+
+
+def test_assumptions_and_unknown_parts_are_visible(load: Load) -> None:
+    page = text_of(report_html(load()))
+    assert "values flagged as assumed" in page
+    assert "timing: scaled from HBM2" in page
+    assert "Not known in these results" in page
+    assert "Layers 0 read every token" in page
+
+
+def test_a_synthetic_trace_is_marked(load: Load) -> None:
+    page = text_of(report_html(load(kind="synthetic")))
+    assert "Synthetic trace: needle." in page
+    assert "Synthetic trace" not in text_of(report_html(load(name="other")))
+
+
+def test_failed_points_are_named_with_their_error(make: Make) -> None:
+    folder = make()
+    schema = pl.read_parquet_schema(folder / "points.parquet")
+    rows = {
+        "point": ["good", "bad"],
+        "status": ["ok", "failed"],
+        "error": [None, "the worker died"],
+    }
+    columns = {name: rows.get(name, ["x", "x"]) for name in schema}
+    pl.DataFrame(columns, strict=False).write_parquet(folder / "points.parquet")
+    page = text_of(report_html(tidy(open_runs([folder]))))
+    assert "Failed point bad: the worker died" in page
+    assert "Failed point good" not in page
+
+
+def test_the_csv_has_units_in_its_names_and_full_precision(load: Load) -> None:
+    page = report_html(load())
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
+    rows = pl.read_csv(data["csv"].encode())
+    assert {"latency_ns", "energy_pj", "latency_vs_dense_ratio", "over_fetch_ratio"} <= set(
+        rows.columns
+    )
+    assert rows.filter(policy="starc")["latency_vs_dense_ratio"].item() == pytest.approx(0.25)
+
+
+def test_names_from_results_cannot_break_the_page(load: Load) -> None:
+    page = text_of(report_html(load(trace="</p><b>bold", model="<i>")))
+    assert "<b>bold" not in page
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    if isinstance(result.exception, UserError):
+        return result.exception.exit_code, str(result.exception)
+    return result.exit_code, result.output
+
+
+def test_the_report_command_prints_what_it_wrote(make: Make, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    code, text = run("report", make(), "--out", out)
+    assert (code, out.exists()) == (0, True)
+    assert re.fullmatch(rf"wrote {out} \(\d\.\d MB\)\n", text)
+
+
+def test_a_report_is_not_overwritten_unasked(make: Make, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    out.write_text("mine")
+    code, text = run("report", make(), "--out", out)
+    assert code == 2
+    assert "exists already" in text
+    assert out.read_text() == "mine"
+    assert run("report", tmp_path / "results", "--out", out, "--overwrite")[0] == 0
+
+
+def test_an_unknown_format_names_the_known_ones(make: Make, tmp_path: Path) -> None:
+    code, text = run("report", make(), "--out", tmp_path / "f", "--format", "pngg")
+    assert code == 2
+    assert "known: pdf, png, svg; did you mean png?" in text
+
+
+def test_the_latex_table_is_written_beside_the_report(make: Make, tmp_path: Path) -> None:
+    assert run("report", make(), "--out", tmp_path / "r.html", "--latex")[0] == 0
+    text = (tmp_path / "r.tex").read_text()
+    assert text.count(r" \\") == 6
+    assert r"starc $\cdot$ clustered" in text
+    assert "_" not in text.replace(r"\_", "").replace("booktabs", "")
+
+
+def test_compare_prints_one_line_a_method(make: Make) -> None:
+    code, text = run("compare", make())
+    assert code == 0
+    (line,) = [line for line in text.splitlines() if line.strip().startswith("starc")]
+    assert "0.25\u00d7" in line
+    assert "0.50\u00d7" in line
+    assert "97.5 %" in line
+    assert "layers 0 were kept dense" in text
+
+
+def test_compare_as_csv_is_for_programs(make: Make) -> None:
+    code, text = run("compare", make(), "--csv")
+    assert code == 0
+    assert pl.read_csv(text.encode()).height == 5
+
+
+def test_compare_takes_two_folders_at_most(make: Make) -> None:
+    code, text = run("compare", make("a"), make("b"), make("c"))
+    assert code == 2
+    assert "3 results folders were given" in text
