@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numba import config, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 ACT, PRE, PREA, PRESB, PREPB, RD, WR, REFAB = range(8)
@@ -27,9 +28,7 @@ FINAL = np.array(
     [RD, WR, MACAB, MACSB, MACPB, WRGB, MVSB, MVGB, SFM, SETM, SETH, BARRIER], dtype=np.int64
 )
 # Row bus 0, column bus 1. PRESB, PREPB and the barrier pair with no other command.
-BUS = np.array(
-    [0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1], dtype=np.int64
-)
+BUS = np.array([0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1], dtype=np.int64)
 
 LEVELS = 5
 NEVER = np.int64(1) << 60
@@ -108,7 +107,10 @@ FREE_SLOT, NOTHING = -2, -1
 
 
 def shape_of(
-    counts: tuple[int, int, int, int], n_refi: int, read_latency: int, shifts: tuple[int, int, int, int]
+    counts: tuple[int, int, int, int],
+    n_refi: int,
+    read_latency: int,
+    shifts: tuple[int, int, int, int],
 ) -> Any:
     """Return the shape array of a channel of so many pseudo-channels, ranks, groups, banks."""
     shape = np.zeros(20, dtype=np.int64)
@@ -164,6 +166,10 @@ if config.DISABLE_JIT:
         """Return the position of the lowest bit of a mask."""
         return (int(mask) & -int(mask)).bit_length() - 1
 
+    def _borrow(array: Any) -> Any:
+        """Return the array."""
+        return array
+
 else:
 
     @intrinsic  # type: ignore[misc]
@@ -175,11 +181,26 @@ else:
 
         return types.int64(types.int64), code
 
+    @intrinsic  # type: ignore[misc]
+    def _borrow(typing_context, array):
+        """Return an array that does not count its references: the caller keeps it alive.
+
+        Counting, atomic at every call of a function, took nine tenths of the time.
+        """
+
+        def code(context, builder, signature, arguments):
+            view = context.make_array(signature.args[0])(context, builder, value=arguments[0])
+            view.meminfo = cgutils.get_null_value(view.meminfo.type)
+            view.parent = cgutils.get_null_value(view.parent.type)
+            return view._getvalue()
+
+        return array(array), code
+
 
 # --- open rows: a bank may hold several, because an all-bank activate opens its row beside others
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _first_bank(shape, final, bank):
     if final == MACAB:
         return 0
@@ -190,7 +211,7 @@ def _first_bank(shape, final, bank):
     return bank
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _bank_stride(shape, final):
     """Distance between the banks that a command works on."""
     if final == MACAB:
@@ -202,17 +223,17 @@ def _bank_stride(shape, final):
     return shape[CHANNEL_BANKS]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _opener(final):
     return final - MACAB + ACTAB if final >= MACAB else ACT
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _closer(final):
     return final - MACAB + PREA if final >= MACAB else PRE
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _next_command(s, rows, shape, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
     if s[ALL_ROW] == row:
@@ -222,7 +243,9 @@ def _next_command(s, rows, shape, final, bank, row):
     if s[ALL_ROW] != MIXED:
         return _closer(final)
     # the first bank that is not ready decides
-    for at in range(_first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)):
+    for at in range(
+        _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
+    ):
         n = s[shape[OPEN] + at]
         if n == 0:
             return _opener(final)
@@ -248,7 +271,7 @@ def _spell_out(s, rows, shape):
     s[ALL_ROW] = MIXED
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _open_row(s, rows, shape, bank, row):
     n = s[shape[OPEN] + bank]
     for i in range(n):
@@ -313,7 +336,7 @@ def _classify(s, rows, shape, position):
 # --- timing
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _ready_cycle(s, shape, path, command, bank):
     """Return the first cycle at which no rule forbids the command.
 
@@ -342,7 +365,7 @@ def _ready_cycle(s, shape, path, command, bank):
     return cycle
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _apply_rules(s, shape, start, table, level, command, node, clock, rank):
     for i in range(start[level * COMMANDS + command], start[level * COMMANDS + command + 1]):
         past = clock
@@ -353,7 +376,7 @@ def _apply_rules(s, shape, start, table, level, command, node, clock, rank):
             s[node + table[i, 0]] = later
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
     s[ISSUED + command] += 1
@@ -370,6 +393,7 @@ def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
             node = path[bank, level]
             _apply_rules(s, shape, start, table, level, command, node, clock, rank)
     if command == MACSB or command == MACPB:
+        last = np.int64(LEVELS - 1)
         first, stride = bank % shape[BANKS], shape[BANKS]
         if command == MACPB:
             # The reference tells the wrong banks of the broadcast: it takes the pseudo-channel's
@@ -382,7 +406,7 @@ def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
                 first = shape[CHANNEL_BANKS]
         for other in range(first, shape[CHANNEL_BANKS], stride):
             if other != bank:
-                _apply_rules(s, shape, start, table, 4, command, path[other, 4], clock, rank)
+                _apply_rules(s, shape, start, table, last, command, path[other, 4], clock, rank)
     if command <= PREPB or ACTAB <= command <= ACTPB:
         _change_rows(s, rows, shape, command, bank, row)
 
@@ -390,14 +414,14 @@ def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
 # --- the PIM queue: masks
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _mask(shape, final, bank):
     """Return where the mask of a bank's moves, or of its MACs of one kind, lies."""
     kind = final - MACAB + 1 if final <= MACPB else 0
     return shape[MASKS] + kind * shape[CHANNEL_BANKS] + bank
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _set_bits(s, rows, shape, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[KIND + position], s[BANK_OF + position]
@@ -424,7 +448,7 @@ def _pack(s, rows, shape):
         s[i] = 0
     for i in range(MAC_WORDS, shape[READS]):
         s[i] = 0
-    n = 0
+    n = np.int64(0)
     while live:
         position = _lowest(live)
         live &= live - 1
@@ -436,7 +460,7 @@ def _pack(s, rows, shape):
     s[AGE] = n
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _push(s, rows, shape, final, bank, row):
     if s[LIVE] == 0:
         s[AGE] = 0
@@ -452,7 +476,7 @@ def _push(s, rows, shape, final, bank, row):
     return position
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _drop(s, shape, position, clock):
     """Take an entry out of the PIM queue."""
     final, bank = s[KIND + position], s[BANK_OF + position]
@@ -475,7 +499,7 @@ def _drop(s, shape, position, clock):
         s[FREE] &= keep
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _command_at(s, position):
     """Return the command that an entry of the PIM queue would issue."""
     final = s[KIND + position]
@@ -488,14 +512,14 @@ def _command_at(s, position):
     return final
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _wanted(s, shape, bank):
     """Tell whether a MAC in the queue can read the open row of this bank at once."""
     at, step = shape[MASKS] + bank, shape[CHANNEL_BANKS]
     return (s[at + step] | s[at + 2 * step] | s[at + 3 * step]) & s[HITS] != 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _scan(s, shape, path, clock):
     """Return (position, next cycle at which one more turns ready) of the best PIM request.
 
@@ -576,12 +600,12 @@ def _scan(s, shape, path, clock):
 # --- reads, writes and half-served requests: lists in order of age
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _slot(s, queue, index):
     return queue + 1 + CAPACITY + s[queue + 1 + index] * FIELDS
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _append(s, queue):
     """Return the fields of a free slot, now the last of the list."""
     n = s[queue]  # the order is a permutation of all slots, the free ones at its end
@@ -589,7 +613,7 @@ def _append(s, queue):
     return _slot(s, queue, n)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _remove(s, queue, index, clock):
     slot = s[queue + 1 + index]
     n = s[queue] - 1
@@ -601,7 +625,7 @@ def _remove(s, queue, index, clock):
     s[CHANGED] = 1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _listed_command(s, rows, shape, slot):
     version = s[VERSION] + 1  # 0 in a slot says: never looked
     if s[slot + L_SEEN] != version:
@@ -612,12 +636,12 @@ def _listed_command(s, rows, shape, slot):
     return s[slot + L_NEXT]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _is_access(command):
     return command == RD or command == WR or MACAB <= command <= MACPB
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _listed_wanted(s, rows, shape, queue, bank):
     for i in range(s[queue]):
         slot = _slot(s, queue, i)
@@ -630,9 +654,9 @@ def _listed_wanted(s, rows, shape, queue, bank):
 def _best(s, rows, shape, path, queue, clock):
     """Return the index of a list's best request, -1 for none, and whether it is ready."""
     if s[queue] == 0:
-        return -1, False
-    best = 0
-    slot = _slot(s, queue, 0)
+        return np.int64(-1), False
+    best = np.int64(0)
+    slot = _slot(s, queue, best)
     command = _listed_command(s, rows, shape, slot)
     ready = clock >= _ready_cycle(s, shape, path, command, s[slot + L_BANK])
     for i in range(1, s[queue]):
@@ -668,13 +692,13 @@ def _list_event(s, rows, shape, path, queue, clock, issued, event):
 # --- one cycle of a controller
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _pairs(first, second):
     """Tell whether the second command may go in the same cycle, on the other bus."""
     return BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _set_write_mode(s, shape):
     reads, writes = s[shape[READS]], s[shape[WRITES]]
     if s[WRITE_MODE] == 0:
@@ -684,7 +708,7 @@ def _set_write_mode(s, shape):
         s[WRITE_MODE] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _choose(s, rows, shape, path, clock, first):
     """Choose for one slot: (queue, index, command, next PIM event).
 
@@ -743,7 +767,7 @@ def _choose(s, rows, shape, path, clock, first):
     return queue, position, command, event
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log, logged, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
@@ -762,7 +786,7 @@ def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log
     if queue == PRIORITY:
         s[ISSUED + command] += 1
         for level in range(2):  # a refresh has no rank: its rules end at its pseudo-channel
-            _apply_rules(s, shape, start, table, level, command, path[bank, level], clock, 0)
+            _apply_rules(s, shape, start, table, level, command, path[bank, level], clock, bank)
         if command == REFAB:
             s[REFRESH_OUT] += 1
             s[LAST_REMOVAL] = clock
@@ -787,7 +811,7 @@ def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log
         _remove(s, queue, index, clock)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
@@ -797,21 +821,21 @@ def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
         s[IN_PIM] = 0  # a cycle without a command ends so
     s[LAST_TICK] = clock
     s[CHANGED] = 0
-    queue, index, first, event = _choose(s, rows, shape, path, clock, np.int64(FREE_SLOT))
-    issued = queue != NO_QUEUE
-    if issued:
-        _serve(
-            *(s, rows, shape, path, start, table, queue, index, first, clock),
-            *(log, logged, channel),
-        )
-    if first != NOTHING:
+    first = np.int64(FREE_SLOT)
+    issued = False
+    event = np.int64(0)
+    for _ in range(2):  # one command, and then perhaps one of the other bus
         queue, index, command, event = _choose(s, rows, shape, path, clock, first)
         if queue != NO_QUEUE:
             _serve(
-                *(s, rows, shape, path, start, table, queue, index, command, clock),
-                *(log, logged, channel),
-            )
-            return clock + 1
+                s, rows, shape, path, start, table, queue, index, command, clock, log, logged, channel
+            )  # fmt: skip
+            if first != FREE_SLOT:
+                return clock + 1
+            issued = True
+        if command == NOTHING:
+            break
+        first = command
     if s[CHANGED] or event == 0:
         return clock + 1
     event = min(event, s[NEXT_REFRESH])
@@ -824,7 +848,7 @@ def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
     return event
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _busy(s, shape):
     return (
         s[LIVE] != 0
@@ -849,10 +873,13 @@ def _split(state, rows, classes, scalars, target, keep):
     """Split a class: its first `keep` members stay, the rest become a new class."""
     new = scalars[CLASSES]
     scalars[CLASSES] += 1
-    state[new] = state[target]
-    rows[new] = rows[target]
+    for i in range(state.shape[1]):  # loops compile faster than slices, which carry messages
+        state[new, i] = state[target, i]
+    for bank in range(rows.shape[1]):
+        for i in range(rows.shape[2]):
+            rows[new, bank, i] = rows[target, bank, i]
     classes[EVENT, new] = classes[EVENT, target]
-    seen = 0
+    seen = np.int64(0)
     for channel in range(classes.shape[1]):
         if classes[CLASS_OF, channel] == target:
             if seen == keep:
@@ -875,17 +902,17 @@ def _group(state, rows, shape, classes, scalars, kinds, addresses, position, las
     if size == 1:
         return 1
     if classes[FIRST_OF, target] != channel:
-        before = 0
+        before = np.int64(0)
         for i in range(channel):
             if classes[CLASS_OF, i] == target:
                 before += 1
         _split(state, rows, classes, scalars, target, before)
         target = classes[CLASS_OF, channel]
     if not fold and classes[SIZE_OF, target] > 1:
-        _split(state, rows, classes, scalars, target, 1)
+        _split(state, rows, classes, scalars, target, np.int64(1))
     size = classes[SIZE_OF, target]
     local = address & ((np.int64(1) << shift) - 1)
-    same = 1
+    same = np.int64(1)
     member = channel
     while same < size:
         member += 1
@@ -904,7 +931,7 @@ def _group(state, rows, shape, classes, scalars, kinds, addresses, position, las
     return same
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _send(s, rows, shape, path, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[kind]
@@ -945,7 +972,8 @@ def _send(s, rows, shape, path, kind, address, clock, event):
 
 @njit(cache=True)
 def run(
-    state, rows, shape, path, start, table, classes, scalars, kinds, addresses, last, fold, log, logged
+    own_state, own_rows, own_shape, own_path, own_start, own_table, own_classes, own_scalars,
+    own_kinds, own_addresses, last, fold, own_log, own_logged,
 ):  # fmt: skip
     """Feed requests and advance time; return how many requests were taken.
 
@@ -953,6 +981,15 @@ def run(
     `last`, when every queue is empty: `scalars[CLOCK]` is then the answer. A return with
     scalars[WIDER_ROWS] set asks for wider `rows`.
     """
+    state, rows, shape, path = (
+        _borrow(own_state), _borrow(own_rows), _borrow(own_shape), _borrow(own_path)
+    )  # fmt: skip
+    start, table, classes, scalars = (
+        _borrow(own_start), _borrow(own_table), _borrow(own_classes), _borrow(own_scalars)
+    )  # fmt: skip
+    kinds, addresses, log, logged = (
+        _borrow(own_kinds), _borrow(own_addresses), _borrow(own_log), _borrow(own_logged)
+    )  # fmt: skip
     position = 0
     clock = scalars[CLOCK]
     width = rows.shape[2]
@@ -969,9 +1006,9 @@ def run(
                     return position
             k = classes[CLASS_OF, addresses[position] >> shape[SHIFT_CHANNEL]]
             event = _send(
-                *(state[k], rows[k], shape, path, kinds[position], addresses[position], clock),
+                state[k], rows[k], shape, path, kinds[position], addresses[position], clock,
                 classes[EVENT, k],
-            )
+            )  # fmt: skip
             if event < 0:
                 scalars[HELD] = size
                 break
@@ -1002,8 +1039,7 @@ def run(
                 continue
             s = state[k]
             classes[EVENT, k] = _tick(
-                *(s, rows[k], shape, path, start, table, clock, log, logged),
-                classes[FIRST_OF, k],
+                s, rows[k], shape, path, start, table, clock, log, logged, classes[FIRST_OF, k]
             )
             if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
                 scalars[ERROR] = REFRESHES_LOST
