@@ -1,7 +1,7 @@
 """The overview as a table: in the terminal, in HTML, as CSV and as LaTeX."""
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -77,7 +77,19 @@ TERMINAL = (
     "topk_overlap",
     "output_error",
 )
-"""What fits on a terminal; the other columns are in the report and the CSV."""
+"""What fits on a wide terminal; the other columns are in the report and the CSV."""
+
+DROPPED = (
+    "balance_lanes",
+    "energy_vs_topk",
+    "energy",
+    "output_error",
+    "topk_overlap",
+    "over_fetch",
+    "latency_vs_topk",
+    "energy_vs_dense",
+)
+"""What a narrow terminal does without, in this order."""
 
 
 class Column:
@@ -132,24 +144,35 @@ def columns(rows: pl.DataFrame, names: tuple[str, ...] = _ORDER) -> Iterator[Col
             yield Column(rows, name)
 
 
-def terminal_table(rows: pl.DataFrame) -> "RichTable":
-    """Return the overview for a terminal."""
+def terminal_table(rows: pl.DataFrame, width: int) -> "tuple[RichTable, list[str]]":
+    """Return the overview for a terminal, and the headings that did not fit its width."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
 
     table = RichTable(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in shown_settings(rows):
-        table.add_column(name, overflow="fold")
-    table.add_column("method", no_wrap=True)
+    settings = shown_settings(rows)
+    texts = {name: [str(one) for one in rows[name]] for name in (*settings, "method")}
     shown = list(columns(rows, TERMINAL))
+    needed = {column.name: 3 + _widest(column.heading.split(), column.texts()) for column in shown}
+    room = width - 2 - sum(3 + _widest([name], texts[name]) for name in texts)
+    left_out = []
+    for name in DROPPED:
+        if sum(needed.values()) <= room:
+            break
+        left_out += [column.heading for column in shown if column.name == name]
+        needed.pop(name, None)
+    for name in texts:
+        table.add_column(name, no_wrap=True)
+    shown = [column for column in shown if column.name in needed]
     for column in shown:
-        longest = max(map(len, column.heading.split()))
-        table.add_column(column.heading, justify="right", min_width=longest)
-    texts = [column.texts() for column in shown]
-    for place, row in enumerate(rows.iter_rows(named=True)):
-        setting = [str(row[name]) for name in shown_settings(rows)]
-        table.add_row(*setting, row["method"], *[text[place] for text in texts])
-    return table
+        table.add_column(column.heading, justify="right", min_width=needed[column.name] - 3)
+    for cells in zip(*texts.values(), *(column.texts() for column in shown), strict=True):
+        table.add_row(*cells)
+    return table, left_out
+
+
+def _widest(*groups: Sequence[str]) -> int:
+    return max(len(text) for group in groups for text in group)
 
 
 def html_table(rows: pl.DataFrame) -> str:

@@ -13,7 +13,7 @@ from analysis.runs import open_runs
 from analysis.summary import overview
 from analysis.tables import Table
 
-NARROWEST = 150
+UNBOUNDED = 160
 """Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
 
 
@@ -40,7 +40,10 @@ def print_overview(table: Table, form: str = "table") -> None:
     if kept:
         listed = ", ".join(str(layer) for layer in sorted(kept))
         console.print(f"layers {listed} were kept dense by the run and are left out below")
-    console.print(terminal_table(rows))
+    shown, left_out = terminal_table(rows, console.width)
+    console.print(shown)
+    if left_out:
+        console.print(f"not shown for want of width: {', '.join(left_out)}", markup=False)
     console.print(
         "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
         " a dash is not known.",
@@ -64,4 +67,4 @@ def print_comparison(
 
 def _width() -> int:
     console = Console()
-    return shutil.get_terminal_size().columns if console.is_terminal else NARROWEST
+    return shutil.get_terminal_size().columns if console.is_terminal else UNBOUNDED

@@ -88,7 +88,10 @@ def _heat_map(z: list[list[Any]], x: list[Any], y: list[str], hover: str) -> dic
         "colorscale": SCALE,
         "zmin": 0,
         "zmax": largest or 1.0,
-        "colorbar": {"title": {"text": "tokens read", "side": "right"}, "thickness": 12},
+        "colorbar": {
+            "title": {"text": "tokens read", "side": "right", "font": {"size": 12}},
+            "thickness": 12,
+        },
         "hovertemplate": hover + ": %{z:.4s} tokens<extra></extra>",
     }
 

@@ -37,7 +37,10 @@ def grid(table: Table, name: str) -> Drawing | None:
             "colorscale": SCALE,
             "zmin": low,
             "zmax": high if high > low else low + 1,
-            "colorbar": {"title": {"text": unit, "side": "right"}, "thickness": 12},
+            "colorbar": {
+                "title": {"text": unit, "side": "right", "font": {"size": 12}},
+                "thickness": 12,
+            },
             "hovertemplate": "layer %{y}, KV head %{x}: %{z:.4g} " + unit + "<extra></extra>",
         }
     data, menu = choice(maps)

@@ -31,7 +31,11 @@ def against(table: Table, value: str, baseline: str) -> Drawing | None:
         "orientation": "h",
         "marker": {
             "color": [colour(policy) for policy in ratios["policy"]],
-            "pattern": {"shape": [pattern(layout) for layout in ratios["layout"]]},
+            "pattern": {
+                "shape": [pattern(layout) for layout in ratios["layout"]],
+                "fillmode": "overlay",
+                "fgcolor": "rgba(255,255,255,0.75)",
+            },
             "line": {"color": INK, "width": 1},
         },
         "text": [f"{ratio:.2f}\u00d7" for ratio in ratios["ratio"]],
