@@ -18,6 +18,7 @@ from pimreplay.records import HeadTrace
 TILE_BYTES = 128 << 20
 """Memory of one tile of steps. Fixed, so that no figure depends on how many workers share a
 machine: the width of a matrix product can change its last bits."""
+TINY_MASS = 1e-20
 KEPT_BYTES = 128 << 20
 """Exact attention below this size is kept between selections of one KV head, else recomputed."""
 
@@ -61,8 +62,16 @@ class ExactAttention:
         # logits, weights, ranks, the mask's and one selection's softmax: five floats at a time
         step_bytes = head.q_heads * head.tokens * 4 * 5
         self._tile_steps = max(1, min(head.steps, TILE_BYTES // max(1, step_bytes)))
-        keep = step_bytes * head.steps <= KEPT_BYTES
-        self._kept: list[_Tile] | None = list(self._computed()) if keep else None
+        self._keep = step_bytes * head.steps <= KEPT_BYTES
+        self._kept: list[_Tile] = []
+        self._seen = count_true(seen_tokens(head))
+
+    def _tiles(self) -> Iterator[_Tile]:
+        if not self._keep:
+            return self._computed()
+        if not self._kept:
+            self._kept = list(self._computed())
+        return iter(self._kept)
 
     def _computed(self) -> Iterator[_Tile]:
         for first in range(0, self.head.steps, self._tile_steps):
@@ -88,19 +97,34 @@ class ExactAttention:
             output: the policy's own attention output, (q_heads, steps, head_dim); None: the
                 softmax over the selected tokens.
         """
+        if output is None and bool((count_true(mask) == self._seen).all()):
+            return self._everything()
         mass, overlap, error = [], [], []
-        for tile in self._kept if self._kept is not None else self._computed():
+        for tile in self._tiles():
             chosen = mask[:, tile.steps]
-            mass.append((tile.weights * chosen).sum(-1))
+            kept = tile.weights * chosen
+            mass.append(kept.sum(-1))
             overlap.append(_overlap(tile, chosen))
             if output is not None:
                 found = output[:, tile.steps]
             else:
-                kept = torch.softmax(tile.logits.masked_fill(~chosen, float("-inf")), dim=-1)
-                found = torch.nan_to_num_(kept, nan=0.0) @ self.head.value  # nothing selected: 0
+                found = self._attended(tile, chosen, kept, mass[-1])
             norm = torch.linalg.vector_norm(tile.output, dim=-1).clamp_min(1e-30)
             error.append(torch.linalg.vector_norm(found - tile.output, dim=-1) / norm)
         return Recall(*(_mean_over_q_heads(parts) for parts in (mass, overlap, error)))
+
+    def _everything(self) -> Recall:
+        ones = np.ones(self.head.steps)
+        return Recall(ones, ones.copy(), np.zeros(self.head.steps))
+
+    def _attended(self, tile: _Tile, chosen: Tensor, kept: Tensor, mass: Tensor) -> Tensor:
+        """Return the output over the chosen tokens: their weights, made to sum to one."""
+        found = kept @ self.head.value
+        if bool((mass > TINY_MASS).all()):
+            return found / mass[..., None]
+        # weights this small have lost their digits: take the softmax anew, 0 if nothing is chosen
+        weights = torch.softmax(tile.logits.masked_fill(~chosen, float("-inf")), dim=-1)
+        return torch.nan_to_num_(weights, nan=0.0) @ self.head.value
 
 
 def _overlap(tile: _Tile, chosen: Tensor) -> Tensor:
