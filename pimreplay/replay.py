@@ -101,7 +101,9 @@ class HeadFailure:
 
     @property
     def sentence(self) -> str:
-        """The error with its place."""
+        """The error with its place, unless it names that itself."""
+        if f"layer {self.layer}" in self.error:
+            return self.error
         return f"layer {self.layer}, kv_head {self.kv_head}: {self.error}"
 
 

@@ -362,4 +362,6 @@ def schema_lines() -> Iterator[tuple[str, str, str]]:
     """Yield (table, column, type) of every column, as `docs/results_format.md` lists them."""
     for table, schema in SCHEMAS.items():
         for field in schema:
-            yield table, field.name, str(field.type)
+            is_list = pa.types.is_list(field.type)
+            kind = f"list<{field.type.value_type}>" if is_list else str(field.type)
+            yield table, field.name, kind

@@ -1,0 +1,129 @@
+"""Recall figures against an obvious loop, and at their edges."""
+
+import numpy as np
+import pytest
+import torch
+
+from pimreplay import recall
+from pimreplay.recall import ExactAttention, seen_tokens
+from pimreplay.records import HeadTrace
+
+
+def head(q_heads=2, prompt=20, steps=5, head_dim=8, seed=0, **changed):
+    generator = torch.Generator().manual_seed(seed)
+    tokens = prompt + steps
+    values = {
+        "layer": 0,
+        "kv_head": 0,
+        "query": torch.randn(q_heads, steps, head_dim, generator=generator),
+        "key": torch.randn(tokens, head_dim, generator=generator),
+        "value": torch.randn(tokens, head_dim, generator=generator),
+        "prompt_tokens": prompt,
+        "softmax_scale": 0.5,
+        "soft_cap": None,
+        "sliding_window": None,
+        **changed,
+    }
+    return HeadTrace(**values)
+
+
+def random_mask(one, share=0.4, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(one.q_heads, one.steps, one.tokens, generator=generator) < share
+    return mask & seen_tokens(one)
+
+
+def slow_recall(one, mask):
+    """One query head, one step, one number at a time."""
+    rows = {"mass": [], "overlap": [], "error": []}
+    for step in range(one.steps):
+        parts = {name: [] for name in rows}
+        for q_head in range(one.q_heads):
+            last = one.prompt_tokens + step
+            first = 0 if one.sliding_window is None else max(0, last + 1 - one.sliding_window)
+            tokens = list(range(first, last + 1))
+            logits = [
+                float(one.query[q_head, step] @ one.key[t]) * one.softmax_scale for t in tokens
+            ]
+            if one.soft_cap is not None:
+                logits = [one.soft_cap * np.tanh(x / one.soft_cap) for x in logits]
+            weights = np.exp(logits) / np.exp(logits).sum()
+            chosen = [bool(mask[q_head, step, t]) for t in tokens]
+            best = np.argsort(logits)[::-1][: sum(chosen)]
+            exact = sum(w * one.value[t].numpy() for w, t in zip(weights, tokens, strict=True))
+            kept = np.array([w if c else 0 for w, c in zip(weights, chosen, strict=True)])
+            found = sum(w * one.value[t].numpy() for w, t in zip(kept, tokens, strict=True))
+            found = found / kept.sum()
+            parts["mass"].append(kept.sum())
+            parts["overlap"].append(np.mean([chosen[i] for i in best]))
+            parts["error"].append(np.linalg.norm(found - exact) / np.linalg.norm(exact))
+        for name, values in parts.items():
+            rows[name].append(np.mean(values))
+    return rows
+
+
+@pytest.mark.parametrize("changed", [{}, {"soft_cap": 2.0}, {"sliding_window": 9}])
+def test_recall_is_that_of_a_loop_over_heads_and_steps(changed):
+    one = head(**changed)
+    mask = random_mask(one)
+    fast, slow = ExactAttention(one).recall(mask), slow_recall(one, mask)
+    np.testing.assert_allclose(fast.attention_mass_ratio, slow["mass"], atol=1e-6)
+    np.testing.assert_allclose(fast.topk_overlap_ratio, slow["overlap"], atol=1e-6)
+    np.testing.assert_allclose(fast.output_error_ratio, slow["error"], atol=1e-5)
+
+
+def test_everything_kept_is_exact():
+    one = head()
+    found = ExactAttention(one).recall(seen_tokens(one)[None].expand(2, -1, -1))
+    assert found.attention_mass_ratio.tolist() == [1.0] * 5
+    assert found.topk_overlap_ratio.tolist() == [1.0] * 5
+    assert found.output_error_ratio.tolist() == [0.0] * 5
+
+
+def test_nothing_selected_keeps_nothing_and_misses_the_whole_output():
+    one = head()
+    found = ExactAttention(one).recall(torch.zeros(2, 5, 25, dtype=torch.bool))
+    assert found.attention_mass_ratio.tolist() == [0.0] * 5
+    assert found.topk_overlap_ratio.tolist() == [0.0] * 5
+    np.testing.assert_allclose(found.output_error_ratio, 1.0, atol=1e-6)
+
+
+def test_tokens_of_almost_no_weight_still_give_their_softmax():
+    one = head(q_heads=1, steps=1)
+    one.key[:] = 0
+    one.key[3] = 200 * one.query[0, 0]  # one token takes all the weight
+    mask = torch.zeros(1, 1, 21, dtype=torch.bool)
+    mask[0, 0, [5, 6]] = True
+    found = ExactAttention(one).recall(mask)
+    expected = (one.value[5] + one.value[6]) / 2
+    error = torch.linalg.vector_norm(expected - one.value[3]) / torch.linalg.vector_norm(
+        one.value[3]
+    )
+    np.testing.assert_allclose(found.output_error_ratio, float(error), rtol=1e-5)
+
+
+def test_a_policys_own_output_is_what_is_compared():
+    one = head()
+    exact = ExactAttention(one)
+    mask = random_mask(one)
+    own = torch.zeros(2, 5, 8)
+    np.testing.assert_allclose(exact.recall(mask, own).output_error_ratio, 1.0, atol=1e-6)
+
+
+def test_tiles_do_not_change_the_figures(monkeypatch):
+    one = head(steps=7)
+    mask = random_mask(one)
+    whole = ExactAttention(one).recall(mask)
+    monkeypatch.setattr(recall, "TILE_BYTES", 3 * 2 * 27 * 4 * 5)
+    monkeypatch.setattr(recall, "KEPT_BYTES", 0)
+    tiled = ExactAttention(one).recall(mask)
+    np.testing.assert_allclose(tiled.attention_mass_ratio, whole.attention_mass_ratio, rtol=1e-5)
+    np.testing.assert_allclose(tiled.output_error_ratio, whole.output_error_ratio, rtol=1e-4)
+
+
+def test_tied_tokens_count_as_best_as_far_as_there_are_places():
+    one = head(q_heads=1, steps=1)
+    one.key[:] = one.key[0]  # every token ties
+    mask = torch.zeros(1, 1, 21, dtype=torch.bool)
+    mask[0, 0, :4] = True
+    assert ExactAttention(one).recall(mask).topk_overlap_ratio.tolist() == [1.0]
