@@ -7,11 +7,12 @@ import numpy as np
 
 from pimreplay import hardware as devices
 from pimreplay.budget import Budget
+from pimreplay.head_cost import channels_of, head_cost
 from pimreplay.layouts import touched_blocks
 from pimreplay.masks import union
 from pimreplay.plan import method
 from pimreplay.recall import ExactAttention
-from pimreplay.replay import channels_of, head_cost, read_head, select
+from pimreplay.replay import read_head, select
 from pimreplay.schedule import StepCost
 from pimreplay.sweep import FIDELITIES
 from tracegen.errors import UserError, nearest

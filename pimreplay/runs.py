@@ -201,7 +201,8 @@ def _work(
     with closing(crew), Progress(len(wanted), done) as progress:
         failures = work(jobs, crew, parts, progress)
     took = duration(time.monotonic() - start_s)
-    yield f"replayed {len(wanted) - done} parts with {crew.workers} workers in {took}"
+    plural = "" if crew.workers == 1 else "s"
+    yield f"replayed {len(wanted) - done} parts with {crew.workers} worker{plural} in {took}"
     return failures
 
 
