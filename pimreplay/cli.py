@@ -4,12 +4,12 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 """
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pimreplay.cli_hardware import app as hardware_app
 from pimreplay.pool import start_importing
 
 app = typer.Typer(
@@ -18,10 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-if find_spec("pimreplay.cli_hardware"):
-    from pimreplay.cli_hardware import app as hardware_app
-
-    app.add_typer(hardware_app)
+app.add_typer(hardware_app)
 
 TraceArgument = Annotated[str, typer.Argument(help="Trace folder, by path or URL.")]
 PolicyOption = Annotated[
