@@ -1,121 +1,76 @@
 """Energy of one attention layer in the whole system, two ways; everything in pJ.
 
-`artefact_energy` repeats the published cost model to the last term, for comparison with published
-figures. `activation_energy` charges what happens in the memory as the rest of this toolkit does:
-row activations one by one, movement in bits, standby and refresh power over time, and no work on
+`artefact_energy` repeats the published cost model, for comparison with published figures.
+`counted_energy` charges what happens in the memory as the rest of this toolkit does: row
+activations one by one, movement in bits, standby and refresh power over time, and no work on
 tokens that are not read.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.starc.cost import IntArray, StepCosts
+from analysis.starc.cost import ROW_TOKENS, IntArray, StepCosts
 from analysis.starc.shapes import Shape, System
-from pimreplay import analytic
-from pimreplay.energy import step_energy
+from pimreplay.energy import Events, StepEnergy, activation_energy, attacc_energy
 from pimreplay.hardware import Hardware
-from tracegen.errors import UserError
 
 FloatArray = NDArray[np.float64]
-
-SRAM_PJ_PER_BYTE = 0.0034
-"""Softmax buffer (EPIC-RPI/STARC @ 30d4ce9, `src/config.py`)."""
-SOFTMAX_OPERATIONS = 5
-"""Operations of a softmax element (the same, `src/model.py`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArtefactEnergy:
-    """Energy of one layer as the artefact's `main.py` sums it, all stacks, (steps,)."""
-
-    memory_pj: FloatArray
-    """`g_attn_mem_energy`: cells, data paths and the softmax buffer."""
-    compute_pj: FloatArray
-    """`g_attn_comp_energy`: charged on the whole context whatever the method reads."""
-
-    @property
-    def total_pj(self) -> FloatArray:
-        """Memory and compute."""
-        return self.memory_pj + self.compute_pj
 
 
 def artefact_energy(
     hardware: Hardware, system: System, shape: Shape, context: IntArray, steps: StepCosts
-) -> ArtefactEnergy:
-    """Return the energy that the artefact reports for each step of one layer.
+) -> StepEnergy:
+    """Return the energy that the artefact reports for each step of one layer, all stacks.
 
-    Three things are kept as published though they are not what happens: the data-path
-    coefficients, in pJ/bit, multiply bytes; multiply-adds are those of the scores alone, and of
-    the whole context under every method; every stack is charged as the fullest one.
+    Kept as published though it is not what happens: data-path coefficients, in pJ/bit, multiply
+    bytes; multiply-adds are those of the scores alone, and of the whole context under every
+    method (`src/devices.py` takes them from the layer's dense shape); every stack is charged as
+    the fullest one. Checked against the README's sample output in the tests.
 
     Args:
-        hardware: Its coefficients; it must name those of the DRAM path and of a MAC.
+        hardware: Device.
         system: Batch, devices, stacks.
         shape: Model.
         context: Tokens in the cache, (steps,).
         steps: Commands of one stack.
     """
-    e, org = hardware.energy, hardware.organisation
-    geometry = hardware.geometry(shape.head_dim, system.element_bytes)
-    activation_pj_per_bit = _known(hardware, "activation_pj") / (org.row_bytes * 8)
-    cell_pj_per_byte = 8 * (activation_pj_per_bit + _known(hardware, "cell_pj_per_bit"))
-    path = (
-        _known(hardware, "bank_group_pj_per_bit")
-        + _known(hardware, "global_io_pj_per_bit")
-        + _known(hardware, "tsv_pj_per_bit")
-    )
-    writes = steps.query_writes.astype(np.float64)
-    moved = (writes + steps.softmax_moves + steps.gemv_moves) * org.access_bytes
-    read = steps.macs * float(org.access_bytes * geometry.parallel_banks)
-    stack_pj = (
-        read * cell_pj_per_byte
-        + moved * path  # pJ/bit times bytes, as published
-        + writes * org.access_bytes * _known(hardware, "interposer_pj_per_bit")
-    )
-    heads = system.heads_per_device(shape) * system.devices
-    tokens = context.astype(np.float64)
-    softmax_bytes = 2 * tokens * system.element_bytes * heads
-    macs = tokens * shape.head_dim * heads
-    assert e.mac_pj is not None
-    return ArtefactEnergy(
-        memory_pj=stack_pj * system.stacks + softmax_bytes * SRAM_PJ_PER_BYTE,
-        compute_pj=(macs + tokens * heads * SOFTMAX_OPERATIONS / 2) * e.mac_pj,
-    )
+    tokens = context * float(system.heads(shape))
+    events = _events(hardware, system, shape, steps, float(system.stacks), tokens)
+    return attacc_energy(hardware, events)
 
 
-def activation_energy(
+def counted_energy(
     hardware: Hardware, system: System, shape: Shape, steps: StepCosts
-) -> FloatArray | None:
+) -> StepEnergy:
     """Return the energy of one layer by counted events, all heads of the batch, (steps,).
 
-    None when the hardware file leaves a coefficient out. Block rows lie side by side, as the
-    artefact packs them: the fewest activations that so many block rows can have.
+    Block rows lie side by side, as the artefact packs them: the fewest activations that so many
+    block rows can have. Every channel of every stack is powered while the layer runs.
     """
-    geometry = hardware.geometry(shape.head_dim, system.element_bytes)
-    rows, first, inverse = np.unique(steps.block_rows, return_index=True, return_inverse=True)
-    mask = np.arange(rows.max()) < rows[:, None]  # (distinct, blocks)
-    energy = step_energy(
-        hardware,
-        geometry,
-        shape.head_dim,
-        system.element_bytes,
-        analytic.count(geometry, mask, q_heads=1),
-        steps.cycles[first],
-    ).total_pj
-    if energy is None:
-        return None
-    heads = system.heads_per_device(shape) * system.devices
-    result: FloatArray = energy[inverse] * heads
-    return result
+    read = steps.block_rows * float(ROW_TOKENS * system.heads(shape))
+    stacks = system.heads(shape) / system.heads_per_stack(shape)
+    return activation_energy(hardware, _events(hardware, system, shape, steps, stacks, read))
 
 
-def _known(hardware: Hardware, name: str) -> float:
-    value = getattr(hardware.energy, name)
-    if value is None:
-        raise UserError(
-            f"{hardware.name}: [energy] {name} is missing; the artefact's accounting needs it,"
-            " choose a hardware file that states it"
-        )
-    return float(value)
+def _events(
+    hardware: Hardware,
+    system: System,
+    shape: Shape,
+    steps: StepCosts,
+    stacks: float,
+    scores: FloatArray,
+) -> Events:
+    """Return the events of `stacks` stacks like the simulated one; all stacks take its time."""
+    banks = hardware.geometry(shape.head_dim, system.element_bytes).parallel_banks
+    return Events(
+        activations=steps.row_activations * stacks,
+        mac_reads=steps.macs * (banks * stacks),
+        mac_commands=steps.macs * stacks,
+        query_writes=steps.query_writes * stacks,
+        moves=(steps.softmax_moves + steps.gemv_moves) * stacks,
+        host_accesses=np.zeros(len(steps.cycles)),
+        scores=scores,
+        score_products=scores * shape.head_dim,
+        time_ns=steps.cycles * hardware.t_ck_ns,
+        channels=hardware.organisation.channels * system.stacks,
+    )

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.starc.shapes import Shape, System
+from pimreplay.attention import AttentionShape, attention_requests
+from pimreplay.hardware import Hardware
+from pimreplay.scheduler import Scheduler
 
 ROW_TOKENS = 16
 """Tokens of a block row: the artefact's `row_size`."""
@@ -31,6 +34,8 @@ class LayerRun:
     gemv_moves: int
     softmax_moves: int
     query_writes: int
+    row_activations: int
+    """Rows opened, in banks; those that refresh closed counted again."""
 
     def times(self, heads: int) -> "LayerRun":
         """Return the run of a stack of `heads` channels that all do what this one does."""
@@ -41,6 +46,7 @@ class LayerRun:
             self.gemv_moves * heads,
             self.softmax_moves * heads,
             self.query_writes * heads,
+            self.row_activations * heads,
         )
 
 
@@ -59,6 +65,39 @@ class Point:
 Simulate = Callable[[Point], LayerRun]
 
 
+def simulate_on(hardware: Hardware, element_bytes: int) -> Simulate:
+    """Return the cycle-accurate simulation of a point on a device."""
+
+    def simulate(point: Point) -> LayerRun:
+        rows = point.block_rows
+        shape = AttentionShape(
+            mode="bank",
+            head_dim=point.head_dim,
+            heads=point.heads,
+            tokens=point.context_tokens,
+            element_bytes=element_bytes,
+            kv_budget=0 if rows is None else rows * ROW_TOKENS,
+            cluster_step=point.cluster,
+        )
+        scheduler = Scheduler(hardware.organisation, hardware.timing, refresh=hardware.refresh)
+        scheduler.feed(attention_requests(hardware, shape))
+        outcome = scheduler.finish()
+        counts = (outcome.requests.get(name, 0) for name in _REQUESTS)
+        return LayerRun(outcome.cycles, *counts, outcome.row_activations)
+
+    return simulate
+
+
+_REQUESTS = (
+    "pim_mac_all_bank",
+    "pim_softmax",
+    "pim_move_to_gemv_buffer",
+    "pim_move_to_softmax_buffer",
+    "pim_write_to_gemv_buffer",
+)
+"""Requests of an outcome, in the order of the fields of `LayerRun`."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepCosts:
     """Cost of one layer on one stack at each step; every array is (steps,)."""
@@ -70,6 +109,7 @@ class StepCosts:
     gemv_moves: IntArray
     softmax_moves: IntArray
     query_writes: IntArray
+    row_activations: IntArray
 
 
 class LayerSimulator:
@@ -125,8 +165,7 @@ class LayerSimulator:
             values: IntArray = np.array([getattr(run, field) for run in runs])[inverse]
             return values
 
-        names = ("cycles", "macs", "softmaxes", "gemv_moves", "softmax_moves", "query_writes")
-        return StepCosts(rows, *(each(name) for name in names))
+        return StepCosts(rows, *(each(name) for name in LayerRun.__slots__))
 
     def _run(self, point: Point) -> LayerRun:
         if point not in self._known:

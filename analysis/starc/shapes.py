@@ -43,6 +43,10 @@ class System:
         """Attention heads (requests times query heads) that one device serves."""
         return shape.q_heads // self.devices * self.batch
 
+    def heads(self, shape: Shape) -> int:
+        """Attention heads of the whole system: requests times query heads."""
+        return self.heads_per_device(shape) * self.devices
+
     def heads_per_stack(self, shape: Shape) -> int:
         """Heads of the stack that is simulated: rounded up, every stack is charged as much."""
         return -(-self.heads_per_device(shape) // self.stacks_per_device)

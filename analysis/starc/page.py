@@ -1,0 +1,167 @@
+"""The reproduction as one self-contained HTML file, in the look of `analysis report`."""
+
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from analysis.report import _embedded, page
+from analysis.starc.claims import Finding, findings
+from analysis.starc.figures import placed
+from analysis.starc.shapes import SHAPES, TITLES
+from analysis.starc.study import CONTEXTS, SPARQ_RANK, Study, context_rows, statistics
+from analysis.starc.tables import (
+    claims_table,
+    numbers_table,
+    overheads_table,
+    statistics_table,
+)
+from analysis.starc.words import differences, summary
+
+
+def study_html(study: Study, folder: Path) -> str:
+    """Return the report as one HTML text that needs nothing outside itself."""
+    from plotly.offline import get_plotlyjs
+
+    rows, held, found = context_rows(study), statistics(study), findings(study)
+    drawings = placed(study)
+    return page(
+        "starc.html",
+        title="STARC's tables, replayed beside its published claims",
+        plotly=get_plotlyjs(),
+        subtitle=html.escape(
+            f"Tables of {folder.name or folder}; {study.hardware.title}; batch"
+            f" {study.system.batch}, {study.system.stacks} stacks, prompt of"
+            f" {study.system.prompt_tokens:,} tokens."
+        ),
+        summary=_paragraphs(summary(study, rows, found)),
+        claims=claims_table(found),
+        differences=_differences(study, found),
+        table=numbers_table(rows),
+        table_note=_table_note(study),
+        overheads=overheads_table(rows) + _paragraphs(_overhead_notes()),
+        statistics=statistics_table(held),
+        figures="".join(
+            f'<figure id="{one.name}"><h3 id="{one.name}-title">{html.escape(one.title)}</h3>'
+            f'<div class="plot" role="group" aria-labelledby="{one.name}-title"'
+            f' aria-describedby="{one.name}-caption" data-figure="{one.name}"></div>'
+            f'<figcaption id="{one.name}-caption">{html.escape(one.caption)}</figcaption></figure>'
+            for one in drawings
+        ),
+        configuration=_configuration(study),
+        assumptions=_list(_assumptions(study)),
+        data=_embedded(
+            {
+                "settings": [{one.name: one.drawing.plain() for one in drawings}],
+                "csv": rows.write_csv(),
+            }
+        ),
+    )
+
+
+def _differences(study: Study, found: Sequence[Finding]) -> str:
+    items = "".join(
+        f"<li><strong>{html.escape(lead)}</strong> {html.escape(text)}</li>"
+        for lead, text in differences(study, found)
+    )
+    return f"<h3>Where they differ, and why</h3><ul>{items}</ul>"
+
+
+def _table_note(study: Study) -> str:
+    missing = [shape.title for shape in study.shapes_without_tables()]
+    full_only = (
+        f" No tables of {', '.join(missing)} were given: only full attention is reported there."
+        if missing
+        else ""
+    )
+    return html.escape(
+        "Cycles are those of one layer on the fullest stack; energy is that of one layer over all"
+        f" {study.system.stacks} stacks. A context of N tokens is decode step"
+        f" N - {study.system.prompt_tokens + 1} (counted from 0). The mean of the decode is over"
+        " all steps from the first to that one: what the artefact's program prints. A dash: the"
+        " table does not reach that context, or there is nothing to compare with." + full_only
+    )
+
+
+def _overhead_notes() -> list[str]:
+    return [
+        "None of these is in the numbers above. Scoring is what a method reads and multiplies to"
+        " find its tokens; the artefact charges nothing for it. Here it runs in the memory like"
+        " dense keys: STARC four centroids for each window of 64 tokens, Quest two vectors for"
+        f" each page of 16, SparQ {SPARQ_RANK} components of every key (rank {SPARQ_RANK} is"
+        " assumed), kept in a layout that allows reading them alone.",
+        "The artefact's clustering is one global k-means with a rewrite of every key and value,"
+        " added to the last step of a decode. The method as described clusters 64 new tokens at a"
+        " time: those windows are given on the host, shared over the 64 steps between them.",
+    ]
+
+
+def _configuration(study: Study) -> str:
+    system = study.system
+    facts = {
+        "Tables": ", ".join(one.path.name for one in study.tables),
+        "Device": f"{study.hardware.name}: {study.hardware.title}",
+        "Clock": f"{study.hardware.t_ck_ns} ns a cycle",
+        "System": f"{system.devices} devices of {system.stacks_per_device} stacks, heads split"
+        " over the devices",
+        "Batch": str(system.batch),
+        "Prompt": f"{system.prompt_tokens:,} tokens",
+        "Models": "; ".join(
+            f"{shape.title}: {shape.layers} layers, {shape.q_heads} query heads of"
+            f" {shape.head_dim}, {system.heads_per_stack(shape)} heads a stack"
+            for shape in SHAPES
+        ),
+        "Methods": ", ".join(TITLES.values()),
+        "Contexts": ", ".join(f"{tokens:,}" for tokens in CONTEXTS),
+        "Simulated": f"{study.simulated_points:,} distinct points, cycle-accurate, refresh on;"
+        " every step of every table is one of them",
+    }
+    return (
+        "<dl>"
+        + "".join(
+            f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>"
+            for key, value in facts.items()
+        )
+        + "</dl>"
+    )
+
+
+def _assumptions(study: Study) -> Iterator[str]:
+    for shape in SHAPES:
+        yield f"{shape.title}: {shape.note}."
+    yield (
+        "Every query head reads its own keys and values, as in the artefact: grouped query"
+        " attention would share them, and a key-value head's banks would read the union of its"
+        " group's block rows."
+    )
+    yield (
+        "The block rows of a step lie side by side in as few DRAM rows as possible, as the"
+        " artefact's trace generator has it. Block rows scattered over the memory cost more"
+        " activations; `pimreplay run` models that, the tables cannot: they count block rows and"
+        " do not say which."
+    )
+    yield (
+        "Tables of SparQ hold more tokens than the context in the first steps; reads are cut to"
+        " the context, as in the artefact."
+    )
+    for assumed in study.hardware.assumed:
+        yield f"Hardware {study.hardware.name}: {assumed}."
+    if any(series.counted_pj is None for series in study.series):
+        yield (
+            f"Energy by counted events is not known: {study.hardware.name} leaves a coefficient"
+            " out."
+        )
+
+
+def _paragraphs(sentences: Sequence[str]) -> str:
+    return "".join(f"<p>{html.escape(one)}</p>" for one in sentences)
+
+
+def _list(items: Iterator[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(one)}</li>" for one in items) + "</ul>"
+
+
+def steps_csv(frame: pl.DataFrame) -> str:
+    """Return every step as CSV."""
+    return frame.write_csv(float_precision=3)

@@ -1,0 +1,63 @@
+"""From a folder of tables to the report: the whole chain of `analysis reproduce-starc`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.starc.row_tokens import read_folder
+from analysis.starc.shapes import System
+from tracegen.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call is asked for."""
+
+    row_tokens: Path
+    out: Path
+    csv: Path | None = None
+    hardware: str = "attacc_hbm3_bank"
+    batch: int = 16
+    prompt_tokens: int = 2048
+    overwrite: bool = False
+
+
+def reproduce(request: Request) -> Iterator[str]:
+    """Write the report; yield a line for each thing that is done.
+
+    Raises:
+        UserError: the tables, the device or the output file are not what they must be.
+    """
+    tables = read_folder(request.row_tokens)
+    from analysis.report import refuse_existing, write_text
+    from analysis.starc.cost import LayerSimulator, simulate_on
+    from analysis.starc.page import steps_csv, study_html
+    from analysis.starc.study import run_study, steps_frame
+    from pimreplay.hardware import load
+
+    for path in (request.out, request.csv):
+        if path is not None:
+            refuse_existing(path, request.overwrite)
+    hardware = load(request.hardware)
+    if hardware.level != "bank":
+        raise UserError(
+            f"hardware {hardware.name!r} has its MAC units at level {hardware.level!r}; the"
+            " artefact's generator is for bank, choose a device with level = \"bank\""
+        )
+    system = System(batch=request.batch, prompt_tokens=request.prompt_tokens)
+    simulator = LayerSimulator(
+        system,
+        hardware.organisation.channels,
+        simulate_on(hardware, system.element_bytes),
+    )
+    study = run_study(tables, hardware, system, simulator)
+    steps = sum(len(table.tokens) for table in tables)
+    yield (
+        f"read {len(tables)} tables, {steps:,} steps;"
+        f" simulated {study.simulated_points:,} distinct points"
+    )
+    write_text(request.out, study_html(study, request.row_tokens))
+    yield f"wrote {request.out} ({request.out.stat().st_size / 1e6:.1f} MB)"
+    if request.csv is not None:
+        write_text(request.csv, steps_csv(steps_frame(study)))
+        yield f"wrote {request.csv} ({request.csv.stat().st_size / 1e6:.1f} MB)"

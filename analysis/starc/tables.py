@@ -1,0 +1,197 @@
+"""The reproduction's tables as HTML: numbers, claims, overheads, statistics."""
+
+import html
+from collections.abc import Sequence
+
+import polars as pl
+
+from analysis.starc.claims import Finding, Range, verdict
+from analysis.starc.shapes import TITLES
+
+Column = tuple[str, str, float, str]
+"""Name in the frame, heading with unit, factor, format."""
+
+NUMBERS: tuple[Column, ...] = (
+    ("effective_tokens", "Tokens fetched", 1, ",.0f"),
+    ("cycles", "Cycles", 1, ",.0f"),
+    ("latency_ns", "Latency (µs)", 1e-3, ",.3f"),
+    ("latency_vs_full_ratio", "Latency / full", 1, ".3f"),
+    ("latency_vs_sparq_ratio", "Latency / SparQ", 1, ".3f"),
+    ("artefact_energy_pj", "Energy, artefact's accounting (µJ)", 1e-6, ",.2f"),
+    ("artefact_energy_vs_full_ratio", "the same / full", 1, ".3f"),
+    ("artefact_energy_vs_sparq_ratio", "the same / SparQ", 1, ".3f"),
+    ("energy_pj", "Energy, counted events (µJ)", 1e-6, ",.2f"),
+    ("energy_vs_full_ratio", "the same / full", 1, ".3f"),
+    ("energy_vs_sparq_ratio", "the same / SparQ", 1, ".3f"),
+    ("mean_cycles", "Cycles, mean of the decode", 1, ",.1f"),
+    ("mean_latency_ns", "Latency, mean of the decode (µs)", 1e-3, ",.3f"),
+    ("mean_latency_vs_full_ratio", "the same / full", 1, ".3f"),
+    ("mean_latency_vs_sparq_ratio", "the same / SparQ", 1, ".3f"),
+    ("mean_artefact_energy_pj", "Energy, artefact's, mean of the decode (µJ)", 1e-6, ",.2f"),
+    ("mean_artefact_energy_vs_full_ratio", "the same / full", 1, ".3f"),
+    ("mean_artefact_energy_vs_sparq_ratio", "the same / SparQ", 1, ".3f"),
+    ("mean_energy_pj", "Energy, counted, mean of the decode (µJ)", 1e-6, ",.2f"),
+    ("mean_energy_vs_full_ratio", "the same / full", 1, ".3f"),
+    ("mean_energy_vs_sparq_ratio", "the same / SparQ", 1, ".3f"),
+    ("scoring_ns", "Scoring, not included (µs)", 1e-3, ",.3f"),
+    ("artefact_clustering_ns_per_step", "Clustering a step, not included (µs)", 1e-3, ",.3f"),
+)
+OVERHEADS: tuple[Column, ...] = (
+    ("latency_ns", "Attention (µs)", 1e-3, ",.3f"),
+    ("scoring_ns", "Scoring (µs)", 1e-3, ",.3f"),
+    ("scoring_pj", "Scoring (µJ)", 1e-6, ",.3f"),
+    ("artefact_clustering_cycles", "Artefact's clustering at the last step (cycles)", 1, ",.0f"),
+    ("artefact_clustering_ns_per_step", "the same over all steps (µs)", 1e-3, ",.4f"),
+    ("artefact_clustering_pj_per_step", "the same over all steps (µJ)", 1e-6, ",.4f"),
+    ("windowed_clustering_ns_per_step", "64-token windows on the host (µs)", 1e-3, ",.4f"),
+    ("windowed_clustering_pj_per_step", "the same (µJ)", 1e-6, ",.4f"),
+    ("remap_ns_per_step", "Moving K and V (µs)", 1e-3, ",.4f"),
+    ("remap_pj_per_step", "the same (µJ)", 1e-6, ",.4f"),
+)
+STATISTICS: tuple[Column, ...] = (
+    ("steps", "Steps", 1, ",.0f"),
+    ("mean_tokens", "Mean tokens", 1, ",.1f"),
+    ("min_tokens", "Least", 1, ",.0f"),
+    ("max_tokens", "Greatest", 1, ",.0f"),
+    ("overfetch_ratio", "Over-fetch (tokens / 1,024)", 1, ".2f"),
+    ("mean_effective_tokens", "Mean, whole block rows", 1, ",.1f"),
+    ("distinct_block_rows", "Distinct numbers of block rows", 1, ",.0f"),
+    ("steps_cut_to_context", "Steps with more than the context, cut to it", 1, ",.0f"),
+)
+
+
+def numbers_table(rows: pl.DataFrame) -> str:
+    """Return the main table; its headings are buttons that sort."""
+    return _table(
+        rows,
+        ("model", "method", "context_tokens"),
+        NUMBERS,
+        "One attention layer of one decode step, and the mean of the decode that ends there",
+        "overview",
+    )
+
+
+def overheads_table(rows: pl.DataFrame) -> str:
+    """Return the overheads of the sparse methods."""
+    sparse = rows.filter(pl.col("method") != "full", pl.col("cycles").is_not_null())
+    return _table(
+        sparse,
+        ("model", "method", "context_tokens"),
+        OVERHEADS,
+        "Work beside reading the selected keys and values, a layer and step",
+    )
+
+
+def statistics_table(rows: pl.DataFrame) -> str:
+    """Return the statistics of the tables."""
+    return _table(
+        rows, ("model", "method"), STATISTICS, "Tokens fetched a step, over the steps of each table"
+    )
+
+
+def claims_table(findings: Sequence[Finding]) -> str:
+    """Return every published claim beside what the tables give."""
+    heads = (
+        "Version",
+        "Reduction by STARC of",
+        "below",
+        "Published",
+        "Here, single steps at 4k to 32k",
+        "Here, decodes that end at 4k to 32k",
+        "Here, the whole decode",
+        "Counted events, decodes",
+        "Context at which steps here reach it",
+        "Verdict",
+    )
+    body = []
+    for found in findings:
+        claim = found.claim
+        most = "–" if found.most is None else f"{100 * found.most:.1f} %"
+        cells = (
+            f"attention {claim.quantity}",
+            "full attention" if claim.versus == "full" else "token-wise selection (SparQ)",
+            claim.text,
+            _range(found.steps),
+            _range(found.decode),
+            most,
+            _range(found.counted),
+            _crossed(found),
+            verdict(found),
+        )
+        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        body.append(f'<tr><th scope="row">{html.escape(claim.version)}</th>{row}</tr>')
+    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Published claims">'
+        '<table id="claims"><caption>Reductions at a budget of 1,024. Ranges are over models and'
+        " contexts; energy is the artefact's accounting unless said otherwise</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _range(found: Range | None) -> str:
+    if found is None:
+        return "–"
+    return f"{100 * found.low_ratio:.1f}–{100 * found.high_ratio:.1f} %"
+
+
+def _crossed(found: Finding) -> str:
+    low, high = found.crossed_tokens
+    if found.steps is None:
+        return "–"
+    upper = "never" if high is None else f"{high:,} tokens"
+    if found.claim.low_ratio is None:
+        return upper
+    return f"{'never' if low is None else f'{low:,}'} to {upper}"
+
+
+def _table(
+    rows: pl.DataFrame,
+    names: Sequence[str],
+    columns: Sequence[Column],
+    caption: str,
+    identity: str = "",
+) -> str:
+    shown = [one for one in columns if one[0] in rows.columns and not rows[one[0]].is_null().all()]
+    titles = {"model": "Model", "method": "Method", "context_tokens": "Context (tokens)"}
+    heads = [titles[name] for name in names] + [one[1] for one in shown]
+    cells = [_head(place, text, bool(identity)) for place, text in enumerate(heads)]
+    body = "".join(_row(row, names, shown) for row in rows.iter_rows(named=True))
+    mark = f' id="{identity}"' if identity else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">'
+        f"<table{mark}><caption>{html.escape(caption)}</caption>"
+        f"<thead><tr>{''.join(cells)}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _head(place: int, text: str, sorts: bool) -> str:
+    text = html.escape(text)
+    if not sorts:
+        return f'<th scope="col">{text}</th>'
+    return (
+        f'<th scope="col" aria-sort="none"><button type="button" data-column="{place}">{text}'
+        "</button></th>"
+    )
+
+
+def _row(row: dict[str, object], names: Sequence[str], columns: Sequence[Column]) -> str:
+    parts = []
+    for name in names:
+        value = row[name]
+        if name == "model":
+            parts.append(f'<th scope="row">{html.escape(str(value))}</th>')
+        elif name == "method":
+            parts.append(f"<td>{TITLES[str(value)]}</td>")
+        else:
+            parts.append(f'<td class="number" data-value="{value}">{value:,}</td>')
+    for name, _, factor, form in columns:
+        value = row[name]
+        if value is None:
+            parts.append('<td class="number" data-value="">–</td>')
+            continue
+        number = float(str(value))
+        parts.append(
+            f'<td class="number" data-value="{value}">{format(number * factor, form)}</td>'
+        )
+    return f"<tr>{''.join(parts)}</tr>"

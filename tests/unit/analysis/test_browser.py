@@ -1,0 +1,384 @@
+"""The pages in a real browser: Debian's Chromium, headless."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.report import report_html
+from analysis.runs import open_runs
+from analysis.tidying import tidy
+
+pytestmark = pytest.mark.browser
+selenium = pytest.importorskip("selenium", reason="selenium is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+if not CHROMIUM or not DRIVER:
+    pytest.skip("no Chromium with its driver on this machine", allow_module_level=True)
+
+WIDTHS = (1280, 390)
+WAIT_S = 30.0
+
+
+class Browser:
+    """The few things that these tests do with a page."""
+
+    def __init__(self, folder: Path) -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(CHROMIUM)
+        for flag in (
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *("--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}"),
+        ):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        options.add_experimental_option(
+            "prefs", {"download.default_directory": str(folder / "downloads")}
+        )
+        self.driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+        self.driver.set_page_load_timeout(60)
+
+    def open(self, url: str, width: int = 1280, offline: bool = False) -> None:
+        for kind in ("browser", "performance"):
+            self.driver.get_log(kind)
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd(
+            "Network.emulateNetworkConditions", {"offline": offline, **speed}
+        )
+        self.driver.get(url)
+
+    def js(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def wait(self, condition: str, *arguments: Any) -> None:
+        """Wait until the JavaScript expression holds."""
+        end = time.monotonic() + WAIT_S
+        while not self.js(f"return Boolean({condition})", *arguments):
+            assert time.monotonic() < end, f"never became true: {condition}"
+            time.sleep(0.05)
+
+    def console(self) -> list[str]:
+        """Return errors and warnings that the page logged."""
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] in ("SEVERE", "WARNING")
+        ]
+
+    def requests(self) -> list[str]:
+        """Return every address that the page asked for."""
+        messages = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        return [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+
+    def nameless(self) -> list[str]:
+        """Return the roles of controls without an accessible name."""
+        nodes = self.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        controls = {
+            *("button", "link", "checkbox", "radio", "textbox", "spinbutton", "combobox"),
+            *("region", "slider", "listbox", "searchbox"),
+        }
+        return [
+            node["role"]["value"]
+            for node in nodes
+            if not node.get("ignored")
+            and node["role"]["value"] in controls
+            and not node.get("name", {}).get("value", "").strip()
+        ]
+
+    def low_contrast(self) -> list[str]:
+        """Return texts whose contrast is below 4.5 (3 when large), as WCAG 2.1 asks."""
+        return self.js(CONTRAST)
+
+
+CONTRAST = """
+const luminance = (c) => { const f = c.map((v) => { v /= 255;
+  return v <= 0.03928 ? v / 12.92 : Math.pow((v + 0.055) / 1.055, 2.4); });
+  return 0.2126 * f[0] + 0.7152 * f[1] + 0.0722 * f[2]; };
+const parse = (text) => (text.match(/[0-9.]+/g) || []).map(Number);
+const ground = (element) => { for (let e = element; e; e = e.parentElement) {
+  const c = parse(getComputedStyle(e).backgroundColor);
+  if (c.length && (c.length === 3 || c[3] === 1)) return c; } return [255, 255, 255]; };
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  const text = walker.currentNode.textContent.trim();
+  if (!text || ["SCRIPT", "STYLE", "NOSCRIPT"].includes(element.tagName)) continue;
+  if (!element.getClientRects().length) continue;
+  const style = getComputedStyle(element);
+  if (style.visibility === "hidden" || Number(style.opacity) === 0) continue;
+  const svg = element.ownerSVGElement !== undefined && element.ownerSVGElement !== null;
+  const ink = luminance(parse(svg ? style.fill : style.color));
+  const back = luminance(ground(element));
+  const ratio = (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05);
+  const size = parseFloat(style.fontSize);
+  const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+  if (ratio < (large ? 3 : 4.5)) found.push(text.slice(0, 40) + " " + ratio.toFixed(2));
+}
+return found;
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    one = Browser(tmp_path_factory.mktemp("browser"))
+    yield one
+    one.driver.quit()
+    one.driver.service.stop()
+
+
+@pytest.fixture(scope="module")
+def report(replayed: Path) -> str:
+    path = replayed.parent / "report.html"
+    path.write_text(report_html(tidy(open_runs([replayed]))), encoding="utf-8")
+    return path.as_uri()
+
+
+def served(folders: list[str]) -> tuple[str, Callable[[], None]]:
+    from werkzeug.serving import make_server
+
+    from analysis.dashboard import make_app
+    from analysis.dashboard.serving import load
+
+    server = make_server("127.0.0.1", 0, make_app(*load(folders)).server, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def stop() -> None:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    return f"http://127.0.0.1:{server.server_port}/", stop
+
+
+@pytest.fixture(scope="module")
+def dashboard(replayed: Path) -> Iterator[str]:
+    url, stop = served([str(replayed)])
+    yield url
+    stop()
+
+
+@pytest.fixture(scope="class", params=WIDTHS)
+def opened(request: pytest.FixtureRequest, browser: Browser, report: str) -> tuple[Browser, int]:
+    """Open the report once per width, without a network, for all tests that only look at it."""
+    browser.open(report, request.param, offline=True)
+    browser.wait("document.documentElement.dataset.ready")
+    return browser, request.param
+
+
+class TestReport:
+    def test_it_opens_offline_and_draws_everything(self, opened: tuple[Browser, int]) -> None:
+        browser, _ = opened
+        drawn = browser.js("return document.querySelectorAll('.plot .main-svg').length")
+        assert drawn >= browser.js("return document.querySelectorAll('.plot').length") > 20
+        assert browser.console() == []
+        assert [one for one in browser.requests() if not one.startswith(("file:", "data:"))] == []
+
+    def test_it_fits_the_width(self, opened: tuple[Browser, int]) -> None:
+        browser, width = opened
+        assert browser.js("return document.documentElement.scrollWidth") <= width
+        for left, right in browser.js(
+            "return [...document.querySelectorAll('.plot svg.main-svg')]"
+            ".map((e) => e.getBoundingClientRect()).map((r) => [r.left, r.right])"
+        ):
+            assert 0 <= left < right <= width
+
+    def test_no_axis_title_is_cut_off(self, opened: tuple[Browser, int]) -> None:
+        browser, _ = opened
+        cut = browser.js(
+            "return [...document.querySelectorAll('.xtitle, .ytitle')].filter((e) => {"
+            " const a = e.getBoundingClientRect();"
+            " const b = e.closest('.plot').getBoundingClientRect();"
+            " return a.left < b.left - 1 || a.right > b.right + 1"
+            " || a.top < b.top - 1 || a.bottom > b.bottom + 1; }).map((e) => e.textContent)"
+        )
+        assert cut == []
+
+    def test_everything_has_a_name_and_contrast(self, opened: tuple[Browser, int]) -> None:
+        browser, _ = opened
+        assert browser.nameless() == []
+        assert browser.low_contrast() == []
+
+    def test_a_heading_sorts_the_table_and_says_so(self, opened: tuple[Browser, int]) -> None:
+        browser, _ = opened
+        click = (
+            "const b = [...document.querySelectorAll('#overview thead button')]"
+            ".find((e) => e.textContent.startsWith('Latency (')); b.click();"
+            "return b.closest('th').getAttribute('aria-sort')"
+        )
+        values = (
+            "return [...document.querySelectorAll('#overview tbody tr')]"
+            ".map((row) => Number(row.cells[1].dataset.value))"
+        )
+        assert browser.js(click) == "ascending"
+        assert browser.js(values) == sorted(browser.js(values))
+        assert browser.js(click) == "descending"
+        assert browser.js(values) == sorted(browser.js(values), reverse=True)
+
+    def test_the_table_downloads_as_csv(self, opened: tuple[Browser, int], tmp_path: Path) -> None:
+        browser, _ = opened
+        behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
+        browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+        browser.js("document.getElementById('download').click()")
+        end = time.monotonic() + WAIT_S
+        path = tmp_path / "pimreplay.csv"
+        while not path.exists():
+            assert time.monotonic() < end, "nothing was downloaded"
+            time.sleep(0.05)
+        assert "latency_vs_dense_ratio" in path.read_text().splitlines()[0]
+
+
+def open_dashboard(browser: Browser, url: str, width: int = 1280) -> None:
+    browser.open(url, width)
+    browser.wait("document.querySelector('#status')?.textContent.startsWith('Shown')")
+
+
+def choose(browser: Browser, control: str, text: str) -> None:
+    browser.js(
+        "[...document.querySelectorAll('#' + arguments[0] + ' label')]"
+        ".find((e) => e.textContent.trim() === arguments[1]).querySelector('input').click()",
+        control,
+        text,
+    )
+
+
+def test_a_filter_changes_the_figures_and_the_address(browser: Browser, dashboard: str) -> None:
+    open_dashboard(browser, dashboard)
+    bars = "document.querySelectorAll('#latency_against_dense .bars .point').length"
+    browser.wait(f"{bars} === 3")
+    choose(browser, "policy", "starc")
+    browser.wait(f"{bars} === 1")
+    assert browser.js("return location.search") == "?policy=starc"
+    choose(browser, "policy", "starc")
+    browser.wait(f"{bars} === 3")
+    assert browser.js("return location.search") == ""
+    assert browser.console() == []
+
+
+def test_a_shared_address_opens_the_same_view(browser: Browser, dashboard: str) -> None:
+    query = "?view=Layer+by+layer&policy=quest&layers=1&first=2&last=5"
+    open_dashboard(browser, dashboard + query)
+    browser.wait("document.querySelector('#grid_attention_mass .main-svg')")
+    checked = "return [...document.querySelectorAll('#policy input:checked')].length"
+    assert browser.js(checked) == 1
+    assert browser.js("return document.getElementById('layers').value") == "1"
+    assert browser.js("return document.getElementById('first').value") == "2"
+    assert browser.js("return location.search") == query
+
+
+def test_the_back_button_restores_the_controls(browser: Browser, dashboard: str) -> None:
+    open_dashboard(browser, dashboard)
+    choose(browser, "view", "Banks")
+    browser.wait("document.querySelector('#banks_channel_lane .main-svg')")
+    browser.driver.back()
+    browser.wait("document.querySelector('#latency_against_dense .main-svg')")
+    assert (
+        browser.js(
+            "return document.querySelector('#view input:checked').closest('label').textContent.trim()"
+        )
+        == "Against the baselines"
+    )
+
+
+def test_every_view_of_the_dashboard_draws_without_an_error(
+    browser: Browser, dashboard: str
+) -> None:
+    open_dashboard(browser, dashboard)
+    views = browser.js(
+        "return [...document.querySelectorAll('#view label')].map((e) => e.textContent.trim())"
+    )
+    for view in views:
+        choose(browser, "view", view)
+        browser.wait(
+            "document.querySelector('#content h2')?.textContent === arguments[0]"
+            " || document.querySelector('#content [role=note]')",
+            view,
+        )
+    assert len(views) > 8
+    assert browser.console() == []
+
+
+def test_the_step_inspector_marks_the_selected_tokens(
+    browser: Browser, dashboard: str, replayed: Path
+) -> None:
+    from analysis.inspector import inspect
+    from analysis.runs import open_run
+
+    run = open_run(replayed)
+    row = tidy([run]).configurations.filter(policy="starc").row(0, named=True)
+    expected = inspect(run, row, layer=1, kv_head=1, q_head=1, step=5)
+    query = "?view=Step+inspector&method=starc+·+clustered&layer=1&kv_head=1&q_head=1&step=5"
+    open_dashboard(browser, dashboard + query)
+    browser.wait("document.getElementById('inspector-text')")
+    text = browser.js("return document.getElementById('inspector-text').textContent")
+    marked = browser.js(
+        "return [...document.querySelectorAll('#inspector-text mark.read')]"
+        ".map((e) => e.textContent).join('')"
+    )
+    assert text == "".join(expected.text)
+    words = [word for word, kept in zip(expected.text, expected.selected, strict=True) if kept]
+    assert marked == "".join(words)
+    summary = browser.js("return document.getElementById('inspector-summary').textContent")
+    assert f"{expected.selected.sum()} of 306 tokens were read" in summary
+    browser.js("document.getElementById('step').focus()")
+    browser.driver.switch_to.active_element.send_keys("\ue013")
+    browser.wait("document.getElementById('inspector-summary').textContent.includes('step 6')")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("view", ["Against+the+baselines", "Table", "Step+inspector"])
+def test_the_dashboard_fits_and_everything_has_a_name_and_contrast(
+    browser: Browser, dashboard: str, width: int, view: str
+) -> None:
+    open_dashboard(browser, f"{dashboard}?view={view}", width)
+    browser.wait("document.querySelector('#content h2')")
+    assert browser.js("return document.documentElement.scrollWidth") <= width
+    assert browser.nameless() == []
+    assert browser.low_contrast() == []
+
+
+def test_results_that_cannot_be_opened_get_a_clear_page(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    url, stop = served([str(tmp_path / "empty")])
+    try:
+        browser.open(url)
+        browser.wait("document.querySelector('h1')")
+        body = browser.js("return document.body.textContent")
+        assert "These results cannot be shown" in body
+        assert "the folder is empty; make one with" in body
+    finally:
+        stop()
+
+
+def test_good_results_are_shown_beside_broken_ones(
+    browser: Browser, replayed: Path, tmp_path: Path
+) -> None:
+    newer = tmp_path / "newer"
+    shutil.copytree(replayed, newer)
+    config = json.loads((newer / "run.json").read_text())
+    (newer / "run.json").write_text(json.dumps(config | {"schema_version": 99}))
+    url, stop = served([str(replayed), str(newer)])
+    try:
+        open_dashboard(browser, url)
+        body = browser.js("return document.body.textContent")
+        assert "results schema 99 is newer than this version reads" in body
+        browser.wait("document.querySelector('#latency_against_dense .main-svg')")
+    finally:
+        stop()
