@@ -1,7 +1,7 @@
 """Closed forms for the cycles of one KV head's attention, derived from the timing table.
 
-Nothing here is fitted: every term is a sum or maximum of named timings. `benchmarks/fidelity.py`
-prints the error against the cycle-accurate scheduler.
+Nothing here is fitted: every term is a sum or maximum of named timings, explained in
+docs/timing_model.md. `benchmarks/fidelity.py` prints the error against the scheduler.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pimreplay.hardware import Geometry, Hardware
 
 IntArray = NDArray[np.int64]
-MACS_PER_MOVE = 16
+BLOCKS_PER_MOVE = 16
 """Blocks scored between two moves of scores to the softmax buffer (AttAcc's trace generator)."""
+QUEUE_ENTRIES = 33
+"""Requests that a controller looks ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Counts:
     """What a step's commands are, counted; each (points,)."""
 
     blocks: IntArray
+    scores: IntArray
+    """Query-key products: block tokens times query heads."""
     key_rows: IntArray
     value_rows: IntArray
     key_macs: IntArray
@@ -28,8 +32,12 @@ class Counts:
     query_writes: IntArray
     softmax_moves: IntArray
     gemv_moves: IntArray
-    key_row_cycles: IntArray
-    value_row_cycles: IntArray
+    key_span_cycles: IntArray
+    """First to last MAC of the score product, row switches included."""
+    key_last_cycles: IntArray
+    """The part of it in the last row."""
+    value_span_cycles: IntArray
+    value_last_cycles: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,53 +56,200 @@ class Cycles:
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Data movement of one query head in one channel, in commands."""
+
+    score: int
+    """Moves of 16 blocks' scores to the softmax buffer."""
+    context: int
+    """Moves of one value slice's sums."""
+    gemv_targets: int
+    """GEMV buffers that get probabilities, one by one."""
+
+
+def moves_of(hardware: Hardware) -> Moves:
+    """Return how many moves a stage takes at the hardware's level."""
+    org = hardware.organisation
+    if hardware.level == "buffer":
+        return Moves(1, 1, 1)
+    groups = org.ranks * org.bank_groups
+    return Moves(groups, org.ranks * (org.banks if hardware.level == "bank" else 1), groups)
+
+
 def mac_spacing_cycles(hardware: Hardware) -> int:
     """Return the cycles between two MAC commands to open rows."""
     t = hardware.timing
     return {
         "bank": t.n_ccdab_cycles,
         "bg": t.n_ccdsb_cycles,
-        "buffer": max(t.n_bl_cycles, t.n_ccds_cycles // 2),
+        "buffer": max(t.n_bl_cycles, t.n_ccds_cycles),
     }[hardware.level]
 
 
-def count(geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int) -> Counts:
+def count(
+    hardware: Hardware, geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int
+) -> Counts:
     """Count rows, MACs and moves of reading `blocks` (points, n_blocks) for `q_heads` queries."""
-    n = blocks.sum(axis=1, dtype=np.int64)
-    key_rows = _rows(blocks, geometry.key_blocks_per_row)
-    value_rows = _rows(blocks, geometry.value_blocks_per_row) * geometry.value_slices
-    groups = -(-n // MACS_PER_MOVE)
-    empty = np.zeros_like(n)
+    from pimreplay import _counting
+
+    t, moves = hardware.timing, moves_of(hardware)
+    spacing = mac_spacing_cycles(hardware)
+    # one move of each query's scores goes to the bank that MACs name, and waits for them
+    waiting = 2 + (q_heads - 1) * t.n_ccdl_cycles
+    flat = np.ascontiguousarray(blocks).view(np.uint8)
+    timing = [
+        spacing,
+        t.n_rtpl_cycles,
+        t.n_rp_cycles,
+        t.n_rcdrd_cycles,
+        t.n_ras_cycles,
+        t.n_rc_cycles,
+    ]
+    banks = {"bank": 1, "bg": hardware.organisation.banks, "buffer": 1}[hardware.level]
+    keys = np.zeros((len(flat), 5), dtype=np.int64)
+    values = np.zeros((len(flat), 5), dtype=np.int64)
+    key_row, value_row = geometry.key_blocks_per_row, geometry.value_blocks_per_row
+    if hardware.level == "buffer":
+        # a row of every bank of the pseudo-channel opens under the MACs of the others
+        key_row *= geometry.interleaved_banks
+        value_row *= geometry.interleaved_banks
+        timing[1:] = 0, 0, 0, 0, 0
+    extra = np.array([*timing, max(0, waiting - spacing)], dtype=np.int64)
+    plain = np.array([*timing, 0], dtype=np.int64)
+    _counting.count(flat, key_row, geometry.key_columns * q_heads, banks, tuple(extra), keys)
+    _counting.count(flat, value_row, q_heads, banks, tuple(plain), values)
+    n = keys[:, _counting.BLOCKS]
+    some = n > 0
+    groups = -(-n // BLOCKS_PER_MOVE)
+    slices = geometry.value_slices
+    # one slice after the other: each but the last ends with a row switch
+    last = values[:, _counting.LAST]
+    switch = np.maximum(
+        np.maximum(t.n_ras_cycles, t.n_rcdrd_cycles + last + t.n_rtpl_cycles) + t.n_rp_cycles,
+        t.n_rc_cycles,
+    )
+    if hardware.level != "bank":
+        switch = last + spacing
+    span = values[:, _counting.SPAN]
+    key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS] * slices
+    if hardware.level == "buffer":
+        key_rows = _units(hardware, geometry.key_columns, blocks)
+        value_rows = _units(hardware, 1, blocks) * slices
+    gemv = -(-n * geometry.block_tokens // (geometry.block_tokens * geometry.lane_words))
     return Counts(
         blocks=n,
+        scores=n * geometry.block_tokens * q_heads,
         key_rows=key_rows,
         value_rows=value_rows,
-        key_macs=n * geometry.key_columns * q_heads,
-        value_macs=n * geometry.value_slices * q_heads,
-        query_writes=np.where(n > 0, geometry.query_writes * q_heads, 0),
-        softmax_moves=groups * 8 * q_heads + np.where(n > 0, 8 * geometry.value_slices, 0) * q_heads,
-        gemv_moves=8 * -(-n // geometry.lane_words) * q_heads,
-        key_row_cycles=empty,
-        value_row_cycles=empty,
+        key_macs=keys[:, _counting.MACS],
+        value_macs=values[:, _counting.MACS] * slices,
+        query_writes=np.where(some, geometry.query_writes * q_heads, 0),
+        softmax_moves=(groups * moves.score + np.where(some, moves.context * slices, 0)) * q_heads,
+        gemv_moves=gemv * moves.gemv_targets * q_heads,
+        key_span_cycles=keys[:, _counting.SPAN],
+        key_last_cycles=keys[:, _counting.LAST],
+        value_span_cycles=np.where(some, span + (slices - 1) * (span - last + switch), 0),
+        value_last_cycles=last,
     )
 
 
-def _rows(blocks: NDArray[np.bool_], per_row: int) -> IntArray:
-    points, n_blocks = blocks.shape
-    padded = -(-n_blocks // per_row) * per_row
-    if padded != n_blocks:
-        blocks = np.pad(blocks, ((0, 0), (0, padded - n_blocks)))
-    rows: IntArray = blocks.reshape(points, -1, per_row).any(axis=2).sum(axis=1, dtype=np.int64)
-    return rows
+def _units(hardware: Hardware, columns: int, blocks: NDArray[np.bool_]) -> IntArray:
+    """Count the bank rows that a buffer-level device opens, each in all pseudo-channels."""
+    org = hardware.organisation
+    interleaved = org.ranks * org.bank_groups * org.banks
+    n_blocks = blocks.shape[1]
+    index = np.arange(n_blocks * columns).reshape(n_blocks, columns)
+    unit = index // (interleaved * org.columns) * interleaved + index % interleaved
+    touched = np.zeros((len(blocks), int(unit.max(initial=0)) + 1), dtype=np.bool_)
+    point, block = np.nonzero(blocks)
+    for column in range(columns):
+        touched[point, unit[block, column]] = True
+    result: IntArray = touched.sum(axis=1, dtype=np.int64)
+    return result
 
 
-def cycles(hardware: Hardware, geometry: Geometry, counts: Counts) -> Cycles:
-    """Return the cycles of each point by part."""
-    t = hardware.timing
+def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int) -> Cycles:
+    """Return the cycles of each point by part.
+
+    The parts follow each other: the query's writes and the score product; the last scores' move,
+    softmax and the probabilities' moves; the context product; its last moves. Row switches hide
+    moves and the other way round. A refresh that falls due waits for the next row switch.
+    """
+    t, moves = hardware.timing, moves_of(hardware)
+    some = counts.blocks > 0
+    switch = t.n_rtpl_cycles + t.n_rp_cycles + t.n_rcdrd_cycles
+    bus = max(t.n_bl_cycles, t.n_ccds_cycles) if hardware.level != "buffer" else t.n_ccdl_cycles
+    writes = geometry.query_writes * q_heads
+    start = np.maximum(2 + (writes - 1) * t.n_ccdl_cycles, 1 + t.n_rcdrd_cycles)
+    refresh = t.n_rfc_cycles + 1 - t.n_rp_cycles
+    interval = t.n_refi_cycles if hardware.refresh else 1 << 60
+
+    # score, with the refreshes that fall due before its last row opens
+    before = start + counts.key_span_cycles - counts.key_last_cycles
+    first = _refreshes(before, interval, refresh)
+    score = start + counts.key_span_cycles + first * refresh
+
+    # moves between the products
+    gemv = _gemv_cycles(hardware, counts.gemv_moves // q_heads // moves.gemv_targets, q_heads)
+    tail = moves.score * q_heads * bus + 1 + gemv + 1
+    # the context's first row opens as soon as its request is in the queue
+    waiting = moves.score * q_heads + q_heads + counts.gemv_moves + 2
+    seen = np.maximum(0, waiting - QUEUE_ENTRIES + 1) * bus
     spacing = mac_spacing_cycles(hardware)
-    switch = t.n_rtpl_cycles + t.n_rp_cycles + t.n_rcdrd_cycles - spacing
-    score = counts.key_macs * spacing + counts.key_rows * switch
-    context = counts.value_macs * spacing + counts.value_rows * switch
-    softmax = np.where(counts.blocks > 0, 1, 0).astype(np.int64)
-    move = counts.gemv_moves * t.n_bl_cycles // 2 + np.where(counts.blocks > 0, 48, 0)
-    return Cycles(score, softmax, context, move)
+    gap = np.maximum(np.maximum(switch, seen + t.n_rp_cycles + t.n_rcdrd_cycles), tail)
+    gap = np.maximum(gap, spacing)
+    # a refresh inside that gap costs what reaches beyond it
+    due = (score + gap) // interval
+    inside = due > first
+    closed = np.maximum(score + t.n_rtpl_cycles, due * interval)
+    opened = closed + 1 + t.n_rfc_cycles + t.n_rcdrd_cycles
+    begin = np.where(inside, np.maximum(score + gap, opened), score + gap)
+
+    # context, likewise; its last moves are hidden by nothing
+    served = np.maximum(first, due)
+    before = counts.value_span_cycles - counts.value_last_cycles
+    second = _refreshes_from(begin, before, served, interval, refresh)
+    context = counts.value_span_cycles + second * refresh
+    end = moves.context * q_heads * bus
+    zero = np.zeros_like(counts.blocks)
+    return Cycles(
+        score=np.where(some, score, zero),
+        softmax=np.where(some, 1, zero),
+        context=np.where(some, context, zero),
+        move=np.where(some, begin - score - 1 + end, zero),
+    )
+
+
+def _gemv_cycles(hardware: Hardware, each: IntArray, q_heads: int) -> IntArray:
+    """Cycles of moving `each` columns of probabilities to each GEMV buffer, one after the other.
+
+    Moves to one bank group are tCCDL apart, to different ones tBL; the controller sees only its
+    queue, so that long runs to one group overlap with the next one's for a queue's length.
+    """
+    t, moves = hardware.timing, moves_of(hardware)
+    runs = moves.gemv_targets * q_heads
+    fastest = runs * each * max(t.n_bl_cycles, t.n_ccds_cycles)
+    if moves.gemv_targets == 1:
+        return runs * each * t.n_ccdl_cycles
+    alone = runs * each - (runs - 1) * QUEUE_ENTRIES
+    return np.maximum(fastest, alone * t.n_ccdl_cycles)
+
+
+def _refreshes(before: IntArray, interval: int, cost: int) -> IntArray:
+    """How many refreshes start when the last row opens after `before` cycles without any."""
+    return _refreshes_from(np.zeros_like(before), before, np.zeros_like(before), interval, cost)
+
+
+def _refreshes_from(
+    begin: IntArray, before: IntArray, served: IntArray, interval: int, cost: int
+) -> IntArray:
+    """How many more refreshes fall due before a last row that opens `before` after `begin`.
+
+    The r-th more is due at (served + r) intervals, when r - 1 have delayed everything.
+    """
+    room = begin + before - cost - served * interval
+    more: IntArray = np.maximum(0, -(-room // (interval - cost)) - 1)
+    # the first: nothing has delayed it yet
+    one = begin + before > (served + 1) * interval
+    return np.where(one, np.maximum(1, more), 0)

@@ -78,10 +78,13 @@ def head_step_cost(
     if blocks.ndim != 2:
         raise ValueError(f"blocks must be (points, n_blocks), got shape {blocks.shape}")
     if fidelity == "analytic":
-        counts = analytic.count(geometry, blocks, q_heads)
-        cycles = analytic.cycles(hardware, geometry, counts)
+        counts = analytic.count(hardware, geometry, blocks, q_heads)
+        cycles = analytic.cycles(hardware, geometry, counts, q_heads)
     elif fidelity == "command":
-        raise UserError("the command fidelity is not available yet; use analytic")
+        from pimreplay import head_commands
+
+        counts = analytic.count(hardware, geometry, blocks, q_heads)
+        cycles = head_commands.cycles(hardware, geometry, head_dim, blocks, q_heads)
     else:
         raise UserError(f"fidelity {fidelity!r} is unknown; known: analytic, command")
     energy = step_energy(hardware, geometry, head_dim, element_bytes, counts, cycles.total)
