@@ -38,9 +38,12 @@ def planted_head(tokens: int, steps: int, q_heads: int, head_dim: int, seed: int
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=random)
 
-    key = normal(tokens, head_dim) + 0.3 * normal(tokens // 64 + 1, head_dim).repeat_interleave(
-        64, dim=0
-    )[:tokens].cumsum(0) / 4
+    key = (
+        normal(tokens, head_dim)
+        + 0.3
+        * normal(tokens // 64 + 1, head_dim).repeat_interleave(64, dim=0)[:tokens].cumsum(0)
+        / 4
+    )
     return HeadTrace(
         layer=2,
         kv_head=0,
@@ -101,7 +104,9 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=1024)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--policies", nargs="*", default=list(POLICIES))
+    parser.add_argument("--threads", type=int, default=1, help="as in one worker of a replay")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     head = planted_head(arguments.tokens, arguments.steps, arguments.q_heads, arguments.head_dim)
     base = best_of(arguments.repeat, lambda: bare(head, arguments.budget))
     print(

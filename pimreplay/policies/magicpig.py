@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -21,6 +22,7 @@ from pimreplay.policies._seen import budget_tokens, first_seen, logits, seen_mas
 from pimreplay.records import HeadTrace, Overhead, Selection
 from pimreplay.variants import at_least, at_most
 
+CACHED_KEYS = 4096
 INDEX_BYTES = 4
 """A token number in a hash bucket."""
 
@@ -67,18 +69,18 @@ class MagicPIG:
         output = torch.empty_like(head.query)
         for steps in tiles(head):
             count = self._collide(self._code(head.query[:, steps], plane), code)
-            sampled = count >= self.collisions
             hits[steps] = count.sum(dim=(0, 2), dtype=torch.int64)
             part = seen_mask(head, steps, head.prompt_tokens + steps.stop)
             part = part.expand(head.q_heads, -1, -1).clone()
-            part[..., first:last] &= sampled | (now >= seen)[steps, None]
+            whole = (now >= seen)[steps, None]
+            sampled = part[..., first:last].logical_and_((count >= self.collisions) | whole)
             if self.limit == "budget":
-                self._cut(part, count, now[steps], first, last)
+                free = now[steps] - (part[0].sum(-1) - sampled[0].sum(-1))
+                score = count.float().masked_fill_(~sampled, float("-inf"))
+                sampled &= top_mask(score, free.clamp_min(0))
             mask[:, steps, : part.shape[-1]] = part
             exact = logits(head, steps).masked_fill_(~part, float("-inf"))
-            whole = (now >= seen)[steps, None]
-            correction = self._log_probability(head, steps, hashed)
-            exact[..., first:last] -= correction.masked_fill_(whole, 0.0)
+            self._correct(exact[..., first:last], sampled & ~whole, head.query[:, steps], hashed)
             output[:, steps] = exact.softmax(-1) @ head.value[: exact.shape[-1]]
         return Selection(mask, None, self._overhead(head, last - first, hits), output)
 
@@ -99,30 +101,31 @@ class MagicPIG:
         return torch.cat(codes, dim=-1)
 
     def _collide(self, query: Tensor, code: Tensor) -> Tensor:
-        """Count the tables in which query and key fall together: (q_heads, tile, hashed) uint8."""
-        count = torch.zeros((*query.shape[:2], code.shape[1]), dtype=torch.uint8)
-        count = count.to(query.device)
-        for table in range(self.tables):
-            count += query[..., table, None] == code[table]
-        return count
+        """Count the tables in which query and key fall together: (q_heads, tile, hashed) uint8.
 
-    def _cut(self, mask: Tensor, count: Tensor, budget: Tensor, first: int, last: int) -> None:
-        """Keep only the tokens that collide most, within the budget, in place."""
-        sampled = mask[..., first:last]
-        free = budget - (mask[0].sum(-1) - sampled[0].sum(-1))
-        score = count.float().masked_fill_(~sampled, float("-inf"))
-        sampled.logical_and_(top_mask(score, free.clamp_min(0)))
+        In slices of keys that stay in the cache from one table to the next.
+        """
+        wanted = query.movedim(-1, 0)[..., None].contiguous()  # (tables, q_heads, tile, 1)
+        parts = [
+            _matches(wanted, code[:, first : first + CACHED_KEYS])
+            for first in range(0, code.shape[1], CACHED_KEYS)
+        ]
+        none = torch.zeros((*query.shape[:2], 0), dtype=torch.uint8, device=query.device)
+        return torch.cat([none, *parts], dim=-1)
 
-    def _log_probability(self, head: HeadTrace, steps: slice, hashed: Tensor) -> Tensor:
-        """Return the log of the chance that each hashed token is sampled: (q_heads, tile, n)."""
-        cosine = normalize(head.query[:, steps], dim=-1) @ normalize(hashed, dim=-1).T
+    def _correct(self, scores: Tensor, sampled: Tensor, query: Tensor, hashed: Tensor) -> None:
+        """Subtract the log of the chance of being sampled from the sampled scores, in place."""
+        q_head, step, key = sampled.nonzero(as_tuple=True)
+        query, hashed = normalize(query, dim=-1), normalize(hashed, dim=-1)
+        # a full product costs less than gathering two vectors for each of so many pairs
+        cosine = (query @ hashed.T)[q_head, step, key]
         same = 1 - cosine.clamp_(-1, 1).arccos_() / math.pi  # chance that one bit agrees
-        table = same.pow_(self.bits)
+        table = same.double().pow_(self.bits)
         missed = torch.zeros_like(table)
         for hit in range(self.collisions):
             ways = math.comb(self.tables, hit)
             missed += ways * table**hit * (1 - table) ** (self.tables - hit)
-        return (1 - missed + 1e-4).log_()
+        scores[q_head, step, key] -= (1 - missed + 1e-4).log_().float()
 
     def _overhead(self, head: HeadTrace, hashed: int, hits: Tensor) -> Overhead:
         planes = self.tables * self.bits
@@ -135,3 +138,19 @@ class MagicPIG:
             clustered_tokens=indexed,
             clustering_flops=indexed * 2 * planes * head.head_dim,
         )
+
+
+def _matches(query: Tensor, key: Tensor) -> Tensor:
+    """Count equal codes over the tables: (tables, heads, tile, 1), (tables, n) -> uint8."""
+    shape = (*query.shape[1:3], key.shape[1])
+    if query.device.type != "cpu":
+        count = torch.zeros(shape, dtype=torch.uint8, device=query.device)
+        for wanted, have in zip(query, key, strict=True):
+            count += wanted == have
+        return count
+    # numpy compares small integers with vector instructions: several times faster than torch
+    total, same = np.zeros(shape, dtype=np.uint8), np.empty(shape, dtype=np.bool_)
+    for one, other in zip(query.numpy(), key.numpy(), strict=True):
+        np.equal(one, other, out=same)
+        np.add(total, same.view(np.uint8), out=total)
+    return torch.from_numpy(total)

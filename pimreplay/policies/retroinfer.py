@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pimreplay.budget import Budget
-from pimreplay.clustering import flops, means
+from pimreplay.clustering import flops, largest_product, means
+from pimreplay.policies._attend import attend
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.policies._overhead import ELEMENT_BYTES, overhead, vector_scan
-from pimreplay.policies._seen import budget_tokens, first_seen, logits, tiles
+from pimreplay.policies._seen import budget_tokens, first_seen, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
 from pimreplay.variants import at_least, at_most
 
@@ -129,15 +130,13 @@ class RetroInfer:
         A cluster adds its size times exp(score) below and its sum of values times exp(score)
         above. In a sliding window both shrink with the tokens that are still seen.
         """
-        exact = logits(head, steps).masked_fill_(~mask, float("-inf"))
-        best = torch.cat([exact.amax(-1, keepdim=True), scores], dim=-1).amax(-1, keepdim=True)
-        weight = (exact - best).exp_()
+        exact, exact_total = attend(head, steps, mask)
+        best = torch.cat([exact_total[..., None], scores], dim=-1).amax(-1, keepdim=True)
+        weight = (exact_total[..., None] - best).exp()
         guess = (scores - best).exp_()  # (q_heads, tile, clusters)
-        above = weight @ head.value[: mask.shape[-1]]
         seen_ratio = present / clusters.size.clamp_min(1)
-        above += (guess * seen_ratio) @ value_sum
-        below = weight.sum(-1, keepdim=True) + (guess * present).sum(-1, keepdim=True)
-        return above / below
+        above = weight * exact + (guess * seen_ratio) @ value_sum
+        return above / (weight + (guess * present).sum(-1, keepdim=True))
 
     def cluster(self, head: HeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""
@@ -173,13 +172,13 @@ class RetroInfer:
         length = n // segments
         data = key[: length * segments].view(segments, length, head.head_dim)
         for _ in range(self.iterations - 1):
-            label = torch.stack([_best_product(*one) for one in zip(data, centroid, strict=True)])
+            label = largest_product(data, centroid)
             # a cluster without keys keeps its centroid as it is
             after = means(data, label, centroid, "zero")
             full = after.abs().amax(-1, keepdim=True) > 0
             centroid = torch.where(full, normalize(after, dim=-1), centroid)
         flat = centroid.view(1, count, head.head_dim)
-        label = _best_product(key, flat[0])[None]
+        label = largest_product(key[None], flat)
         final = means(key[None], label, flat, "keep") + mean
         work = flops(n, count // segments, head.head_dim, self.iterations - 1)
         builder.add(begin, label, final, step, work + flops(n, count, head.head_dim, 1))
@@ -204,11 +203,3 @@ class RetroInfer:
             clusters.clustered_tokens,
             clusters.clustering_flops,
         )
-
-
-def _best_product(key: Tensor, centroid: Tensor, rows: int = 4096) -> Tensor:
-    """Return the centroid of largest product for each key, in slices of keys: (tokens,)."""
-    label = torch.empty(len(key), dtype=torch.int64, device=key.device)
-    for first in range(0, len(key), rows):
-        label[first : first + rows] = (key[first : first + rows] @ centroid.T).argmax(-1)
-    return label

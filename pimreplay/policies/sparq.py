@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pimreplay.budget import Budget
+from pimreplay.policies._attend import attend, log_sum_exp, positions
 from pimreplay.policies._choose import top_mask
 from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
 from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, tiles
@@ -114,53 +115,14 @@ def _sum_before(value: Tensor, stop: Tensor) -> Tensor:
     return begin + rest[stop - first]
 
 
-GATHER_BYTES = 2 << 20
-"""Bound on the selected keys gathered at once for the exact attention: they stay in the cache."""
-
-
 def _output(head: HeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
     """Return alpha * attention over the mask + (1 - alpha) * mean value, for one tile.
 
-    alpha is the approximate softmax weight of what is selected. Rows are cut again so that the
-    gathered keys stay small whatever the budget.
+    alpha is the approximate softmax weight of what is selected.
     """
-    total = torch.stack([_log_sum_exp(one) for one in scores])  # (q_heads, tile)
-    index, real = _positions(mask)
-    rows = max(1, GATHER_BYTES // (4 * head.head_dim * max(1, index.shape[1])))
-    output = torch.empty_like(head.query[:, steps])
-    for first in range(0, len(index), rows):
-        part = slice(first, min(first + rows, len(index)))
-        at, kept = index[part], real[part]
-        chosen = scores[:, part].gather(-1, at.expand(head.q_heads, -1, -1))
-        chosen = chosen.masked_fill(~kept, float("-inf"))
-        alpha = torch.exp(torch.logsumexp(chosen, dim=-1) - total[:, part])[..., None]
-        query = head.query[:, steps][:, part].transpose(0, 1)  # (rows, q_heads, head_dim)
-        exact = query @ head.key[at].transpose(1, 2) * head.softmax_scale
-        if head.soft_cap is not None:
-            exact = head.soft_cap * torch.tanh(exact / head.soft_cap)
-        exact.masked_fill_(~kept[:, None], float("-inf"))
-        attended = (torch.softmax(exact, dim=-1) @ head.value[at]).transpose(0, 1)
-        output[:, part] = alpha * attended + (1 - alpha) * mean[steps][part]
-    return output
-
-
-def _log_sum_exp(scores: Tensor) -> Tensor:
-    """Return log(sum(exp)) of each row.
-
-    Terms below e^-80 of the largest count as that: without the floor most of the time goes into
-    exponentials too small for a normal float32, a hundred times slower and without effect.
-    """
-    best = scores.amax(dim=-1, keepdim=True)
-    total = (scores - best).clamp_min_(-80.0).exp_().sum(dim=-1)
-    return total.log_().add_(best[..., 0])
-
-
-def _positions(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the marked columns of each row, padded, and which are no padding: (rows, most)."""
-    count = mask.sum(-1)
-    row, column = mask.nonzero(as_tuple=True)
-    place = torch.arange(len(row), device=mask.device) - (count.cumsum(0) - count)[row]
-    index = torch.zeros((len(mask), int(count.max())), dtype=torch.int64, device=mask.device)
-    index[row, place] = column
-    real = torch.arange(index.shape[1], device=mask.device) < count[:, None]
-    return index, real
+    index, real = positions(mask)
+    chosen = scores.gather(-1, index.expand(head.q_heads, -1, -1))
+    chosen.masked_fill_(~real, float("-inf"))
+    alpha = torch.exp(log_sum_exp(chosen) - log_sum_exp(scores))[..., None]
+    attended, _ = attend(head, steps, mask)
+    return alpha * attended + (1 - alpha) * mean[steps]

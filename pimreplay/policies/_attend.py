@@ -1,0 +1,73 @@
+"""Attention over a mask, for policies whose output is no plain softmax over what they select."""
+
+import torch
+from torch import Tensor
+
+from pimreplay.policies._seen import logits
+from pimreplay.records import HeadTrace
+
+GATHER_BYTES = 2 << 20
+"""Bound on the selected keys gathered at once: they stay in the cache."""
+GATHER_RATIO = 0.125
+"""Below this share of tokens, gathering the selected keys is cheaper than scoring all."""
+
+
+def attend(head: HeadTrace, steps: slice, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the softmax attention of a tile over one mask for all query heads.
+
+    Args:
+        head: The head.
+        steps: The tile.
+        mask: (tile, stop) bool, at least one mark a row.
+
+    Returns:
+        The attention output, (q_heads, tile, head_dim), and the logarithm of its denominator,
+        (q_heads, tile).
+    """
+    index, real = positions(mask)
+    output = torch.empty_like(head.query[:, steps])
+    total = torch.empty(output.shape[:2], device=output.device)
+    if index.shape[1] > GATHER_RATIO * mask.shape[1]:
+        scores = logits(head, steps).masked_fill_(~mask, float("-inf"))
+        total[:] = log_sum_exp(scores)
+        return scores.softmax(-1) @ head.value[: mask.shape[1]], total
+    rows = max(1, GATHER_BYTES // (4 * head.head_dim * max(1, index.shape[1])))
+    for first in range(0, len(index), rows):
+        part = slice(first, min(first + rows, len(index)))
+        at, kept = index[part], real[part]
+        query = head.query[:, steps][:, part].transpose(0, 1)  # (rows, q_heads, head_dim)
+        scores = query @ head.key[at].transpose(1, 2) * head.softmax_scale
+        if head.soft_cap is not None:
+            scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
+        scores.masked_fill_(~kept[:, None], float("-inf"))
+        total[:, part] = scores.logsumexp(-1).T
+        output[:, part] = (scores.softmax(-1) @ head.value[at]).transpose(0, 1)
+    return output, total
+
+
+def log_sum_exp(scores: Tensor) -> Tensor:
+    """Return log(sum(exp)) of each row, one query head at a time.
+
+    Terms below e^-80 of the largest count as that: without the floor most of the time goes into
+    exponentials too small for a normal float32, a hundred times slower and without effect.
+    """
+    best = scores.amax(dim=-1)
+    total = torch.stack(
+        [
+            (one - top[:, None]).clamp_min_(-80.0).exp_().sum(dim=-1)
+            for one, top in zip(scores, best, strict=True)
+        ]
+    )
+    return total.log_().add_(best)
+
+
+def positions(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the marked columns of each row, padded, and which are no padding: (rows, most)."""
+    count = mask.sum(-1)
+    row, column = mask.nonzero(as_tuple=True)
+    place = torch.arange(len(row), device=mask.device) - (count.cumsum(0) - count)[row]
+    most = int(count.max()) if len(count) else 0
+    index = torch.zeros((len(mask), most), dtype=torch.int64, device=mask.device)
+    index[row, place] = column
+    real = torch.arange(most, device=mask.device) < count[:, None]
+    return index, real
