@@ -70,3 +70,16 @@ def in_order(groups: Groups, *keys: Tensor) -> Tensor:
     for key in (rank, groups.label.cpu(), *reversed(keys)):  # each sort is stable
         order = order[key[order].argsort(stable=True)]
     return order
+
+
+def rank_in_cluster(groups: Groups) -> Tensor:
+    """Return each token's place in its cluster, the policy's or token order: (tokens,) int64."""
+    if groups.rank is not None:
+        return groups.rank.cpu()
+    label = groups.label.cpu()
+    order = label.argsort(stable=True)
+    size = torch.bincount(label + 1)
+    begin = size.cumsum(0) - size
+    rank = torch.empty_like(label)
+    rank[order] = torch.arange(len(label)) - begin[label[order] + 1]
+    return rank

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import arrival, in_order, moves, remap_steps, segment_of_token
+from pimreplay.layouts._epochs import (
+    arrival,
+    in_order,
+    moves,
+    rank_in_cluster,
+    remap_steps,
+    segment_of_token,
+)
 from pimreplay.records import Groups
 
 
@@ -56,7 +63,7 @@ class ClusteredAligned:
         part = torch.zeros_like(token)
         if self.remainder == "share":
             size = torch.bincount(label + 1)
-            rank = token if groups.rank is None else groups.rank.cpu()
+            rank = rank_in_cluster(groups)
             full = size[label + 1] // block_tokens * block_tokens
             part = (grouped & (rank >= full)).long()
         order = in_order(groups, base, part)
