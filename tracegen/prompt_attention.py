@@ -5,6 +5,7 @@ prompt queries needs every weight once, and none of them twice: a tile of querie
 prompt x prompt.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +15,8 @@ from tracegen.schema import DECAY
 
 _TILE_BYTES = 2 << 20  # a tile of float32 weights stays in a core's cache
 _TILE_BYTES_CUDA = 1 << 28
+_LOG2_E = math.log2(math.e)
+_SAFE_EXPONENT = 60  # 2 ** 60 times a million tokens is far from float32's 2 ** 127
 
 
 def visible_from(row: Tensor, window: int | None) -> Tensor:
@@ -45,17 +48,20 @@ def attend_in_tiles(
         (q_heads, new_tokens, head_dim) in the type of `query`.
     """
     group = query.shape[0] // key.shape[0]
+    offset = key.shape[1] - query.shape[1]
     output = torch.empty_like(query)
     for head in range(key.shape[0]):
         heads = slice(head * group, (head + 1) * group)
         for rows, columns in _tiles(query.shape[1], key.shape[1], group, window, query.device):
-            logits = torch.matmul(query[heads, rows], key[head, columns].T) * scale
-            weight = torch.softmax(
-                _mask(_cap(logits, soft_cap), rows, columns, query, key, window),
-                dim=-1,
-                dtype=torch.float32,
-            )
-            output[heads, rows] = torch.matmul(weight.to(query.dtype), value[head, columns])
+            queries = query[heads, rows].transpose(0, 1)  # (rows, group, head_dim)
+            logits = torch.matmul(queries, key[head, columns].T) * scale
+            if soft_cap is not None:
+                logits = _cap(logits, soft_cap)
+            hidden = _hidden(rows, columns, offset, window, query.device)
+            logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
+            weight = torch.softmax(logits, dim=-1, dtype=torch.float32)
+            mixed = torch.matmul(weight.to(query.dtype), value[head, columns])
+            output[heads, rows] = mixed.transpose(0, 1)
     return output
 
 
@@ -79,17 +85,57 @@ def column_sums(
     group = q_heads // key.shape[0]
     age = torch.arange(tokens - 1, -1, -1, device=query.device, dtype=torch.float64)
     factors = torch.stack([torch.ones_like(age), DECAY**age]).float()  # (2, tokens)
-    sums = torch.zeros(2, q_heads, tokens, device=query.device)
+    sums = torch.zeros(q_heads, 2, tokens, device=query.device)
+    own = torch.eye(group, device=query.device)[:, None, None, :]  # (group, 1, 1, group)
+    tile = torch.empty(0, device=query.device)
     for head in range(key.shape[0]):
         heads = slice(head * group, (head + 1) * group)
-        keys = key[head].float()
-        queries = query[heads].float() * scale
+        keys = key[head].float().T
+        # Queries that share a row of the tile lie together: one product of two matrices a tile.
+        queries = (query[heads].transpose(0, 1).float() * (scale * _LOG2_E)).contiguous()
+        safe = soft_cap is None and _bounded(queries, keys)
         for rows, columns in _tiles(tokens, tokens, group, window, query.device):
-            logits = torch.matmul(queries[:, rows], keys[columns].T)
-            logits = _mask(_cap(logits, soft_cap), rows, columns, query, key, window)
-            weight = torch.softmax(logits, dim=-1)
-            sums[:, heads, columns] += torch.matmul(factors[:, rows], weight).transpose(0, 1)
-    return sums[0], sums[1]
+            n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
+            size = n_rows * group * n_columns
+            if tile.numel() < size:
+                tile = torch.empty(size, device=query.device)
+            # The same memory for each tile: fresh pages would cost as much as the powers.
+            logits = tile[:size].view(n_rows * group, n_columns)
+            torch.mm(queries[rows].flatten(0, 1), keys[:, columns], out=logits)
+            logits = logits.view(n_rows, group, n_columns)
+            if soft_cap is not None:
+                logits = _cap(logits, soft_cap * _LOG2_E)
+            weight, total = _weights(logits, rows, columns, window, safe)
+            # Zeros between query heads make one contiguous product of the group's sums.
+            share = (factors[:, rows, None] / total) * own  # (group, 2, rows, group)
+            added = torch.mm(share.flatten(2).flatten(0, 1), weight.flatten(0, 1))
+            sums[heads, :, columns] += added.view(group, 2, n_columns)
+    return sums[:, 0], sums[:, 1]
+
+
+def _bounded(queries: Tensor, keys: Tensor) -> bool:
+    """Return whether no logit can be far from zero: |q . k| <= |q| |k|."""
+    most = queries.norm(dim=-1).amax() * keys.norm(dim=0).amax()
+    return bool(most < _SAFE_EXPONENT)
+
+
+def _weights(
+    logits: Tensor, rows: slice, columns: slice, window: int | None, safe: bool
+) -> tuple[Tensor, Tensor]:
+    """Return softmax weights before their division by the row's total, and the totals.
+
+    `logits` (rows, group, columns) are in units of log 2 and are overwritten. Where all of them are
+    known to be small, the usual subtraction of each row's maximum is left out: it only guards
+    against overflow and costs as much as the powers.
+    """
+    hidden = _hidden(rows, columns, 0, window, logits.device)
+    if not safe:
+        logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
+        logits -= logits.amax(dim=-1, keepdim=True)
+    weight = torch.exp2(logits, out=logits)
+    if safe:
+        weight[..., -hidden.shape[-1] :] *= ~hidden  # several times faster than masked_fill_
+    return weight, weight.sum(dim=-1)
 
 
 def _tiles(
@@ -109,20 +155,21 @@ def _tiles(
         yield slice(start, stop), slice(first, stop + offset)
 
 
-def _cap(logits: Tensor, soft_cap: float | None) -> Tensor:
-    return logits if soft_cap is None else torch.tanh(logits / soft_cap) * soft_cap
+def _cap(logits: Tensor, soft_cap: float) -> Tensor:
+    return torch.tanh(logits / soft_cap) * soft_cap
 
 
-def _mask(
-    logits: Tensor, rows: slice, columns: slice, query: Tensor, key: Tensor, window: int | None
+def _hidden(
+    rows: slice, columns: slice, offset: int, window: int | None, device: torch.device
 ) -> Tensor:
-    """Hide what a query does not see; only the corners of a tile can hold any of that."""
-    offset = key.shape[1] - query.shape[1]
-    row = torch.arange(rows.start + offset, rows.stop + offset, device=logits.device)[:, None]
+    """Return which of a tile's last columns a query does not see, (rows, 1, last columns).
+
+    Query `rows.start` is at position `rows.start + offset`. Without a window only the triangle at
+    the end of the tile can be hidden.
+    """
+    n_rows = rows.stop - rows.start
     if window is None:
-        corner = slice(rows.start + offset - columns.start, None)
-        column = torch.arange(columns.start, columns.stop, device=logits.device)[corner]
-        logits[..., corner].masked_fill_(column > row, float("-inf"))
-        return logits
-    column = torch.arange(columns.start, columns.stop, device=logits.device)
-    return logits.masked_fill_((column > row) | (column <= row - window), float("-inf"))
+        return torch.ones(n_rows, n_rows, dtype=torch.bool, device=device).triu_(1)[:, None]
+    row = torch.arange(rows.start + offset, rows.stop + offset, device=device)[:, None, None]
+    column = torch.arange(columns.start, columns.stop, device=device)
+    return (column > row) | (column <= row - window)

@@ -1,0 +1,83 @@
+"""What capturing costs: a capture's time over that of the same generation without it.
+
+Both run in turn in one process, several times; each ratio is of two neighbouring runs, and their
+median is printed last. Run with `python benchmarks/capture.py`.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tracegen.capture import Request, capture, generate
+from tracegen.cpu import make_bfloat16_safe
+from tracegen.model import REFERENCE_FOLDER, LoadedModel, load
+
+
+def random_model(dtype: str) -> LoadedModel:
+    """Return a random model of the reference model's shape."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=256,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=128,
+        intermediate_size=688,
+        vocab_size=4096,
+        max_position_embeddings=16_384,
+    )
+    model = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
+    return LoadedModel("random", model, None)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=None, help="default: reference, or random without it")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--prompt-tokens", type=int, default=4096)
+    parser.add_argument("--decode-steps", type=int, default=128)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    make_bfloat16_safe()
+    if options.model is None and not (REFERENCE_FOLDER / "config.json").exists():
+        loaded = random_model("bfloat16" if options.dtype == "auto" else options.dtype)
+    else:
+        loaded = load(options.model or "reference", dtype=options.dtype)
+    vocabulary = loaded.model.config.get_text_config().vocab_size
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, vocabulary, (options.prompt_tokens,), generator=generator).tolist()
+    loaded.model.set_attn_implementation("sdpa")
+    request = Request(ids, options.decode_steps)
+    print(
+        f"{loaded.name}, {loaded.model.dtype}, {options.prompt_tokens} prompt tokens, "
+        f"{options.decode_steps} steps, {torch.get_num_threads()} threads"
+    )
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        for run in range(options.runs + 1):
+            plain_s = seconds(lambda: generate(loaded.model, ids, options.decode_steps))
+            capture_s = seconds(
+                lambda: capture(loaded, request, Path(folder) / "trace", overwrite=True)
+            )
+            if run == 0:
+                continue  # the first round also loads libraries and warms caches
+            ratios.append(capture_s / plain_s)
+            print(f"generation {plain_s:.3f} s, capture {capture_s:.3f} s, {ratios[-1]:.3f}")
+    print(f"capture / generation: {statistics.median(ratios):.3f}")
+
+
+if __name__ == "__main__":
+    main()
