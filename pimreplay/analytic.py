@@ -106,36 +106,51 @@ def count(
         t.n_ras_cycles,
         t.n_rc_cycles,
     ]
-    banks = {"bank": 1, "bg": hardware.organisation.banks, "buffer": 1}[hardware.level]
     keys = np.zeros((len(flat), 5), dtype=np.int64)
     values = np.zeros((len(flat), 5), dtype=np.int64)
     key_row, value_row = geometry.key_blocks_per_row, geometry.value_blocks_per_row
+    slices = geometry.value_slices
     if hardware.level == "buffer":
         # a row of every bank of the pseudo-channel opens under the MACs of the others
         key_row *= geometry.interleaved_banks
         value_row *= geometry.interleaved_banks
         timing[1:] = 0, 0, 0, 0, 0
-    extra = np.array([*timing, max(0, waiting - spacing)], dtype=np.int64)
-    plain = np.array([*timing, 0], dtype=np.int64)
-    _counting.count(flat, key_row, geometry.key_columns * q_heads, banks, tuple(extra), keys)
-    _counting.count(flat, value_row, q_heads, banks, tuple(plain), values)
+    extra = (*timing, max(0, waiting - spacing))
+    plain = (*timing, 0)
+    if hardware.level == "bg":
+        rows = [-(-flat.shape[1] // row) for row in (key_row, value_row)]
+        banks = hardware.organisation.banks
+        _counting.count_banked(
+            *(flat, key_row, geometry.key_columns * q_heads, 1, 0, 0, banks),
+            *(BLOCKS_PER_MOVE, QUEUE_ENTRIES, extra, keys),
+        )
+        _counting.count_banked(
+            *(flat, value_row, q_heads, slices, rows[1], rows[0], banks),
+            *(1 << 40, QUEUE_ENTRIES, plain, values),
+        )
+        key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS]
+        value_macs = values[:, _counting.MACS]
+        last, span = values[:, _counting.LAST], values[:, _counting.SPAN]
+    else:
+        _counting.count(flat, key_row, geometry.key_columns * q_heads, extra, keys)
+        _counting.count(flat, value_row, q_heads, plain, values)
+        key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS] * slices
+        value_macs = values[:, _counting.MACS] * slices
+        # one slice after the other: each but the last ends with a row switch
+        last = values[:, _counting.LAST]
+        switch = np.maximum(
+            np.maximum(t.n_ras_cycles, t.n_rcdrd_cycles + last + t.n_rtpl_cycles) + t.n_rp_cycles,
+            t.n_rc_cycles,
+        )
+        if hardware.level == "buffer":
+            switch = last + spacing
+            key_rows = _units(hardware, geometry.key_columns, blocks)
+            value_rows = _units(hardware, 1, blocks) * slices
+        span = values[:, _counting.SPAN]
+        span = span + (slices - 1) * (span - last + switch)
     n = keys[:, _counting.BLOCKS]
     some = n > 0
     groups = -(-n // BLOCKS_PER_MOVE)
-    slices = geometry.value_slices
-    # one slice after the other: each but the last ends with a row switch
-    last = values[:, _counting.LAST]
-    switch = np.maximum(
-        np.maximum(t.n_ras_cycles, t.n_rcdrd_cycles + last + t.n_rtpl_cycles) + t.n_rp_cycles,
-        t.n_rc_cycles,
-    )
-    if hardware.level != "bank":
-        switch = last + spacing
-    span = values[:, _counting.SPAN]
-    key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS] * slices
-    if hardware.level == "buffer":
-        key_rows = _units(hardware, geometry.key_columns, blocks)
-        value_rows = _units(hardware, 1, blocks) * slices
     gemv = -(-n * geometry.block_tokens // (geometry.block_tokens * geometry.lane_words))
     return Counts(
         blocks=n,
@@ -143,13 +158,13 @@ def count(
         key_rows=key_rows,
         value_rows=value_rows,
         key_macs=keys[:, _counting.MACS],
-        value_macs=values[:, _counting.MACS] * slices,
+        value_macs=value_macs,
         query_writes=np.where(some, geometry.query_writes * q_heads, 0),
         softmax_moves=(groups * moves.score + np.where(some, moves.context * slices, 0)) * q_heads,
         gemv_moves=gemv * moves.gemv_targets * q_heads,
         key_span_cycles=keys[:, _counting.SPAN],
         key_last_cycles=keys[:, _counting.LAST],
-        value_span_cycles=np.where(some, span + (slices - 1) * (span - last + switch), 0),
+        value_span_cycles=np.where(some, span, 0),
         value_last_cycles=last,
     )
 
@@ -174,7 +189,7 @@ def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int)
 
     The parts follow each other: the query's writes and the score product; the last scores' move,
     softmax and the probabilities' moves; the context product; its last moves. Row switches hide
-    moves and the other way round. A refresh that falls due waits for the next row switch.
+    moves and the other way round.
     """
     t, moves = hardware.timing, moves_of(hardware)
     some = counts.blocks > 0
@@ -182,11 +197,14 @@ def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int)
     bus = max(t.n_bl_cycles, t.n_ccds_cycles) if hardware.level != "buffer" else t.n_ccdl_cycles
     writes = geometry.query_writes * q_heads
     start = np.maximum(2 + (writes - 1) * t.n_ccdl_cycles, 1 + t.n_rcdrd_cycles)
-    refresh = t.n_rfc_cycles + 1 - t.n_rp_cycles
+    # all-bank MACs hold a refresh off until their row is done, then it stands in for a precharge;
+    # others do not: it closes every row at once
+    waits = hardware.level == "bank"
+    refresh = t.n_rfc_cycles + 1 + (-t.n_rp_cycles if waits else t.n_rcdrd_cycles)
     interval = t.n_refi_cycles if hardware.refresh else 1 << 60
 
     # score, with the refreshes that fall due before its last row opens
-    before = start + counts.key_span_cycles - counts.key_last_cycles
+    before = start + counts.key_span_cycles - (counts.key_last_cycles if waits else 0)
     first = _refreshes(before, interval, refresh)
     score = start + counts.key_span_cycles + first * refresh
 
@@ -197,7 +215,8 @@ def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int)
     waiting = moves.score * q_heads + q_heads + counts.gemv_moves + 2
     seen = np.maximum(0, waiting - QUEUE_ENTRIES + 1) * bus
     spacing = mac_spacing_cycles(hardware)
-    gap = np.maximum(np.maximum(switch, seen + t.n_rp_cycles + t.n_rcdrd_cycles), tail)
+    opening = np.maximum(switch if waits else 0, seen + t.n_rp_cycles + t.n_rcdrd_cycles)
+    gap = np.maximum(opening, tail)
     gap = np.maximum(gap, spacing)
     # a refresh inside that gap costs what reaches beyond it
     due = (score + gap) // interval
@@ -208,7 +227,7 @@ def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int)
 
     # context, likewise; its last moves are hidden by nothing
     served = np.maximum(first, due)
-    before = counts.value_span_cycles - counts.value_last_cycles
+    before = counts.value_span_cycles - (counts.value_last_cycles if waits else 0)
     second = _refreshes_from(begin, before, served, interval, refresh)
     context = counts.value_span_cycles + second * refresh
     end = moves.context * q_heads * bus

@@ -66,3 +66,98 @@ def _print_simulation(row: dict[str, object]) -> None:
         f"peak of {row['peak_of']} ({row['peak_ratio']:.1%})",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+@app.command("attention")
+def attention_command(
+    head_dim: Annotated[int, typer.Option(help="Elements of a key.")],
+    heads: Annotated[int, typer.Option(help="Heads on the stack.")],
+    tokens: Annotated[int, typer.Option(help="Tokens in the cache.")],
+    hardware: Annotated[
+        str | None, typer.Option(help="Name of a device, or a .toml file; default: --mode's AttAcc.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Where the MAC units are: bank, bg or buffer.")
+    ] = None,
+    kv_budget: Annotated[
+        int | None,
+        typer.Option(help="Tokens read, in whole blocks, as STARC's artefact does; 0: all."),
+    ] = None,
+    bytes_per_element: Annotated[int, typer.Option(help="1, 2 or 4.")] = 2,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Cache length that addresses leave room for.")
+    ] = None,
+    cluster_step: Annotated[
+        bool, typer.Option("--cluster-step", help="Add STARC's clustering and rewriting.")
+    ] = False,
+    timing: Annotated[
+        str | None, typer.Option(help="Timing preset or .toml file instead of the device's.")
+    ] = None,
+    org: Annotated[
+        str | None, typer.Option(help="Organisation preset or .toml file instead of the device's.")
+    ] = None,
+    no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Never refresh.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write the commands as a gzip trace.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate, run and cost the commands of one attention layer of one decode step."""
+    from pimreplay.layer import attention_layer
+
+    row = attention_layer(
+        hardware_name=hardware,
+        mode=mode,
+        head_dim=head_dim,
+        heads=heads,
+        tokens=tokens,
+        kv_budget=kv_budget,
+        element_bytes=bytes_per_element,
+        max_tokens=max_tokens,
+        cluster_step=cluster_step,
+        timing=timing,
+        organisation=org,
+        refresh=not no_refresh,
+        export_to=export,
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(row, indent=1) + "\n")
+        return
+    _print_simulation({"file": f"{row['hardware']}, mode {row['mode']}", **row})
+    energy = row["energy"]
+    assert isinstance(energy, dict)
+    parts = ", ".join(
+        f"{name.removesuffix('_pj')} {'unknown' if value is None else f'{value / 1000:,.1f}'}"
+        for name, value in energy.items()
+    )
+    total = row["energy_pj"]
+    shown = "unknown" if total is None else f"{total / 1000:,.1f} nJ"
+    print(f"  energy ({row['energy_model']}): {shown} ({parts}; nJ)")
+    print(f"  energy as AttAcc accounts it: {row['attacc_energy_pj'] / 1000:,.1f} nJ")
+    for line in row["assumed"]:
+        print(f"  assumed: {line}")
+    if export is not None:
+        print(f"wrote {export}")
+
+
+@app.command("selfcheck")
+def selfcheck_command(
+    hardware: Annotated[
+        list[str] | None, typer.Option(help="Name of a device, or a .toml file; default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check devices: streams reach their closed-form peak, capacities and energies add up."""
+    from pimreplay import hardware as devices
+    from pimreplay.selfcheck import check
+    from tracegen.errors import FailedRun
+
+    checks = [one for name in hardware or devices.names() for one in check(devices.load(name))]
+    if as_json:
+        sys.stdout.write(json.dumps([one.row() for one in checks], indent=1) + "\n")
+    else:
+        for one in checks:
+            print(f"{'ok  ' if one.passed else 'FAIL'} {one.hardware}: {one.text}")
+    failed = sum(not one.passed for one in checks)
+    if failed:
+        raise FailedRun(f"{failed} of {len(checks)} checks failed")

@@ -193,6 +193,12 @@ def step_energy(
     return energy(hardware, events)
 
 
+def channel_events(time_ns: float, channels: int) -> Events:
+    """Return the events of channels that stand still for a time."""
+    none = np.zeros(1)
+    return Events(none, none, none, none, none, none, none, none, none + time_ns, channels, 2)
+
+
 def trace_energy(
     hardware: Hardware, outcome: "Outcome", head_dim: int, heads: int, tokens: int, element_bytes: int
 ) -> tuple[StepEnergy, StepEnergy]:
