@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.cli_starc import app as starc_app
+
 if TYPE_CHECKING:
     from analysis.tables import Table
 
@@ -14,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(starc_app)
 
 
 @app.command()

@@ -6,20 +6,43 @@ activations one by one, movement in bits, standby and refresh power over time, a
 tokens that are not read.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.starc.cost import ROW_TOKENS, IntArray, StepCosts
 from analysis.starc.shapes import Shape, System
-from pimreplay.energy import Events, StepEnergy, activation_energy, attacc_energy
+from pimreplay.energy import (
+    ATTACC_SRAM_PJ_PER_BYTE,
+    Events,
+    StepEnergy,
+    activation_energy,
+    attacc_energy,
+)
 from pimreplay.hardware import Hardware
 
 FloatArray = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class ArtefactEnergy:
+    """Energy of one layer as the artefact's `main.py` prints it, all stacks, (steps,)."""
+
+    memory_pj: FloatArray
+    """`g_attn_mem_energy`: cells, data paths, the softmax buffer."""
+    compute_pj: FloatArray
+    """`g_attn_comp_energy`: multiply-adds and softmax."""
+
+    @property
+    def total_pj(self) -> FloatArray:
+        """Both."""
+        return self.memory_pj + self.compute_pj
+
+
 def artefact_energy(
     hardware: Hardware, system: System, shape: Shape, context: IntArray, steps: StepCosts
-) -> StepEnergy:
+) -> ArtefactEnergy:
     """Return the energy that the artefact reports for each step of one layer, all stacks.
 
     Kept as published though it is not what happens: data-path coefficients, in pJ/bit, multiply
@@ -34,9 +57,16 @@ def artefact_energy(
         context: Tokens in the cache, (steps,).
         steps: Commands of one stack.
     """
-    tokens = context * float(system.heads(shape))
+    tokens = _scaled(context, system.heads(shape))
     events = _events(hardware, system, shape, steps, float(system.stacks), tokens)
-    return attacc_energy(hardware, events)
+    parts = attacc_energy(hardware, events)
+    total = parts.total_pj
+    assert parts.cell_pj is not None
+    assert parts.movement_pj is not None
+    assert total is not None
+    buffer_pj = tokens * (2 * system.element_bytes * ATTACC_SRAM_PJ_PER_BYTE)  # in and out
+    memory_pj = parts.cell_pj + parts.movement_pj + buffer_pj
+    return ArtefactEnergy(memory_pj, total - memory_pj)
 
 
 def counted_energy(
@@ -47,7 +77,7 @@ def counted_energy(
     Block rows lie side by side, as the artefact packs them: the fewest activations that so many
     block rows can have. Every channel of every stack is powered while the layer runs.
     """
-    read = steps.block_rows * float(ROW_TOKENS * system.heads(shape))
+    read = _scaled(steps.block_rows, ROW_TOKENS * system.heads(shape))
     stacks = system.heads(shape) / system.heads_per_stack(shape)
     return activation_energy(hardware, _events(hardware, system, shape, steps, stacks, read))
 
@@ -63,14 +93,19 @@ def _events(
     """Return the events of `stacks` stacks like the simulated one; all stacks take its time."""
     banks = hardware.geometry(shape.head_dim, system.element_bytes).parallel_banks
     return Events(
-        activations=steps.row_activations * stacks,
-        mac_reads=steps.macs * (banks * stacks),
-        mac_commands=steps.macs * stacks,
-        query_writes=steps.query_writes * stacks,
-        moves=(steps.softmax_moves + steps.gemv_moves) * stacks,
+        activations=_scaled(steps.row_activations, stacks),
+        mac_reads=_scaled(steps.macs, banks * stacks),
+        mac_commands=_scaled(steps.macs, stacks),
+        query_writes=_scaled(steps.query_writes, stacks),
+        moves=_scaled(steps.softmax_moves + steps.gemv_moves, stacks),
         host_accesses=np.zeros(len(steps.cycles)),
         scores=scores,
         score_products=scores * shape.head_dim,
-        time_ns=steps.cycles * hardware.t_ck_ns,
+        time_ns=_scaled(steps.cycles, hardware.t_ck_ns),
         channels=hardware.organisation.channels * system.stacks,
+        element_bytes=system.element_bytes,
     )
+
+
+def _scaled(amounts: IntArray, factor: float) -> FloatArray:
+    return np.asarray(amounts, dtype=np.float64) * factor

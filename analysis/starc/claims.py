@@ -35,7 +35,7 @@ class Claim:
     def text(self) -> str:
         """The claim as published."""
         high = f"{100 * self.high_ratio:.0f} %"
-        return f"up to {high}" if self.low_ratio is None else f"{100 * self.low_ratio:.0f}–{high}"
+        return f"up to {high}" if self.low_ratio is None else f"{100 * self.low_ratio:.0f}-{high}"
 
 
 V1, ASPLOS = "v1 (arXiv, May 2025)", "ASPLOS 2026"
@@ -70,6 +70,12 @@ class Finding:
     """Decodes that end at the report's contexts, from the first step on."""
     most: float | None
     """Of the whole decode, the greatest of the models."""
+    most_step: float | None
+    """The greatest of any single step."""
+    memory: Range | None
+    """As `decode`, the artefact's memory energy alone; None for latency."""
+    memory_most: float | None
+    """As `most`, the artefact's memory energy alone; None for latency."""
     counted: Range | None
     """As `decode`, the energy by counted events; None for latency."""
     crossed_tokens: tuple[int | None, int | None]
@@ -89,7 +95,7 @@ def reduction(
     Args:
         starc: STARC.
         other: Full attention or SparQ on the same model.
-        quantity: `latency`, `artefact_energy` or `energy`.
+        quantity: `latency`, `artefact_energy`, `artefact_memory` or `energy`.
         from_start: Of the decode from the first step on, instead of the step.
     """
     values, base = _values(starc, quantity), _values(other, quantity)
@@ -126,11 +132,13 @@ def _finding(study: Study, claim: Claim) -> Finding:
     steps: list[float] = []
     decode: list[float] = []
     whole: list[float] = []
+    best: list[float] = []
+    memory: list[float] = []
+    memory_whole: list[float] = []
     counted: list[float] = []
     crossings: list[tuple[int | None, int | None]] = []
     for starc, other in _pairs(study, claim):
         step, mean = reduction(starc, other, name), reduction(starc, other, name, True)
-        events = reduction(starc, other, "energy", True) if claim.quantity == "energy" else None
         assert step is not None
         assert mean is not None
         places = [starc.step_at(tokens) for tokens in CONTEXTS]
@@ -138,8 +146,12 @@ def _finding(study: Study, claim: Claim) -> Finding:
         steps += [float(step[place]) for place in places]
         decode += [float(mean[place]) for place in places]
         whole.append(float(mean[-1]))
-        if events is not None:
-            counted += [float(events[place]) for place in places]
+        best.append(float(step.max()))
+        for quantity, kept in (("artefact_memory", memory), ("energy", counted)):
+            own = reduction(starc, other, quantity, True)
+            if own is not None and claim.quantity == "energy":
+                kept += [float(own[place]) for place in places]
+                memory_whole += [float(own[-1])] * (kept is memory)
         curve = smoothed(step)
         crossings.append(
             (
@@ -154,6 +166,9 @@ def _finding(study: Study, claim: Claim) -> Finding:
         _range(steps),
         _range(decode),
         max(whole, default=None),
+        max(best, default=None),
+        _range(memory),
+        max(memory_whole, default=None),
         _range(counted),
         (min(firsts, default=None), min(lasts, default=None)),
     )
@@ -179,20 +194,24 @@ def verdict(finding: Finding) -> str:
     """Say in a few words where the tables stand against a claim."""
     claim, own = finding.claim, finding.decode
     if own is None or finding.most is None:
-        return "not known: needs a STARC table" + (
-            " and a SparQ table of the same model" if claim.versus == "token-wise" else ""
-        )
-    if claim.low_ratio is None:
-        gap = finding.most - claim.high_ratio
-        if abs(gap) < 0.02:
-            return "agrees within 2 points"
-        return f"{abs(100 * gap):.0f} points {'above' if gap > 0 else 'below'} the claim"
-    if own.low_ratio > claim.high_ratio:
-        return "above the published range everywhere"
-    if own.high_ratio < claim.low_ratio:
-        return "below the published range everywhere"
-    if own.low_ratio >= claim.low_ratio and own.high_ratio <= claim.high_ratio:
-        return "within the published range"
-    if own.high_ratio > claim.high_ratio:
-        return "within the range at short contexts, above it at long ones"
-    return "within the range at some contexts, below it at others"
+        sparq = " and a SparQ table of the same model" if claim.versus == "token-wise" else ""
+        return f"not known: needs a STARC table{sparq}, as long as the contexts"
+    if claim.low_ratio is not None:
+        return _place(own, claim.low_ratio, claim.high_ratio)
+    gap = 100 * (finding.most - claim.high_ratio)
+    if abs(gap) < 2:
+        return "agrees within 2 points over the whole decode"
+    return f"{abs(gap):.0f} points {'above' if gap > 0 else 'below'} it over the whole decode"
+
+
+def _place(own: Range, low: float, high: float) -> str:
+    beyond = own.low_ratio > high, own.high_ratio < low
+    inside = own.low_ratio >= low and own.high_ratio <= high
+    words = {
+        "above the published range everywhere": beyond[0],
+        "below the published range everywhere": beyond[1],
+        "within the published range": inside,
+        "within the range at short contexts, above it at long ones": own.high_ratio > high,
+        "within the range at some contexts, below it at others": True,
+    }
+    return next(text for text, holds in words.items() if holds)

@@ -82,20 +82,20 @@ def simulate_on(hardware: Hardware, element_bytes: int) -> Simulate:
         scheduler = Scheduler(hardware.organisation, hardware.timing, refresh=hardware.refresh)
         scheduler.feed(attention_requests(hardware, shape))
         outcome = scheduler.finish()
-        counts = (outcome.requests.get(name, 0) for name in _REQUESTS)
-        return LayerRun(outcome.cycles, *counts, outcome.row_activations)
+        counts = {field: outcome.requests.get(name, 0) for field, name in _REQUESTS.items()}
+        return LayerRun(cycles=outcome.cycles, row_activations=outcome.row_activations, **counts)
 
     return simulate
 
 
-_REQUESTS = (
-    "pim_mac_all_bank",
-    "pim_softmax",
-    "pim_move_to_gemv_buffer",
-    "pim_move_to_softmax_buffer",
-    "pim_write_to_gemv_buffer",
-)
-"""Requests of an outcome, in the order of the fields of `LayerRun`."""
+_REQUESTS = {
+    "macs": "pim_mac_all_bank",
+    "softmaxes": "pim_softmax",
+    "gemv_moves": "pim_move_to_gemv_buffer",
+    "softmax_moves": "pim_move_to_softmax_buffer",
+    "query_writes": "pim_write_to_gemv_buffer",
+}
+"""Requests of an outcome, by the field of `LayerRun` that counts them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ def placed(study: Study) -> list[Placed]:
         Placed(
             "over-fetch",
             "Tokens fetched for a budget of 1,024",
-            "16 x the block rows that a step's tokens touch, over all steps: quartiles, and whiskers"
-            " to the least and greatest. The dashed line is the budget.",
+            "16 x the block rows that a step's tokens touch, over all steps: quartiles, and"
+            " whiskers to the least and greatest. The dashed line is the budget.",
             overfetch(study),
         )
     )

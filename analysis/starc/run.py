@@ -31,7 +31,8 @@ def reproduce(request: Request) -> Iterator[str]:
     tables = read_folder(request.row_tokens)
     from analysis.report import refuse_existing, write_text
     from analysis.starc.cost import LayerSimulator, simulate_on
-    from analysis.starc.page import steps_csv, study_html
+    from analysis.starc.page import study_html
+    from analysis.starc.sample import sample_from
     from analysis.starc.study import run_study, steps_frame
     from pimreplay.hardware import load
 
@@ -42,7 +43,7 @@ def reproduce(request: Request) -> Iterator[str]:
     if hardware.level != "bank":
         raise UserError(
             f"hardware {hardware.name!r} has its MAC units at level {hardware.level!r}; the"
-            " artefact's generator is for bank, choose a device with level = \"bank\""
+            ' artefact\'s generator is for bank, choose a device with level = "bank"'
         )
     system = System(batch=request.batch, prompt_tokens=request.prompt_tokens)
     simulator = LayerSimulator(
@@ -51,13 +52,14 @@ def reproduce(request: Request) -> Iterator[str]:
         simulate_on(hardware, system.element_bytes),
     )
     study = run_study(tables, hardware, system, simulator)
+    sample = sample_from(study, simulator)
     steps = sum(len(table.tokens) for table in tables)
     yield (
-        f"read {len(tables)} tables, {steps:,} steps;"
-        f" simulated {study.simulated_points:,} distinct points"
+        f"read {len(tables)} tables, {steps:,} steps; simulated {simulator.simulated:,} distinct"
+        " points"
     )
-    write_text(request.out, study_html(study, request.row_tokens))
+    write_text(request.out, study_html(study, request.row_tokens, sample))
     yield f"wrote {request.out} ({request.out.stat().st_size / 1e6:.1f} MB)"
     if request.csv is not None:
-        write_text(request.csv, steps_csv(steps_frame(study)))
+        write_text(request.csv, steps_frame(study).write_csv(float_precision=3))
         yield f"wrote {request.csv} ({request.csv.stat().st_size / 1e6:.1f} MB)"

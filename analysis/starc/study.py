@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.starc.accounting import artefact_energy, counted_energy
+from analysis.starc.accounting import ArtefactEnergy, artefact_energy, counted_energy
 from analysis.starc.cost import IntArray, LayerRun, LayerSimulator, StepCosts
 from analysis.starc.row_tokens import RowTokens
 from analysis.starc.shapes import SHAPES, TITLES, Shape, System
@@ -38,7 +38,7 @@ class Series:
     """The table; None for full attention."""
     costs: StepCosts
     latency_ns: FloatArray
-    artefact_pj: FloatArray
+    artefact: ArtefactEnergy
     """Energy as the artefact counts it."""
     counted_pj: FloatArray | None
     """Energy by counted events; None where a coefficient is unknown."""
@@ -143,8 +143,6 @@ def _series(
         clustering_flops=None,
         moved_tokens=None,
     )
-    artefact_pj = artefact_energy(hardware, system, shape, context, costs).total_pj
-    assert artefact_pj is not None
     assert scoring.scoring_ns is not None
     return Series(
         shape=shape,
@@ -152,8 +150,8 @@ def _series(
         context=context,
         tokens=tokens,
         costs=costs,
-        latency_ns=costs.cycles * hardware.t_ck_ns,
-        artefact_pj=artefact_pj,
+        latency_ns=np.asarray(costs.cycles, dtype=np.float64) * hardware.t_ck_ns,
+        artefact=artefact_energy(hardware, system, shape, context, costs),
         counted_pj=counted_energy(hardware, system, shape, costs).total_pj,
         scoring_ns=scoring.scoring_ns * _rounds(hardware, system, shape),
         scoring_pj=None if scoring.scoring_pj is None else scoring.scoring_pj * system.heads(shape),
@@ -204,7 +202,7 @@ def _clustering(
         rows = int(series.costs.block_rows[step])
         plain = simulator.layer(shape, tokens, rows)
         clustered = simulator.layer(shape, tokens, rows, cluster=True)
-        extra = _minus(clustered, plain)
+        extra = minus(clustered, plain)
         nothing_scored = np.zeros(1, dtype=np.int64)
         energy = artefact_energy(hardware, system, shape, nothing_scored, as_steps(rows, extra))
         steps = step + 1
@@ -213,7 +211,7 @@ def _clustering(
             tokens,
             extra.cycles,
             extra.cycles * hardware.t_ck_ns / steps,
-            (_first(energy.total_pj) or 0.0) / steps,
+            float(energy.memory_pj[0]) / steps,
             _first(windowed.clustering_ns),
             _first(windowed.clustering_pj),
             _first(windowed.remap_ns, rounds),
@@ -227,7 +225,8 @@ def as_steps(block_rows: int, run: LayerRun) -> StepCosts:
     return StepCosts(np.array([block_rows]), *counts)
 
 
-def _minus(left: LayerRun, right: LayerRun) -> LayerRun:
+def minus(left: LayerRun, right: LayerRun) -> LayerRun:
+    """Return what `left` has more than `right`."""
     return replace(
         left,
         **{name: getattr(left, name) - getattr(right, name) for name in LayerRun.__slots__},
@@ -261,10 +260,9 @@ def series_frame(series: Series) -> pl.DataFrame:
             "block_rows": series.costs.block_rows,
             "cycles": series.costs.cycles,
             "latency_ns": series.latency_ns,
-            "artefact_energy_pj": series.artefact_pj,
-            "energy_pj": series.counted_pj
-            if series.counted_pj is not None
-            else [None] * count,
+            "artefact_memory_pj": series.artefact.memory_pj,
+            "artefact_compute_pj": series.artefact.compute_pj,
+            "energy_pj": series.counted_pj if series.counted_pj is not None else [None] * count,
             "scoring_ns": series.scoring_ns,
             "scoring_pj": series.scoring_pj if series.scoring_pj is not None else [None] * count,
         },
@@ -318,6 +316,12 @@ _COLUMNS: dict[str, type[pl.DataType]] = {
     "mean_artefact_energy_pj": pl.Float64,
     "mean_artefact_energy_vs_full_ratio": pl.Float64,
     "mean_artefact_energy_vs_sparq_ratio": pl.Float64,
+    "artefact_memory_pj": pl.Float64,
+    "artefact_memory_vs_full_ratio": pl.Float64,
+    "artefact_memory_vs_sparq_ratio": pl.Float64,
+    "mean_artefact_memory_pj": pl.Float64,
+    "mean_artefact_memory_vs_full_ratio": pl.Float64,
+    "mean_artefact_memory_vs_sparq_ratio": pl.Float64,
     "energy_pj": pl.Float64,
     "energy_vs_full_ratio": pl.Float64,
     "energy_vs_sparq_ratio": pl.Float64,
@@ -351,7 +355,9 @@ def _context_row(
         row[f"{name}{unit}"] = float(values[step])
         row[f"mean_{name}{unit}"] = float(values[: step + 1].mean())
         for other in (full, sparq):
-            if other is None or other is series or step >= len(other.context):
+            if other is None or other is series or series.method == "full":
+                continue
+            if step >= len(other.context):
                 continue
             base = next(found for what, _, found in quantities(other) if what == name)
             versus = f"{name}_vs_{other.method}_ratio"
@@ -363,7 +369,8 @@ def _context_row(
 def quantities(series: Series) -> Iterator[tuple[str, str, FloatArray]]:
     """Yield the name, the unit and the values of latency and of both energies, where known."""
     yield "latency", "_ns", series.latency_ns
-    yield "artefact_energy", "_pj", series.artefact_pj
+    yield "artefact_energy", "_pj", series.artefact.total_pj
+    yield "artefact_memory", "_pj", series.artefact.memory_pj
     if series.counted_pj is not None:
         yield "energy", "_pj", series.counted_pj
 

@@ -10,6 +10,7 @@ from analysis.starc.shapes import TITLES
 
 Column = tuple[str, str, float, str]
 """Name in the frame, heading with unit, factor, format."""
+UNKNOWN = "\u2013"
 
 NUMBERS: tuple[Column, ...] = (
     ("effective_tokens", "Tokens fetched", 1, ",.0f"),
@@ -98,7 +99,9 @@ def claims_table(findings: Sequence[Finding]) -> str:
         "Published",
         "Here, single steps at 4k to 32k",
         "Here, decodes that end at 4k to 32k",
-        "Here, the whole decode",
+        "Here, the whole decode at most",
+        "Here, one step at most",
+        "Memory energy alone, decodes",
         "Counted events, decodes",
         "Context at which steps here reach it",
         "Verdict",
@@ -106,14 +109,15 @@ def claims_table(findings: Sequence[Finding]) -> str:
     body = []
     for found in findings:
         claim = found.claim
-        most = "–" if found.most is None else f"{100 * found.most:.1f} %"
         cells = (
             f"attention {claim.quantity}",
             "full attention" if claim.versus == "full" else "token-wise selection (SparQ)",
             claim.text,
             _range(found.steps),
             _range(found.decode),
-            most,
+            _percent(found.most),
+            _percent(found.most_step),
+            _range(found.memory),
             _range(found.counted),
             _crossed(found),
             verdict(found),
@@ -129,16 +133,20 @@ def claims_table(findings: Sequence[Finding]) -> str:
     )
 
 
+def _percent(ratio: float | None) -> str:
+    return UNKNOWN if ratio is None else f"{100 * ratio:.1f} %"
+
+
 def _range(found: Range | None) -> str:
     if found is None:
-        return "–"
-    return f"{100 * found.low_ratio:.1f}–{100 * found.high_ratio:.1f} %"
+        return UNKNOWN
+    return f"{100 * found.low_ratio:.1f}-{100 * found.high_ratio:.1f} %"
 
 
 def _crossed(found: Finding) -> str:
     low, high = found.crossed_tokens
     if found.steps is None:
-        return "–"
+        return UNKNOWN
     upper = "never" if high is None else f"{high:,} tokens"
     if found.claim.low_ratio is None:
         return upper
@@ -188,7 +196,7 @@ def _row(row: dict[str, object], names: Sequence[str], columns: Sequence[Column]
     for name, _, factor, form in columns:
         value = row[name]
         if value is None:
-            parts.append('<td class="number" data-value="">–</td>')
+            parts.append(f'<td class="number" data-value="">{UNKNOWN}</td>')
             continue
         number = float(str(value))
         parts.append(
