@@ -201,7 +201,8 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
         return InlineCrew(answer)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = workers or cores or 1
-    need = max(head_bytes(point) for point in points) + WORKER_BYTES
+    budgets = len({point.budget for point in points})
+    need = max(head_bytes(point, budgets) for point in points) + WORKER_BYTES
     allowed = settings.memory_bytes or wanted * BYTES_A_CORE
     fitting = allowed // need
     if fitting < 1 and settings.memory_bytes is not None:
@@ -214,11 +215,11 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
     return LocalCrew(max(1, min(wanted, fitting, jobs)), answer)
 
 
-def head_bytes(point: Point) -> int:
+def head_bytes(point: Point, budgets: int) -> int:
     """Estimate what a worker holds of one KV head: float32 vectors, and masks of all steps."""
     manifest = point.trace.manifest
     vectors = 2 * manifest.tokens * manifest.head_dim * (4 + 4)
-    masks = manifest.group * manifest.decode_steps * manifest.tokens * 4
+    masks = manifest.group * manifest.decode_steps * manifest.tokens * (3 + budgets)
     return vectors + masks
 
 

@@ -5,7 +5,7 @@ attention mass kept, overlap with the exact top-k of as many tokens, and relativ
 attention output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,21 +97,37 @@ class ExactAttention:
             output: the policy's own attention output, (q_heads, steps, head_dim); None: the
                 softmax over the selected tokens.
         """
-        if output is None and bool((count_true(mask) == self._seen).all()):
-            return self._everything()
-        mass, overlap, error = [], [], []
-        for tile in self._tiles():
-            chosen = mask[:, tile.steps]
-            kept = tile.weights * chosen
-            mass.append(kept.sum(-1))
-            overlap.append(_overlap(tile, chosen))
-            if output is not None:
-                found = output[:, tile.steps]
-            else:
-                found = self._attended(tile, chosen, kept, mass[-1])
-            norm = torch.linalg.vector_norm(tile.output, dim=-1).clamp_min(1e-30)
-            error.append(torch.linalg.vector_norm(found - tile.output, dim=-1) / norm)
-        return Recall(*(_mean_over_q_heads(parts) for parts in (mass, overlap, error)))
+        return self.recall_all([(mask, output)])[0]
+
+    def recall_all(self, selections: Sequence[tuple[Tensor, Tensor | None]]) -> list[Recall]:
+        """Compare several selections, as `recall` does one; exact attention is computed once."""
+        found: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in selections]
+        partial = [
+            output is not None or not bool((count_true(mask) == self._seen).all())
+            for mask, output in selections
+        ]
+        for tile in self._tiles() if any(partial) else ():
+            for (mask, output), some, figures in zip(selections, partial, found, strict=True):
+                if some:
+                    own = None if output is None else output[:, tile.steps]
+                    figures.append(self._figures(tile, mask[:, tile.steps], own))
+        return [
+            Recall(*(_mean_over_q_heads(one) for one in zip(*figures, strict=True)))
+            if some
+            else self._everything()
+            for some, figures in zip(partial, found, strict=True)
+        ]
+
+    def _figures(
+        self, tile: _Tile, chosen: Tensor, output: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mass, overlap and error of the tile's steps, each (q_heads, steps)."""
+        kept = tile.weights * chosen
+        mass = kept.sum(-1)
+        found = self._attended(tile, chosen, kept, mass) if output is None else output
+        norm = torch.linalg.vector_norm(tile.output, dim=-1).clamp_min(1e-30)
+        error = torch.linalg.vector_norm(found - tile.output, dim=-1) / norm
+        return mass, _overlap(tile, chosen), error
 
     def _everything(self) -> Recall:
         ones = np.ones(self.head.steps)
@@ -144,6 +160,6 @@ def _overlap(tile: _Tile, chosen: Tensor) -> Tensor:
     return hits / count.clamp_min(1)
 
 
-def _mean_over_q_heads(parts: list[Tensor]) -> np.ndarray:
-    joined = torch.cat(parts, dim=1)
+def _mean_over_q_heads(parts: Sequence[Tensor]) -> np.ndarray:
+    joined = torch.cat(list(parts), dim=1)
     return joined.double().mean(0).cpu().numpy()

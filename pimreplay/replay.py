@@ -20,7 +20,7 @@ from pimreplay.head_cost import channels_of, cost_columns, head_cost
 from pimreplay.layouts import touched_blocks
 from pimreplay.masks import count_true, packed, union
 from pimreplay.plan import Settings
-from pimreplay.recall import ExactAttention, seen_tokens
+from pimreplay.recall import ExactAttention, Recall, seen_tokens
 from pimreplay.records import HeadTrace, Overhead, Selection
 from pimreplay.schedule import overhead_cost
 from tracegen.errors import UserError
@@ -122,17 +122,18 @@ def replay_head(job: Job) -> Iterator[HeadResult | HeadFailure]:
         job.settings.device,
     )
     dense_layer = job.layer < job.settings.dense_layers
-    placed: _Placed | None = None
-    for budget, targets in job.budgets:
+    selected: list[tuple[Selection, tuple[Target, ...]]] = []
+    if dense_layer:
+        everyone = tuple(target for _, targets in job.budgets for target in targets)
+        selected.append((dense_selection(head), everyone))
+    for budget, targets in job.budgets if not dense_layer else ():
         try:
-            if placed is None or not dense_layer:
-                selection = (
-                    dense_selection(head) if dense_layer else select(head, job.selector, budget)
-                )
-                placed = _Placed(head, selection, exact, job.keep_selections)
+            selected.append((select(head, job.selector, budget), targets))
         except Exception as error:
             yield from (_failure(one.point, job, error) for one in targets)
-            continue
+    recalls = exact.recall_all([(one.mask, one.output) for one, _ in selected])
+    for (selection, targets), recall in zip(selected, recalls, strict=True):
+        placed = _Placed(head, selection, recall, job.keep_selections)
         for target in targets:
             try:
                 yield placed.result(target, job, dense_layer, element_bytes)
@@ -224,12 +225,10 @@ def _head(
 class _Placed:
     """One selection on its layouts: blocks are found once per layout and block size."""
 
-    def __init__(
-        self, head: HeadTrace, selection: Selection, exact: ExactAttention, keep: bool
-    ) -> None:
+    def __init__(self, head: HeadTrace, selection: Selection, recall: Recall, keep: bool) -> None:
         self._head = head
         self._selection = selection
-        self._recall = exact.recall(selection.mask, selection.output)
+        self._recall = recall
         mask = selection.mask
         self._union = union(mask)
         self._selected = count_true(mask).double().mean(dim=0).cpu().numpy()
