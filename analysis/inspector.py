@@ -189,7 +189,9 @@ def _computed(
     head = read_head(trace, layer, kv_head, seed, "cpu")
     selection = select(head, load_policy(policy), Budget.parse(budget))
     element_bytes = ITEM_BYTES[trace.manifest.dtype]
-    geometry = devices.load(hardware).geometry(head.head_dim, element_bytes)
+    known = hardware in devices.names()
+    device = devices.load(hardware if known else f"{hardware}.toml")  # a file in this folder
+    geometry = device.geometry(head.head_dim, element_bytes)
     placement = load_layout(layout).place(
         selection.groups, head.tokens, head.prompt_tokens, head.steps, geometry.block_tokens
     )

@@ -1,8 +1,11 @@
 """Open results folders for the dashboard and serve it."""
 
+import logging
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+
+from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
 from analysis.runs import Run, open_runs
@@ -42,9 +45,13 @@ def serve(folders: Sequence[str], host: str, port: int) -> None:
     table, problems = load(folders)
     for problem in problems:
         print(f"not shown: {problem}", flush=True)
-    app = make_app(table, problems)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server(host, port, make_app(table, problems).server, threaded=True)
     print(f"dashboard at http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
-    app.run(host=host, port=port, debug=False)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
 
 
 def _refuse_taken(host: str, port: int) -> None:

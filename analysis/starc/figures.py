@@ -257,8 +257,8 @@ def _claim_marks(claims: list[Claim]) -> dict[str, Any]:
         notes.append(
             {
                 "xref": "paper",
-                "x": 1,
-                "xanchor": "right",
+                "x": 0 if claim.low_ratio is None else 1,
+                "xanchor": "left" if claim.low_ratio is None else "right",
                 "y": y,
                 "yanchor": "bottom" if claim.low_ratio is None else "top",
                 "text": f"{claim.version.split(' ')[0]}: {claim.text}",

@@ -7,9 +7,10 @@ from pathlib import Path
 from analysis.report import _embedded, page
 from analysis.starc.claims import Finding, findings
 from analysis.starc.figures import placed
+from analysis.starc.frames import context_rows, statistics
 from analysis.starc.sample import PUBLISHED, Sample
 from analysis.starc.shapes import SHAPES, TITLES
-from analysis.starc.study import CONTEXTS, SPARQ_RANK, Study, context_rows, statistics
+from analysis.starc.study import CONTEXTS, SPARQ_RANK, Study
 from analysis.starc.tables import (
     claims_table,
     numbers_table,
@@ -93,8 +94,9 @@ def _sample(sample: Sample | None) -> str:
         "<h3>The one output that the artefact publishes</h3><p>Its README shows one line of"
         " results, for Mistral-7B with 2,048 tokens in and 16,000 out at batch 16, and does not"
         " name the method. It is STARC's table with the clustering added to the last step:</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Published output">'
         '<table id="sample"><thead><tr><th scope="col">Quantity</th><th scope="col">Published'
-        f'</th><th scope="col">Here</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'</th><th scope="col">Here</th></tr></thead><tbody>{rows}</tbody></table></div>'
         "<h3>The claims of both versions</h3>"
     )
 

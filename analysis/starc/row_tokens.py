@@ -34,6 +34,19 @@ class RowTokens:
     tokens: NDArray[np.float64]
     """16 x block rows touched, (steps,)."""
 
+    def period_steps(self) -> int | None:
+        """Return the fewest steps after which the table repeats itself exactly to its end.
+
+        None when it does not within half its length, and when every number is the same.
+        """
+        values = self.tokens
+        if (values == values[0]).all():
+            return None
+        for period in range(1, len(values) // 2 + 1):
+            if values[period] == values[0] and np.array_equal(values[period:], values[:-period]):
+                return period
+        return None
+
 
 def read_folder(folder: Path) -> list[RowTokens]:
     """Read every table of a folder, in the order of models and methods.

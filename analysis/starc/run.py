@@ -31,9 +31,10 @@ def reproduce(request: Request) -> Iterator[str]:
     tables = read_folder(request.row_tokens)
     from analysis.report import refuse_existing, write_text
     from analysis.starc.cost import LayerSimulator, simulate_on
+    from analysis.starc.frames import steps_frame
     from analysis.starc.page import study_html
     from analysis.starc.sample import sample_from
-    from analysis.starc.study import run_study, steps_frame
+    from analysis.starc.study import run_study
     from pimreplay.hardware import load
 
     for path in (request.out, request.csv):

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from analysis.starc.accounting import ArtefactEnergy, artefact_energy, counted_energy
@@ -108,11 +107,11 @@ def run_study(
     for shape in SHAPES:
         own = [table for table in tables if table.shape == shape]
         whole = max((len(table.tokens) for table in own), default=steps)
-        series.append(_series(hardware, system, simulator, shape, "full", whole, None))
+        series.append(series_of(hardware, system, simulator, shape, "full", whole, None))
         for table in own:
             length = len(table.tokens)
             series.append(
-                _series(hardware, system, simulator, shape, table.method, length, table.tokens)
+                series_of(hardware, system, simulator, shape, table.method, length, table.tokens)
             )
     clustering = [
         one
@@ -123,7 +122,7 @@ def run_study(
     return Study(hardware, system, tables, series, clustering, simulator.simulated)
 
 
-def _series(
+def series_of(
     hardware: Hardware,
     system: System,
     simulator: LayerSimulator,
@@ -132,6 +131,7 @@ def _series(
     steps: int,
     tokens: FloatArray | None,
 ) -> Series:
+    """Return the cost of one method on one model; `tokens` None: full attention."""
     context = system.prompt_tokens + 1 + np.arange(steps, dtype=np.int64)
     costs = simulator.steps(shape, context, tokens)
     scoring = overhead_cost(
@@ -242,130 +242,6 @@ def _rounds(hardware: Hardware, system: System, shape: Shape) -> int:
     return -(-system.heads_per_stack(shape) // hardware.organisation.channels)
 
 
-def steps_frame(study: Study) -> pl.DataFrame:
-    """Return every step of every series, units in the names; for CSV."""
-    return pl.concat([series_frame(series) for series in study.series])
-
-
-def series_frame(series: Series) -> pl.DataFrame:
-    """Return one series as a table, a row a step."""
-    count = len(series.context)
-    return pl.DataFrame(
-        {
-            "model": [series.shape.name] * count,
-            "method": [series.method] * count,
-            "step": np.arange(count),
-            "context_tokens": series.context,
-            "table_tokens": series.tokens if series.tokens is not None else [None] * count,
-            "block_rows": series.costs.block_rows,
-            "cycles": series.costs.cycles,
-            "latency_ns": series.latency_ns,
-            "artefact_memory_pj": series.artefact.memory_pj,
-            "artefact_compute_pj": series.artefact.compute_pj,
-            "energy_pj": series.counted_pj if series.counted_pj is not None else [None] * count,
-            "scoring_ns": series.scoring_ns,
-            "scoring_pj": series.scoring_pj if series.scoring_pj is not None else [None] * count,
-        },
-        schema_overrides={
-            "table_tokens": pl.Float64,
-            "energy_pj": pl.Float64,
-            "scoring_pj": pl.Float64,
-        },
-    )
-
-
-def context_rows(study: Study) -> pl.DataFrame:
-    """Return one row a model, method and context: the step that reads it, and the decode up to it.
-
-    A context beyond a table gives a row of nulls.
-    """
-    rows = []
-    for series in study.series:
-        full, sparq = study.of(series.shape, "full"), study.of(series.shape, "sparq")
-        for tokens in CONTEXTS:
-            step = series.step_at(tokens)
-            row: dict[str, object] = {
-                "model": series.shape.title,
-                "method": series.method,
-                "context_tokens": tokens,
-            }
-            if step is not None:
-                row |= _context_row(series, step, full, sparq)
-                row |= _overheads(study, series, tokens, step)
-            rows.append(row)
-    return pl.DataFrame(rows, schema=_COLUMNS)
-
-
-_COLUMNS: dict[str, type[pl.DataType]] = {
-    "model": pl.String,
-    "method": pl.String,
-    "context_tokens": pl.Int64,
-    "step": pl.Int64,
-    "effective_tokens": pl.Int64,
-    "cycles": pl.Int64,
-    "latency_ns": pl.Float64,
-    "latency_vs_full_ratio": pl.Float64,
-    "latency_vs_sparq_ratio": pl.Float64,
-    "mean_cycles": pl.Float64,
-    "mean_latency_ns": pl.Float64,
-    "mean_latency_vs_full_ratio": pl.Float64,
-    "mean_latency_vs_sparq_ratio": pl.Float64,
-    "artefact_energy_pj": pl.Float64,
-    "artefact_energy_vs_full_ratio": pl.Float64,
-    "artefact_energy_vs_sparq_ratio": pl.Float64,
-    "mean_artefact_energy_pj": pl.Float64,
-    "mean_artefact_energy_vs_full_ratio": pl.Float64,
-    "mean_artefact_energy_vs_sparq_ratio": pl.Float64,
-    "artefact_memory_pj": pl.Float64,
-    "artefact_memory_vs_full_ratio": pl.Float64,
-    "artefact_memory_vs_sparq_ratio": pl.Float64,
-    "mean_artefact_memory_pj": pl.Float64,
-    "mean_artefact_memory_vs_full_ratio": pl.Float64,
-    "mean_artefact_memory_vs_sparq_ratio": pl.Float64,
-    "energy_pj": pl.Float64,
-    "energy_vs_full_ratio": pl.Float64,
-    "energy_vs_sparq_ratio": pl.Float64,
-    "mean_energy_pj": pl.Float64,
-    "mean_energy_vs_full_ratio": pl.Float64,
-    "mean_energy_vs_sparq_ratio": pl.Float64,
-    "scoring_ns": pl.Float64,
-    "scoring_pj": pl.Float64,
-    "artefact_clustering_cycles": pl.Int64,
-    "artefact_clustering_ns_per_step": pl.Float64,
-    "artefact_clustering_pj_per_step": pl.Float64,
-    "windowed_clustering_ns_per_step": pl.Float64,
-    "windowed_clustering_pj_per_step": pl.Float64,
-    "remap_ns_per_step": pl.Float64,
-    "remap_pj_per_step": pl.Float64,
-}
-
-
-def _context_row(
-    series: Series, step: int, full: Series | None, sparq: Series | None
-) -> dict[str, object]:
-    row: dict[str, object] = {
-        "step": step,
-        "effective_tokens": 16 * int(series.costs.block_rows[step]),
-        "cycles": int(series.costs.cycles[step]),
-        "mean_cycles": float(series.costs.cycles[: step + 1].mean()),
-        "scoring_ns": float(series.scoring_ns[step]),
-        "scoring_pj": None if series.scoring_pj is None else float(series.scoring_pj[step]),
-    }
-    for name, unit, values in quantities(series):
-        row[f"{name}{unit}"] = float(values[step])
-        row[f"mean_{name}{unit}"] = float(values[: step + 1].mean())
-        for other in (full, sparq):
-            if other is None or other is series or series.method == "full":
-                continue
-            if step >= len(other.context):
-                continue
-            base = next(found for what, _, found in quantities(other) if what == name)
-            versus = f"{name}_vs_{other.method}_ratio"
-            row[versus] = float(values[step] / base[step])
-            row[f"mean_{versus}"] = float(values[: step + 1].sum() / base[: step + 1].sum())
-    return row
-
-
 def quantities(series: Series) -> Iterator[tuple[str, str, FloatArray]]:
     """Yield the name, the unit and the values of latency and of both energies, where known."""
     yield "latency", "_ns", series.latency_ns
@@ -373,44 +249,3 @@ def quantities(series: Series) -> Iterator[tuple[str, str, FloatArray]]:
     yield "artefact_memory", "_pj", series.artefact.memory_pj
     if series.counted_pj is not None:
         yield "energy", "_pj", series.counted_pj
-
-
-def _overheads(study: Study, series: Series, tokens: int, step: int) -> dict[str, object]:
-    if series.method != "starc":
-        return {}
-    for one in study.clustering:
-        if one.shape == series.shape and one.context_tokens == tokens:
-            return {
-                "artefact_clustering_cycles": one.artefact_cycles,
-                "artefact_clustering_ns_per_step": one.artefact_ns_per_step,
-                "artefact_clustering_pj_per_step": one.artefact_pj_per_step,
-                "windowed_clustering_ns_per_step": one.windowed_ns_per_step,
-                "windowed_clustering_pj_per_step": one.windowed_pj_per_step,
-                "remap_ns_per_step": one.remap_ns_per_step,
-                "remap_pj_per_step": one.remap_pj_per_step,
-            }
-    return {}
-
-
-def statistics(study: Study) -> pl.DataFrame:
-    """Return what each table holds: steps, tokens, over-fetch, and how often it was cut."""
-    rows = []
-    for series in study.series:
-        if series.tokens is None:
-            continue
-        effective = series.costs.block_rows * 16
-        rows.append(
-            {
-                "model": series.shape.title,
-                "method": series.method,
-                "steps": len(series.tokens),
-                "mean_tokens": float(series.tokens.mean()),
-                "min_tokens": float(series.tokens.min()),
-                "max_tokens": float(series.tokens.max()),
-                "mean_effective_tokens": float(effective.mean()),
-                "overfetch_ratio": float(series.tokens.mean() / BUDGET_TOKENS),
-                "distinct_block_rows": len(np.unique(series.costs.block_rows)),
-                "steps_cut_to_context": int((series.tokens > series.context).sum()),
-            }
-        )
-    return pl.DataFrame(rows)

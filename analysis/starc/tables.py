@@ -57,6 +57,7 @@ STATISTICS: tuple[Column, ...] = (
     ("overfetch_ratio", "Over-fetch (tokens / 1,024)", 1, ".2f"),
     ("mean_effective_tokens", "Mean, whole block rows", 1, ",.1f"),
     ("distinct_block_rows", "Distinct numbers of block rows", 1, ",.0f"),
+    ("period_steps", "Repeats exactly every (steps)", 1, ",.0f"),
     ("steps_cut_to_context", "Steps with more than the context, cut to it", 1, ",.0f"),
 )
 

@@ -108,6 +108,16 @@ def differences(study: Study, found: Sequence[Finding]) -> Iterator[tuple[str, s
             " activations into each bit read, and leaves standby and refresh out; counted events"
             " charge each activation, both products, and power over time.",
         )
+    periods = [period for one in study.tables if (period := one.period_steps()) is not None]
+    if periods:
+        yield (
+            "The tables are shorter than they look.",
+            f"{len(periods)} of the {len(study.tables)} tables repeat the same"
+            f" {_span(periods)} numbers to their end: they hold the selections of so many decode"
+            " steps, not of a context that grows to 34k tokens. Whether scattered selections"
+            " touch more block rows in a longer context cannot be read from them, nor from claims"
+            " that rest on them.",
+        )
     yield (
         "What neither the claims nor these numbers contain.",
         "Finding the tokens (centroids, pages, components), windows clustered during decode, the"
@@ -115,6 +125,11 @@ def differences(study: Study, found: Sequence[Finding]) -> Iterator[tuple[str, s
         " query attention. The first two are given as overheads. At long contexts finding the"
         " tokens takes as long as reading them" + _scoring(study) + ".",
     )
+
+
+def _span(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _scoring(study: Study) -> str:
