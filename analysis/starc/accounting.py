@@ -60,13 +60,15 @@ def artefact_energy(
     tokens = _scaled(context, system.heads(shape))
     events = _events(hardware, system, shape, steps, float(system.stacks), tokens)
     parts = attacc_energy(hardware, events)
-    total = parts.total_pj
     assert parts.cell_pj is not None
     assert parts.movement_pj is not None
-    assert total is not None
+    assert parts.mac_pj is not None
+    assert parts.softmax_pj is not None
     buffer_pj = tokens * (2 * system.element_bytes * ATTACC_SRAM_PJ_PER_BYTE)  # in and out
-    memory_pj = parts.cell_pj + parts.movement_pj + buffer_pj
-    return ArtefactEnergy(memory_pj, total - memory_pj)
+    return ArtefactEnergy(
+        memory_pj=parts.cell_pj + parts.movement_pj + buffer_pj,
+        compute_pj=parts.mac_pj + parts.softmax_pj - buffer_pj,
+    )
 
 
 def counted_energy(
