@@ -1,14 +1,17 @@
 """Show one step of one KV head: which tokens, blocks and rows are read, and what that costs."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pimreplay import hardware as devices
 from pimreplay.budget import Budget
+from pimreplay.commands import REQUEST_WORDS
+from pimreplay.head_commands import HeadStream
 from pimreplay.head_cost import channels_of, head_cost
-from pimreplay.layouts import touched_blocks
+from pimreplay.layouts import over_channels, touched_blocks
 from pimreplay.masks import union
 from pimreplay.plan import method
 from pimreplay.recall import ExactAttention
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from pimreplay.hardware import Geometry, Hardware
 
 TEXT_WIDTH = 48
+COMMAND_RUNS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ def explain_step(
         "",
         *_blocks(seen, geometry, _texts(trace), rows),
         "",
+        *_commands(device, geometry, read, head.q_heads, spread),
+        "",
         *_costs(device, geometry, cost, head.q_heads),
     ]
     return "\n".join(lines)
@@ -173,6 +179,31 @@ def _blocks(step: _Step, geometry: "Geometry", texts: list[str], limit: int) -> 
     if len(touched) > limit:
         lines.append(f"... and {len(touched) - limit} blocks more (--rows)")
     lines.append("lanes: # wanted, - read for nothing, . empty or not yet written")
+    return lines
+
+
+def _commands(
+    device: "Hardware", geometry: "Geometry", read: np.ndarray, q_heads: int, spread: int
+) -> list[str]:
+    """Return the command stream of the step, runs of one command folded; one channel's share."""
+    blocks = over_channels(read, spread)[:, 0] if spread > 1 else read
+    busiest = int(blocks.sum(axis=1).argmax())
+    requests = HeadStream(device, geometry, blocks.shape[1], q_heads).step(blocks[busiest])
+    runs = [
+        (REQUEST_WORDS[kind], [int(address) for _, address in run])
+        for kind, run in groupby(
+            zip(requests.kind.tolist(), requests.address.tolist(), strict=True), lambda one: one[0]
+        )
+    ]
+    rows = [
+        [word, str(len(addresses)), f"{addresses[0]:#012x}", f"{addresses[-1]:#012x}"]
+        for word, addresses in runs[:COMMAND_RUNS]
+    ]
+    lines = _table(["commands in order", "count", "first address", "last address"], rows)
+    if len(runs) > COMMAND_RUNS:
+        lines.append(f"... and {len(runs) - COMMAND_RUNS} runs more")
+    if spread > 1:
+        lines.append(f"of channel {busiest}, the busiest of the {spread} that share this head")
     return lines
 
 

@@ -7,10 +7,12 @@ worker that dies is reported and replaced. Workers ignore Ctrl-C: their parent d
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
@@ -183,13 +185,14 @@ class RayCrew:
         Raises:
             UserError: Ray is not installed, or nobody answers at the address.
         """
-        try:
-            import ray
-        except ImportError as error:
+        if find_spec("ray") is None:
             raise UserError(
                 "--ray needs Ray, which is not installed; run `pip install 'pimreplay[ray]'`, "
                 "or use --workers on this machine"
-            ) from error
+            )
+        _probe(address)
+        import ray
+
         self._ray = ray
         self._work = work
         try:
@@ -198,11 +201,7 @@ class RayCrew:
             else:
                 ray.init(address=address, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise UserError(
-                f"--ray {address}: no Ray cluster answers there ({reason}); start one with "
-                "`ray start --head`, or give --ray local"
-            ) from error
+            raise _no_cluster(address, (str(error).splitlines() or [""])[0]) from error
         self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_RayWorker)
         self._actors = [self._actor.remote(work) for _ in range(self.workers)]
@@ -230,6 +229,24 @@ class RayCrew:
         for actor in self._actors:
             self._ray.kill(actor)
         self._ray.shutdown()
+
+
+def _probe(address: str) -> None:
+    """Refuse an address where nothing listens at once; Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, reason: str) -> UserError:
+    return UserError(
+        f"--ray {address}: no Ray cluster answers there ({reason}); start one with "
+        "`ray start --head`, or give --ray local"
+    )
 
 
 class _RayWorker:

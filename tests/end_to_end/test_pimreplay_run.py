@@ -102,8 +102,8 @@ def test_one_step_is_explained_as_tables(pimreplay, trace_path):
         "explain", trace_path, "--policy", "starc", "--budget", "32", "--layer", "1", "--step", "3"
     )
     assert answer.code == 0, answer.err
-    for words in ("96 + 4", "100 tokens visible", "lanes", "MAC commands", "cycles", "activation"):
-        assert words in answer.out or words == "96 + 4"
+    for words in ("100 tokens visible", "lanes", "PIM_MAC_AB", "MAC commands", "cycles", "energy"):
+        assert words in answer.out
 
 
 def test_the_list_names_every_kind_of_variant(pimreplay):

@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -267,3 +269,42 @@ def test_a_local_ray_cluster_gives_the_same_bytes(spawn, pimreplay, sweep_file, 
     assert "with 2 workers" in printed
     assert pimreplay("sweep", sweep_file, "--out", tmp_path / "here", "--workers", "0").code == 0
     assert content(tmp_path / "ray") == content(tmp_path / "here")
+
+
+RAY_DEATH = """
+import os
+from pimreplay.pool import RayCrew
+crew = RayCrew("local", 2, os._exit)
+crew.send(1, 3)
+print(crew.answers(60))
+crew.send(1, 4)
+print(crew.answers(60))
+crew.close()
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is an extra and is not installed"
+)
+def test_a_ray_worker_that_dies_is_an_answer_and_is_replaced():
+    done = subprocess.run(
+        [sys.executable, "-c", RAY_DEATH], capture_output=True, text=True, timeout=180, check=True
+    )
+    assert done.stdout.count("[(1, Died(reason='a Ray worker died'))]") == 2
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is an extra and is not installed"
+)
+def test_no_ray_cluster_at_the_address_is_one_sentence(pimreplay, sweep_file, tmp_path):
+    answer = pimreplay("sweep", sweep_file, "--out", tmp_path / "out", "--ray", "127.0.0.1:1")
+    assert answer.code == 2
+    assert "--ray 127.0.0.1:1: no Ray cluster answers there (" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_without_ray_the_extra_is_named(pimreplay, sweep_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("pimreplay.pool.find_spec", lambda name: None)
+    answer = pimreplay("sweep", sweep_file, "--out", tmp_path / "out", "--ray", "auto")
+    assert answer.code == 2
+    assert "pip install 'pimreplay[ray]'" in answer.err
