@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "error: $(PYTHON) is older than Python 3.11; set PYTHON=python3.11 or newer"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard,export,ray,dev]'
 	@touch $@
 
 demo: setup  ## Capture the reference model, replay five methods, write demo/report.html

@@ -16,6 +16,9 @@ from tracegen import tasks
 TEXT_WEIGHT = 1.0
 TASK_WEIGHT = 0.3  # the sentences around a value can be guessed, the value itself cannot
 ANSWER_WEIGHT = 6.0
+# The first token of an answer says what kind of thing follows; it is the hardest to retrieve.
+FIRST_ANSWER_WEIGHT = 20.0
+COPY_WEIGHT = 2.5
 
 
 @dataclass
@@ -28,11 +31,11 @@ class Mixture:
     rng: random.Random
     kinds: dict[str, float] = field(
         default_factory=lambda: {
-            "text": 0.30,
-            "needles": 0.44,
-            "lookups": 0.08,
-            "chains": 0.10,
-            "copies": 0.08,
+            "text": 0.22,
+            "needles": 0.48,
+            "lookups": 0.06,
+            "chains": 0.08,
+            "copies": 0.16,
         }
     )
 
@@ -73,7 +76,7 @@ class Mixture:
             again = self.rng.randrange(start + size, length - size)
             source[again : again + size] = source[start : start + size]
             weights[again : again + 2] = 0.0
-            weights[again + 2 : again + size] = 1.5
+            weights[again + 2 : again + size] = COPY_WEIGHT
         return source, weights
 
     def _scattered(self, kind: str, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,9 +95,9 @@ class Mixture:
         for order, (last, asked, answer) in enumerate(questions, start=len(statements)):
             at_end = self.rng.random() < 0.5
             place = sink if at_end else self.rng.randrange(places[last], sink + 1)
-            weights = np.concatenate(
-                [np.full(len(asked), TASK_WEIGHT), np.full(len(answer), ANSWER_WEIGHT)]
-            )
+            weights = np.full(len(asked) + len(answer), TASK_WEIGHT)
+            weights[len(asked) :] = ANSWER_WEIGHT
+            weights[len(asked)] = FIRST_ANSWER_WEIGHT
             pieces.append((place, order, np.concatenate([asked, answer]), weights))
         pieces.sort(key=lambda piece: piece[:2])
         ids_parts, weight_parts, done = [], [], 0

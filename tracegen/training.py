@@ -137,7 +137,7 @@ def weighted_loss(
     logits = model.lm_head(hidden[:, :-1]).flatten(0, 1).float()
     losses = F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
     wanted = weights[:, 1:].flatten()
-    seen = torch.stack([wanted == TEXT_WEIGHT, wanted == ANSWER_WEIGHT]).float()
+    seen = torch.stack([wanted == TEXT_WEIGHT, wanted >= ANSWER_WEIGHT]).float()
     figures = torch.cat([seen @ losses.detach(), seen.sum(1)])
     return (losses * wanted).sum(), wanted.sum(), figures
 
