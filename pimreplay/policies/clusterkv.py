@@ -15,6 +15,7 @@ from pimreplay.budget import Budget
 from pimreplay.clustering import assign, flops, kmeans
 from pimreplay.policies._choose import Gqa, share
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.policies._once import once
 from pimreplay.policies._overhead import overhead, vector_scan
 from pimreplay.policies._seen import budget_tokens, tiles
 from pimreplay.records import HeadTrace, Selection
@@ -47,7 +48,7 @@ class ClusterKV:
 
     def select(self, head: HeadTrace, budget: Budget) -> Selection:
         """Return sinks, recalled clusters and tail of every step."""
-        clusters = self.cluster(head)
+        clusters = once(head, self, self.cluster)
         always = min(self.sinks, head.prompt_tokens)
         whole = WholeClusters(head, clusters, always)
         now = budget_tokens(head, budget)

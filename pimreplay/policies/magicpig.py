@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from pimreplay.budget import Budget
 from pimreplay.policies._choose import top_mask
+from pimreplay.policies._once import once
 from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
 from pimreplay.policies._seen import budget_tokens, first_seen, logits, seen_mask, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
@@ -54,12 +55,7 @@ class MagicPIG:
     def select(self, head: HeadTrace, budget: Budget) -> Selection:
         """Return static and sampled tokens, and the attention output with corrected weights."""
         first, last = self._hashed(head)
-        mean = head.key[first:last].mean(0) if last > first else torch.zeros_like(head.key[0])
-        hashed = head.key[first:last] - mean
-        random = torch.Generator().manual_seed(head.seed)
-        plane = torch.randn((head.head_dim, self.tables * self.bits), generator=random)
-        plane = plane.to(head.key.device)
-        code = self._code(hashed, plane).T.contiguous()  # (tables, hashed tokens)
+        hashed, plane, code = once(head, self, self._index)
         now = budget_tokens(head, budget)
         seen = head.visible - first_seen(head)
         mask = torch.zeros(
@@ -88,6 +84,16 @@ class MagicPIG:
         """Return the first and one past the last token that are in the hash tables."""
         first = min(self.sinks, head.prompt_tokens)
         return first, max(first, head.prompt_tokens - self.local_tokens)
+
+    def _index(self, head: HeadTrace) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the centred keys, the random projections and the codes, (tables, keys)."""
+        first, last = self._hashed(head)
+        key = head.key[first:last]
+        hashed = key - key.mean(0) if last > first else key
+        random = torch.Generator().manual_seed(head.seed)
+        plane = torch.randn((head.head_dim, self.tables * self.bits), generator=random)
+        plane = plane.to(key.device)
+        return hashed, plane, self._code(hashed, plane).T.contiguous()
 
     def _code(self, vectors: Tensor, plane: Tensor) -> Tensor:
         """Return the SimHash code in each table: (..., tables) int16."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from pimreplay.budget import Budget
 from pimreplay.clustering import assign, flops, kmeans
 from pimreplay.policies._choose import Gqa, share, spread, top_mask
+from pimreplay.policies._once import once
 from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
 from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, seen_mask, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
@@ -54,7 +55,7 @@ class PQCache:
         now = budget_tokens(head, budget)
         sinks = torch.minimum(torch.full_like(now, self.sinks), now // 2)
         recent = ((now - sinks).double() * self.recent_ratio).long().clamp_min(1)
-        centroid, code, work = self._codes(head)
+        centroid, code, work = once(head, self, self._codes)
         heads = 1 if self.gqa == "group_shared" else head.q_heads
         shape = (heads, head.steps, head.tokens)
         mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)

@@ -17,6 +17,7 @@ from pimreplay.budget import Budget
 from pimreplay.clustering import flops, largest_product, means
 from pimreplay.policies._attend import attend
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.policies._once import once
 from pimreplay.policies._overhead import ELEMENT_BYTES, overhead, vector_scan
 from pimreplay.policies._seen import budget_tokens, first_seen, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
@@ -58,7 +59,7 @@ class RetroInfer:
 
         The choice is one for the whole group, by the softmax over centroids summed over it.
         """
-        clusters = self.cluster(head)
+        clusters = once(head, self, self.cluster)
         whole = WholeClusters(head, clusters, min(self.sinks, head.prompt_tokens))
         now = budget_tokens(head, budget)
         label = clusters.groups.label

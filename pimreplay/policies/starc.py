@@ -15,6 +15,7 @@ from pimreplay.budget import Budget
 from pimreplay.clustering import flops, kmeans, plus_plus
 from pimreplay.policies._choose import Gqa, share
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.policies._once import once
 from pimreplay.policies._overhead import overhead, vector_scan
 from pimreplay.policies._seen import budget_tokens, tiles
 from pimreplay.policies._stored_order import artefact_order
@@ -71,7 +72,7 @@ class Starc:
 
     def select(self, head: HeadTrace, budget: Budget) -> Selection:
         """Return the tail and the best clusters of every step."""
-        return self.select_clustered(head, budget, self.cluster(head))
+        return self.select_clustered(head, budget, once(head, self, self.cluster))
 
     def select_clustered(self, head: HeadTrace, budget: Budget, clusters: Clusters) -> Selection:
         """Select from clusters made before: they are the same for every budget."""
