@@ -75,7 +75,7 @@ def trace_path(run: Run, name: str) -> tuple[str, str]:
     if not recorded:
         raise UserError(f"{run.path}/run.json: names no trace {name}; replay again")
     path = str(recorded[0].get("path"))
-    places = [path] if "://" in path else [path, str(run.path / path), Path(path).name]
+    places = [path] if "://" in path else [path, str(Path(run.path) / path), Path(path).name]
     for place in places:
         if "://" in place or (Path(place) / "manifest.json").is_file():
             return place, str(recorded[0].get("hash"))

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from pyarrow import fs
+from pyarrow.dataset import dataset
+
 from pimreplay.results import SCHEMA_VERSION
 from tracegen.errors import UserError
+from tracegen.store import file_system
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +49,8 @@ REQUIRED = (
 class Run:
     """One results folder: its configuration in memory, its tables as lazy scans."""
 
-    path: Path
+    path: str
+    """Folder or URL."""
     name: str
     """The folder's name, made unique when several folders of one name are open."""
     config: dict[str, Any]
@@ -60,7 +66,7 @@ class Run:
 
 
 def open_runs(paths: Sequence[Path | str]) -> tuple[Run, ...]:
-    """Open one or several results folders.
+    """Open one or several results folders, by path or URL.
 
     Raises:
         UserError: a folder is missing, empty, corrupt, unfinished or of a newer schema.
@@ -69,95 +75,120 @@ def open_runs(paths: Sequence[Path | str]) -> tuple[Run, ...]:
         raise UserError(
             "no results folder was given; name at least one (see `pimreplay run --out`)"
         )
-    folders = [Path(path) for path in paths]
+    folders = [str(path) for path in paths]
     return tuple(
         open_run(folder, name) for folder, name in zip(folders, _unique_names(folders), strict=True)
     )
 
 
-def open_run(folder: Path, name: str | None = None) -> Run:
+def open_run(folder: Path | str, name: str | None = None) -> Run:
     """Open one results folder; every table's header is read, no rows are.
 
     Raises:
         UserError: as `open_runs`.
     """
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
+    system, inside = file_system(folder)
+    kind = system.get_file_info(inside).type
+    if kind != fs.FileType.Directory and "://" not in str(folder):
+        found = "nothing" if kind == fs.FileType.NotFound else "a file"
         raise UserError(
             f"{folder}: {found} is there, not a results folder; make one with `pimreplay run`"
         )
-    config = _read_config(folder)
-    steps, rows = _scan(folder / "steps.parquet", REQUIRED)
+    config = _read_config(str(folder), system, inside)
+    tables = _Tables(str(folder), system, inside)
+    steps, rows = tables.scan("steps", REQUIRED)
     if rows == 0:
         raise UserError(
-            f"{folder / 'steps.parquet'}: holds no rows, nothing was replayed; replay again"
+            f"{folder}/steps.parquet: holds no rows, nothing was replayed; replay again"
         )
     return Run(
-        path=folder,
-        name=name or folder.resolve().name,
+        path=str(folder),
+        name=name or inside.rstrip("/").rsplit("/", 1)[-1],
         config=config,
         steps=steps,
-        layers=_scan_optional(folder / "layers.parquet", (*CONFIGURATION, "layer", "step")),
-        channels=_scan_optional(folder / "channels.parquet", (*CONFIGURATION, "layer", "channel")),
-        points=_scan_optional(folder / "points.parquet", ("point", "status", "error")),
+        layers=tables.scan_optional("layers", (*CONFIGURATION, "layer", "step")),
+        channels=tables.scan_optional("channels", (*CONFIGURATION, "layer", "channel")),
+        points=tables.scan_optional("points", ("point", "status", "error")),
     )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    if not path.is_file():
-        inside = "the folder is empty" if not any(folder.iterdir()) else "it holds no run.json"
-        raise UserError(
-            f"{folder}: not a results folder, {inside}; make one with `pimreplay run ... --out DIR`"
-        )
+def _read_config(folder: str, system: fs.FileSystem, inside: str) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        with system.open_input_stream(f"{inside}/run.json") as file:
+            config = json.loads(file.read())
+    except FileNotFoundError as error:
+        selector = fs.FileSelector(inside, allow_not_found=True)
+        empty = not system.get_file_info(selector)
+        found = "the folder is empty" if empty else "it holds no run.json"
+        raise UserError(
+            f"{folder}: not a results folder, {found}; make one with `pimreplay run ... --out DIR`"
+        ) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); replay again") from error
+        raise UserError(
+            f"{folder}/run.json: not readable as JSON ({error}); replay again"
+        ) from error
     if not isinstance(config, dict):
-        raise UserError(f"{path}: holds no configuration object; replay again")
+        raise UserError(f"{folder}/run.json: holds no configuration object; replay again")
     version = config.get("schema_version")
     if not isinstance(version, int):
-        raise UserError(f"{path}: schema_version is {version!r}, not a whole number; replay again")
+        raise UserError(
+            f"{folder}/run.json: schema_version is {version!r}, not a whole number; replay again"
+        )
     if version > SCHEMA_VERSION:
         raise UserError(
-            f"{path}: results schema {version} is newer than this version reads"
+            f"{folder}/run.json: results schema {version} is newer than this version reads"
             f" (up to {SCHEMA_VERSION}); upgrade pimreplay, or replay with this version"
         )
     return config
 
 
-def _scan_optional(path: Path, required: Sequence[str]) -> "pl.LazyFrame | None":
-    return _scan(path, required)[0] if path.exists() else None
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The Parquet tables of one folder."""
+
+    folder: str
+    system: fs.FileSystem
+    inside: str
+
+    def scan_optional(self, table: str, required: Sequence[str]) -> "pl.LazyFrame | None":
+        """Return a lazy scan, None when the folder has no such table."""
+        info = self.system.get_file_info(f"{self.inside}/{table}.parquet")
+        return None if info.type == fs.FileType.NotFound else self.scan(table, required)[0]
+
+    def scan(self, table: str, required: Sequence[str]) -> "tuple[pl.LazyFrame, int]":
+        """Return a lazy scan and its number of rows, once the columns are there."""
+        import polars as pl
+
+        where, path = f"{self.folder}/{table}.parquet", f"{self.inside}/{table}.parquet"
+        if self.system.get_file_info(path).type == fs.FileType.NotFound:
+            raise UserError(f"{where}: missing, the results are incomplete; replay again")
+        try:
+            if isinstance(self.system, fs.LocalFileSystem):
+                scan = pl.scan_parquet(path)
+            else:
+                scan = pl.scan_pyarrow_dataset(dataset(path, filesystem=self.system))
+            columns = scan.collect_schema().names()
+            rows = scan.select(pl.len()).collect().item()
+        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{where}: not readable as Parquet ({reason}); replay again") from error
+        missing = [column for column in required if column not in columns]
+        if missing:
+            raise UserError(
+                f"{where}: no column {', '.join(missing)}; replay again with this version"
+            )
+        return scan, rows
 
 
-def _scan(path: Path, required: Sequence[str]) -> "tuple[pl.LazyFrame, int]":
-    import polars as pl
-
-    if not path.is_file():
-        raise UserError(f"{path}: missing, the results are incomplete; replay again")
-    try:
-        scan = pl.scan_parquet(path)
-        columns = scan.collect_schema().names()
-        rows = scan.select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not readable as Parquet ({reason}); replay again") from error
-    missing = [column for column in required if column not in columns]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; replay again with this version")
-    return scan, rows
-
-
-def _unique_names(folders: Sequence[Path]) -> list[str]:
+def _unique_names(folders: Sequence[str]) -> list[str]:
     """Return each folder's own name, with as much of its path as tells it from the others."""
-    resolved = [folder.resolve() for folder in folders]
-    repeated = sorted({str(one) for one in resolved if resolved.count(one) > 1})
+    resolved = [one.rstrip("/") if "://" in one else str(Path(one).resolve()) for one in folders]
+    repeated = sorted({one for one in resolved if resolved.count(one) > 1})
     if repeated:
         raise UserError(f"{repeated[0]}: given twice; name each results folder once")
     depth = 1
     while True:
-        names = ["/".join(one.parts[-depth:]) for one in resolved]
+        names = ["/".join(one.split("/")[-depth:]) for one in resolved]
         if len(set(names)) == len(names):
             return names
         depth += 1

@@ -32,8 +32,7 @@ def inspector(one: Inspection, method: str) -> list[object]:
                 html.Mark("read", className="read"),
                 " ",
                 html.Mark("missed", className="missed"),
-                f" = missed, though it holds more than {HEAVY_RATIO:.0%} of the attention; the rest"
-                " was not read.",
+                " = missed, though it holds more than 1 % of the attention; the rest was not read.",
             ],
             className="legend",
         ),
@@ -62,6 +61,11 @@ def inspector(one: Inspection, method: str) -> list[object]:
     ]
 
 
+def percent(ratio: float) -> str:
+    """Return a ratio in percent."""
+    return f"{100 * ratio:.1f} %"
+
+
 def states(one: Inspection) -> np.ndarray:
     """Return 0 not read, 1 read, 2 missed though heavy, for each visible token."""
     missed = ~one.selected & (one.weight > HEAVY_RATIO)
@@ -84,7 +88,9 @@ def marked_text(one: Inspection) -> Iterator[object]:
         else:
             name = "read" if kind == 1 else "missed"
             weight = float(one.weight[start:stop].sum())
-            yield html.Mark(text, className=name, title=f"{name}: {tokens}, weight {weight:.2%}")
+            yield html.Mark(
+                text, className=name, title=f"{name}: {tokens}, weight {percent(weight)}"
+            )
 
 
 def block_map(one: Inspection) -> Drawing:
@@ -136,7 +142,8 @@ def _sentence(one: Inspection, method: str) -> str:
         f"{method}, layer {one.layer}, KV head {one.kv_head}, query head {one.q_head} of its"
         f" group, step {one.step}: {selected} of {visible} tokens were read, in"
         f" {int(one.blocks.sum())} of {len(one.blocks)} blocks; they hold"
-        f" {one.mass_kept_ratio:.1%} of the attention, {1 - one.mass_kept_ratio:.1%} is missed."
+        f" {percent(one.mass_kept_ratio)} of the attention,"
+        f" {percent(1 - one.mass_kept_ratio)} is missed."
     )
     if one.dense_layer:
         text += " The run kept this layer dense: every token is read under every method."
@@ -159,7 +166,7 @@ def _missed_table(one: Inspection) -> html.Table:
             [
                 html.Th(str(token), scope="row"),
                 html.Td(html.Code(repr(one.text[token]))),
-                html.Td(f"{weight:.2%}", className="number"),
+                html.Td(percent(weight), className="number"),
             ]
         )
         for token, weight in one.missed()

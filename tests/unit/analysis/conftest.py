@@ -147,6 +147,16 @@ def _write_layer(
     )
 
 
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that writes a results folder for tests that only read it."""
+
+    def made(**settings: Any) -> Path:
+        return make_results(tmp_path_factory.mktemp("once") / "results", **settings)
+
+    return made
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a results folder by name."""

@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import plotly.graph_objects as go
 import polars as pl
@@ -11,8 +12,10 @@ from analysis.figures import Drawing, figures
 from analysis.figures._style import _COLOURS, axis_title, colour, scaled
 from analysis.figures.pareto import pareto_front
 from analysis.metrics import metrics
+from analysis.runs import open_runs
 from analysis.summary import at, settings
 from analysis.tables import Table
+from analysis.tidying import tidy
 
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {
@@ -29,9 +32,15 @@ def draw(table: Table, name: str) -> Drawing:
     return found
 
 
-@pytest.fixture
-def sweep(load: Load) -> Table:
-    return load(budgets=("128", "256"), hardware=("attacc_hbm3_bank", "attacc_hbm3_bg"))
+@pytest.fixture(scope="module")
+def sweep(make_once: Callable[..., Path]) -> Table:
+    settings = {"budgets": ("128", "256"), "hardware": ("attacc_hbm3_bank", "attacc_hbm3_bg")}
+    return tidy(open_runs([make_once(**settings)]))
+
+
+@pytest.fixture(scope="module")
+def alone(make_once: Callable[..., Path]) -> Table:
+    return tidy(open_runs([make_once(policies=("quest",))]))
 
 
 @pytest.mark.parametrize("name", figures())
@@ -58,9 +67,8 @@ def test_every_figure_is_small_and_plain(sweep: Table, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", figures())
-def test_every_figure_is_absent_or_drawn_when_only_one_method_ran(load: Load, name: str) -> None:
-    table = load(policies=("quest",))
-    drawing = figures()[name].draw(table)
+def test_every_figure_is_absent_or_drawn_when_only_one_method_ran(alone: Table, name: str) -> None:
+    drawing = figures()[name].draw(alone)
     if drawing is not None:
         go.Figure(drawing.plain())
 

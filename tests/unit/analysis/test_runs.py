@@ -22,6 +22,15 @@ def test_two_folders_of_one_name_are_told_apart_by_their_parents(make: Make) -> 
     assert [run.name for run in open_runs([first, second])] == ["a/out", "b/out"]
 
 
+def test_results_are_read_from_a_url_too(make: Make) -> None:
+    from analysis.tidying import tidy
+
+    folder = make()
+    (local,), (remote,) = open_runs([folder]), open_runs([folder.as_uri()])
+    assert remote.name == "results"
+    assert tidy([remote]).measured().equals(tidy([local]).measured())
+
+
 def test_no_folder_at_all_is_refused() -> None:
     with pytest.raises(UserError, match="no results folder was given"):
         open_runs([])
