@@ -1,0 +1,68 @@
+"""Results and cached parts on a file system that cannot rename folders: an object store's rules."""
+
+import pytest
+from pyarrow import fs
+
+from pimreplay import results, sweep
+from pimreplay.engine import make_jobs, units_of, work, write_results
+from pimreplay.pool import InlineCrew
+from pimreplay.replay import answer
+from pimreplay.results import Results, ResultsWriter
+from pimreplay.runs import RunRequest, plan_run
+from pimreplay.sweep import PartCache
+from tracegen.errors import UserError
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """Return a folder that pyarrow sees as something else than a local disk."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    system = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
+
+    def file_system(where):
+        return system, str(where).removeprefix("store://")
+
+    monkeypatch.setattr(results, "file_system", file_system)
+    monkeypatch.setattr(sweep, "file_system", file_system)
+    return folder
+
+
+def test_results_are_copied_with_run_json_last(bucket):
+    with ResultsWriter("store://study/one") as writer:
+        writer.finish({"kind": "run"})
+    assert Results.open("store://study/one").run["kind"] == "run"
+    assert not [path for path in bucket.rglob("*") if "partial" in path.name]
+    with pytest.raises(UserError, match="exists already"):
+        ResultsWriter("store://study/one")
+
+
+def test_a_folder_whose_copy_was_cut_short_is_no_results_folder(bucket):
+    with ResultsWriter("store://cut") as writer:
+        writer.finish({})
+    (bucket / "cut" / "run.json").unlink()
+    with pytest.raises(UserError, match="no finished results folder"):
+        Results.open("store://cut")
+
+
+def test_parts_are_kept_and_found_again(bucket, tiny_trace):
+    points, settings = plan_run(RunRequest(tiny_trace.where, ("topk",), "8"))
+    cache = PartCache("store://sweep", points, settings)
+    units = list(units_of(0, points[0], settings))
+    assert not any(cache.has(unit) for unit in units)
+    with cache.lock():
+        jobs = make_jobs(points, settings, cache.has)
+        assert work(jobs, InlineCrew(answer), cache, lambda count: None) == {}
+    again = PartCache("store://sweep", points, settings)
+    assert all(again.has(unit) for unit in units)
+    with ResultsWriter("store://sweep", replace=True) as writer:
+        write_results(writer, points, settings, again, {}, {})
+    assert Results.open("store://sweep").table("steps").num_rows == 2 * 2 * 8
+
+
+def test_a_folder_of_something_else_is_refused(bucket, tiny_trace):
+    (bucket / "other").mkdir()
+    (bucket / "other" / "thing.txt").write_text("mine")
+    points, settings = plan_run(RunRequest(tiny_trace.where, ("topk",), "8"))
+    with pytest.raises(UserError, match="is no sweep's folder"):
+        PartCache("store://other", points, settings)
