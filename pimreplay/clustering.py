@@ -32,6 +32,8 @@ class Clustering:
     """Means of the points of each cluster, (windows, clusters, dim)."""
     iterations: int
     """Most iterations that any window needed."""
+    assignments: int
+    """Iterations of all windows together: what the clustering cost."""
 
 
 def kmeans(
@@ -60,11 +62,12 @@ def kmeans(
     label = torch.zeros(points.shape[:2], dtype=torch.int64, device=points.device)
     active = torch.arange(len(points), device=points.device)
     live = torch.ones(len(points), dtype=torch.bool, device=points.device)
-    before, used = start, 0
+    before, used, assignments = start, 0, 0
     for _ in range(iterations):
         if not bool(live.any()):
             break
         used += 1
+        assignments += int(live.sum())
         now = assign(compared, normalize(before, dim=-1) if metric == "cosine" else before)
         after = means(points, now, before, empty)
         label[active[live]], centroid[active[live]] = now[live], after[live]
@@ -77,7 +80,7 @@ def kmeans(
             points = points[live]
             compared = points if same else compared[live]
             live = live[live]
-    return Clustering(label, centroid, used)
+    return Clustering(label, centroid, used, assignments)
 
 
 def assign(points: Tensor, centroid: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class PQCache:
         random = torch.Generator().manual_seed(head.seed)
         start = torch.randperm(trained.shape[1], generator=random)[:count].to(key.device)
         found = kmeans(trained, trained[:, start], self.iterations, empty="keep")
-        work = self.sub_vectors * flops(trained.shape[1], count, part, found.iterations)
+        work = flops(trained.shape[1], count, part, found.assignments)
         return found.centroid, assign(key, found.centroid), work
 
     def _scores(self, head: HeadTrace, steps: slice, centroid: Tensor, code: Tensor) -> Tensor:

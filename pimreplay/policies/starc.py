@@ -128,5 +128,5 @@ class Starc:
         else:
             start = plus_plus(points, count, head.seed + begin)
         found = kmeans(points, start, self.iterations)
-        work = windows * flops(n, count, head.head_dim, found.iterations)
+        work = flops(n, count, head.head_dim, found.assignments)
         builder.add(begin, found.label, found.centroid, step, work, artefact_order(found.label))

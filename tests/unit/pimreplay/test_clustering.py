@@ -14,7 +14,7 @@ def test_two_pairs_of_points_become_two_clusters() -> None:
     found = kmeans(points, points[:, :2], 10)
     assert found.label.tolist() == [[0, 1, 0, 1]]
     assert found.centroid.tolist() == [[[0.0, 0.5], [4.0, 4.5]]]
-    assert found.iterations == 2
+    assert found.iterations == found.assignments == 2
 
 
 def test_an_empty_cluster_is_zero_or_stays_as_asked() -> None:
@@ -47,6 +47,18 @@ def test_windows_do_not_influence_one_another(metric: clustering.Metric) -> None
         alone = kmeans(points[window, None], points[window, None, :4], 12, metric=metric)
         assert torch.equal(alone.label[0], together.label[window])
         torch.testing.assert_close(alone.centroid[0], together.centroid[window])
+
+
+def test_the_work_of_windows_that_stop_early_is_not_counted() -> None:
+    easy, hard = (
+        torch.tensor([[0.0], [9.0], [0.1], [9.1]]),
+        torch.tensor([[0.0], [1.0], [2.0], [9.0]]),
+    )
+    points = torch.stack([easy, hard])
+    found = kmeans(points, points[:, :2], 10)
+    alone = [kmeans(one[None], one[None, :2], 10).iterations for one in (easy, hard)]
+    assert alone[0] < alone[1]
+    assert (found.iterations, found.assignments) == (alone[1], sum(alone))
 
 
 def test_every_iteration_brings_points_nearer_to_their_centroids() -> None:
