@@ -2,7 +2,8 @@
 
 Retrieval samples use sentence forms, relations, keys and haystacks that training never saw
 (`tracegen.tasks`, split `heldout`). A sample counts when greedy decoding gives exactly the expected
-value and then stops giving digits.
+value and then stops giving digits. A prompt ends with the space before the value where that is a
+token; whether the model would have written that space by itself is counted apart.
 """
 
 import itertools
@@ -36,6 +37,7 @@ class Accuracy:
     context_tokens: int
     samples: int
     correct: int
+    correct_with_space: int
     accuracy_ratio: float
     low_ratio: float
     high_ratio: float
@@ -96,18 +98,20 @@ def accuracy(
         if (ids := tokenizer(digit, add_special_tokens=False)["input_ids"])
     }
     hays = haystacks(folder, tokens, seed)
-    correct = 0
+    correct = with_space = 0
     for sample in range(samples):
         prompt = _with_room(task, tokenizer, tokens, seed * 100003 + sample, next(hays))
         answer = list(tokenizer(prompt.answer, add_special_tokens=False)["input_ids"])
         ids = torch.tensor([[*prompt.token_ids, *answer]], device=model.device)
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(answer) + 1).logits[0]
-        greedy = logits.argmax(-1).tolist()
+        logits = model(input_ids=ids, use_cache=False, logits_to_keep=len(answer) + 2).logits[0]
+        before, *greedy = logits.argmax(-1).tolist()
         # Greedy decoding repeats the answer exactly when each next token is the likeliest one.
-        correct += greedy[:-1] == answer and greedy[-1] not in digits
+        right = greedy[:-1] == answer and greedy[-1] not in digits
+        correct += right
+        with_space += right and before == prompt.token_ids[-1]
         advance()
     low, high = wilson(correct, samples)
-    return Accuracy(task, tokens, samples, correct, correct / samples, low, high)
+    return Accuracy(task, tokens, samples, correct, with_space, correct / samples, low, high)
 
 
 def _with_room(
@@ -196,12 +200,13 @@ class Figures:
         lines = [
             f"{self.model}: exact match, haystacks from {haystack}, seed {self.seed}",
             "",
-            "| task | context (tokens) | correct | accuracy | 95% interval |",
-            "|---|---|---|---|---|",
+            "| task | context (tokens) | correct | accuracy | 95% interval | space written too |",
+            "|---|---|---|---|---|---|",
         ]
         lines += [
             f"| {a.task} | {a.context_tokens} | {a.correct} of {a.samples} "
-            f"| {a.accuracy_ratio:.1%} | {a.low_ratio:.1%} to {a.high_ratio:.1%} |"
+            f"| {a.accuracy_ratio:.1%} | {a.low_ratio:.1%} to {a.high_ratio:.1%} "
+            f"| {a.correct_with_space} |"
             for a in self.accuracies
         ]
         if not self.perplexities:

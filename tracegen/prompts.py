@@ -28,7 +28,11 @@ N_HOPS = 2
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt and what it asks: `answer` is the expected continuation, empty where none is."""
+    """A prompt and what it asks: `answer` is the expected continuation, empty where none is.
+
+    Where a tokenizer makes a token of its own of the space before the answer, the prompt ends with
+    that space.
+    """
 
     text: str
     token_ids: tuple[int, ...]
@@ -65,6 +69,9 @@ def build(
 
     start = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
     ends = ids(question)
+    space = ids(answer)[:1]
+    if answer and tokenizer.decode(space) == " ":
+        ends, answer = ends + space, answer[1:]
     hidden = [ids(" " + text.lstrip(" ")) for text in statements]
     room = n_tokens - len(start) - len(ends) - sum(map(len, hidden))
     if room < 0:
