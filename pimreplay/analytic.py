@@ -173,10 +173,18 @@ def _units(hardware: Hardware, columns: int, blocks: NDArray[np.bool_]) -> IntAr
     """Count the bank rows that a buffer-level device opens, each in all pseudo-channels."""
     org = hardware.organisation
     interleaved = org.ranks * org.bank_groups * org.banks
-    n_blocks = blocks.shape[1]
+    points, n_blocks = blocks.shape
+    if interleaved % columns == 0:  # a block's columns lie side by side: count whole blocks
+        places = interleaved // columns
+        stretch = places * org.columns
+        padded = np.zeros((points, -(-n_blocks // stretch) * stretch), dtype=np.bool_)
+        padded[:, :n_blocks] = blocks
+        opened = padded.reshape(points, -1, org.columns, places).any(axis=2)
+        rows: IntArray = opened.sum(axis=(1, 2), dtype=np.int64) * columns
+        return rows
     index = np.arange(n_blocks * columns).reshape(n_blocks, columns)
     unit = index // (interleaved * org.columns) * interleaved + index % interleaved
-    touched = np.zeros((len(blocks), int(unit.max(initial=0)) + 1), dtype=np.bool_)
+    touched = np.zeros((points, int(unit.max(initial=0)) + 1), dtype=np.bool_)
     point, block = np.nonzero(blocks)
     for column in range(columns):
         touched[point, unit[block, column]] = True
