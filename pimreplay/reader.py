@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from tracegen.errors import UserError, nearest
 CHUNK_BYTES = 1 << 20
 MOST_LINE_BYTES = 4096
 _GZIP = b"\x1f\x8b"
+
+
+class _DamagedError(Exception):
+    """A packed file that cannot be unpacked to its end."""
 
 
 def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
@@ -27,7 +32,17 @@ def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
     addresses = np.empty(most, dtype=np.int64)
     line = 1
     rest = b""
-    for chunk in _text(path):
+    chunks = _text(path)
+    while True:
+        try:
+            chunk = next(chunks, None)
+        except _DamagedError as damage:
+            raise UserError(
+                f"{path}, line {line}: {damage} ({line - 1:,} whole lines before that); "
+                "get or write the file again"
+            ) from None
+        if chunk is None:
+            break
         text = np.frombuffer(rest + chunk, dtype=np.uint8)
         start = 0
         while True:
@@ -53,9 +68,7 @@ def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
         raise UserError(f"{path}: holds no request; give a trace with at least one line")
 
 
-def _refusal(
-    path: Path, line: int, content: bytes, why: int, address_map: AddressMap
-) -> UserError:
+def _refusal(path: Path, line: int, content: bytes, why: int, address_map: AddressMap) -> UserError:
     text = content.decode("utf-8", "replace").strip("\r")
     shown = text if len(text) <= 60 else text[:57] + "..."
     where = f"{path}, line {line}: found {shown!r}"
@@ -98,30 +111,29 @@ def _unpacked(path: Path) -> Iterator[bytes]:
         packed = data.startswith(_GZIP)
         if path.suffix == ".gz" and not packed:
             raise UserError(f"{path}: is named .gz but is no gzip file; rename or compress it")
-        if not packed:
-            while data:
-                yield data
-                data = file.read(CHUNK_BYTES)
-            return
-        unpacker = zlib.decompressobj(wbits=31)
-        while data or unpacker.unconsumed_tail:
-            try:
-                yield unpacker.decompress(unpacker.unconsumed_tail + data, CHUNK_BYTES)
-            except zlib.error as error:
-                raise UserError(
-                    f"{path}: damaged gzip file: {error}; get or write the file again"
-                ) from None
-            data = b""
-            if unpacker.eof:
-                data = unpacker.unused_data or file.read(CHUNK_BYTES)
-                if data and not data.strip(b"\0"):
-                    return  # padding
-                if data:
-                    unpacker = zlib.decompressobj(wbits=31)  # members follow each other
-                continue
-            if not unpacker.unconsumed_tail:
-                data = file.read(CHUNK_BYTES)
-        if not unpacker.eof:
-            raise UserError(
-                f"{path}: the gzip file is cut short; get or write the file again"
-            )
+        if packed:
+            yield from _unzipped(file, data)
+        while not packed and data:
+            yield data
+            data = file.read(CHUNK_BYTES)
+
+
+def _unzipped(file: BinaryIO, data: bytes) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj(wbits=31)
+    while data or unpacker.unconsumed_tail:
+        try:
+            yield unpacker.decompress(unpacker.unconsumed_tail + data, CHUNK_BYTES)
+        except zlib.error as error:
+            raise _DamagedError(f"the gzip file is damaged from here on: {error}") from None
+        data = b""
+        if unpacker.eof:
+            data = unpacker.unused_data or file.read(CHUNK_BYTES)
+            if data and not data.strip(b"\0"):
+                return  # padding
+            if data:
+                unpacker = zlib.decompressobj(wbits=31)  # members follow each other
+            continue
+        if not unpacker.unconsumed_tail:
+            data = file.read(CHUNK_BYTES)
+    if not unpacker.eof:
+        raise _DamagedError("the gzip file is cut short here")

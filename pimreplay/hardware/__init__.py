@@ -6,6 +6,7 @@ Values nobody measured are listed under `assumed` and stay visible in every resu
 """
 
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -238,12 +239,8 @@ def _checked(path: Path, values: dict[str, Any]) -> Hardware:
         problems.extend(timing_problems(timing, org_values.get("t_rfc_ns")))
     problems.extend(_pim_problems(tables["pim"]))
     problems.extend(_energy_problems(tables["energy"], values.get("energy_model", "activation")))
-    host_keys = ("flops_per_ns", "pj_per_flop")
-    problems.extend(
-        f"[host] {key} is unknown; {nearest(key, host_keys)}"
-        for key in tables["host"]
-        if key not in host_keys
-    )
+    problems.extend(_host_problems(tables["host"]))
+    problems.extend(_text_problems(values))
     if problems:
         raise UserError(f"{path}: " + "; ".join(problems))
     organisation = build_organisation(org_values)
@@ -275,6 +272,32 @@ def _preset(table: dict[str, Any], read: Any) -> tuple[dict[str, Any], list[str]
         return own, [str(error)]
 
 
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _host_problems(table: dict[str, Any]) -> list[str]:
+    known = ("flops_per_ns", "pj_per_flop")
+    problems = []
+    for key, value in table.items():
+        if key not in known:
+            problems.append(f"[host] {key} is unknown; {nearest(key, known)}")
+        elif not _number(value) or value <= 0:
+            problems.append(f"[host] {key} = {value!r} must be a number above 0")
+    return problems
+
+
+def _text_problems(values: dict[str, Any]) -> list[str]:
+    problems = []
+    if not isinstance(values.get("title", ""), str):
+        problems.append(f"title = {values['title']!r} must be a text")
+    for key in ("assumed", "notes"):
+        found = values.get(key, [])
+        if not isinstance(found, list) or any(not isinstance(text, str) for text in found):
+            problems.append(f"{key} = {found!r} must be a list of texts")
+    return problems
+
+
 def _pim_problems(table: dict[str, Any]) -> list[str]:
     problems = [
         f"[pim] {key} is unknown; {nearest(key, ('level', 'refresh'))}"
@@ -294,7 +317,7 @@ def _energy_problems(table: dict[str, Any], model: object) -> list[str]:
     for key, value in table.items():
         if key not in known:
             problems.append(f"[energy] {key} is unknown; {nearest(key, known)}")
-        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+        elif not _number(value) or value < 0:
             problems.append(f"[energy] {key} = {value!r} must be a number of at least 0")
         elif value == 0:
             problems.append(f"[energy] {key} = 0: leave an unknown value out, zero means free")

@@ -7,6 +7,7 @@ organisations, an `[organisation]` table) works wherever a preset name does.
 import tomllib
 from dataclasses import dataclass, fields
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> li
     problems = []
     expected = [f.name for f in fields(Timing)]
     derived = {"n_rfc_cycles", "t_ck_ps"}
+    sound: dict[str, int] = {}
     for name in expected:
         if name not in values:
             if name not in derived:
@@ -108,27 +110,41 @@ def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> li
             )
         elif values[name] <= 0:
             problems.append(f"[timing] {name} = {values[name]} must be above 0; correct it")
+        else:
+            sound[name] = values[name]
     problems.extend(
         f"[timing] {name} is no timing; {nearest(name, expected)}"
         for name in values
         if name not in expected
     )
-    if problems:
-        return problems
-    v = values
-    if v["data_rate_mbps"] < 4:
-        problems.append(
-            f"[timing] data_rate_mbps = {v['data_rate_mbps']} gives no clock; at least 4"
-        )
-    elif "n_rfc_cycles" not in v and t_rfc_ns is None:
+    if "n_rfc_cycles" not in values and t_rfc_ns is None:
         problems.append("[timing] n_rfc_cycles is missing and the organisation has no t_rfc_ns")
-    # Rounding tRAS, tRP and tRC up one by one can leave tRC a cycle below the sum.
-    need = v["n_ras_cycles"] + v["n_rp_cycles"]
-    if v["n_rc_cycles"] < need - 1:
+    return problems + _contradictions(sound)
+
+
+def _contradictions(v: dict[str, int]) -> list[str]:
+    """Return what is wrong between timings, as far as the values concerned are given and whole."""
+    problems = []
+    if not 4 <= v.get("data_rate_mbps", 4) <= 4_000_000:
         problems.append(
-            f"[timing] n_rc_cycles = {v['n_rc_cycles']} is less than n_ras_cycles + n_rp_cycles "
-            f"= {need} by more than the one cycle that rounding can cause; correct one of the three"
+            f"[timing] data_rate_mbps = {v['data_rate_mbps']} gives no clock; 4 to 4,000,000"
         )
+    elif {"data_rate_mbps", "t_ck_ps"} <= v.keys():
+        period_ps = clock_period_ps(v["data_rate_mbps"])
+        if abs(v["t_ck_ps"] - period_ps) > 1:
+            problems.append(
+                f"[timing] t_ck_ps = {v['t_ck_ps']}, but data_rate_mbps = {v['data_rate_mbps']} "
+                f"gives {period_ps}; correct one or leave t_ck_ps out"
+            )
+    # Rounding tRAS, tRP and tRC up one by one can leave tRC a cycle below the sum.
+    if {"n_rc_cycles", "n_ras_cycles", "n_rp_cycles"} <= v.keys():
+        need = v["n_ras_cycles"] + v["n_rp_cycles"]
+        if v["n_rc_cycles"] < need - 1:
+            problems.append(
+                f"[timing] n_rc_cycles = {v['n_rc_cycles']} is less than n_ras_cycles + "
+                f"n_rp_cycles = {need} by more than the one cycle that rounding can cause; "
+                "correct one of the three"
+            )
     for low, high in (
         ("n_ccds_cycles", "n_ccdl_cycles"),
         ("n_rrds_cycles", "n_rrdl_cycles"),
@@ -137,15 +153,14 @@ def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> li
         ("n_rcdrd_cycles", "n_ras_cycles"),
         ("n_rrds_cycles", "n_faw_cycles"),
     ):
-        if v[low] > v[high]:
+        if {low, high} <= v.keys() and v[low] > v[high]:
             problems.append(
                 f"[timing] {low} = {v[low]} is above {high} = {v[high]}; it must not be"
             )
-    rfc = v.get("n_rfc_cycles")
-    if rfc is not None and rfc >= v["n_refi_cycles"]:
+    if {"n_rfc_cycles", "n_refi_cycles"} <= v.keys() and v["n_rfc_cycles"] >= v["n_refi_cycles"]:
         problems.append(
-            f"[timing] n_rfc_cycles = {rfc} is not below n_refi_cycles = {v['n_refi_cycles']}: "
-            "the device would do nothing but refresh"
+            f"[timing] n_rfc_cycles = {v['n_rfc_cycles']} is not below n_refi_cycles = "
+            f"{v['n_refi_cycles']}: the device would do nothing but refresh"
         )
     return problems
 
@@ -159,24 +174,25 @@ def organisation_problems(values: dict[str, Any]) -> list[str]:
         if name not in values:
             problems.append(f"[organisation] {name} is missing")
         elif name == "t_rfc_ns":
-            if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
                 problems.append(f"[organisation] t_rfc_ns = {value!r} must be a time above 0")
         elif not _whole(value) or value <= 0:  # type: ignore[operator]
             problems.append(f"[organisation] {name} = {value!r} must be a whole number above 0")
+    unsound = bool(problems)
+    for name in ("rows", "columns", "access_bytes", "bank_groups", "banks", "pseudo_channels"):
+        value = values.get(name)
+        if _whole(value) and value > 0 and value & (value - 1):  # type: ignore[operator]
+            problems.append(
+                f"[organisation] {name} = {value} must be a power of two: addresses have whole bits"
+            )
     known = [*expected, "capacity_bytes"]
     problems.extend(
         f"[organisation] {name} is unknown; {nearest(name, known)}"
         for name in values
         if name not in known
     )
-    if problems:
+    if unsound:
         return problems
-    for name in ("rows", "columns", "access_bytes", "bank_groups", "banks", "pseudo_channels"):
-        if values[name] & (values[name] - 1):
-            problems.append(
-                f"[organisation] {name} = {values[name]} must be a power of two: "
-                "addresses have whole bits"
-            )
     built = Organisation(**{name: values[name] for name in expected})
     density = built.capacity_bytes // built.channels * 8 >> 20
     if density != built.channel_density_mbit:
