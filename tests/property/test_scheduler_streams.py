@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 sys.path[:0] = [
@@ -19,6 +19,7 @@ from bank_model import device, names_of, requests  # noqa: E402
 from pimreplay.commands import COMMANDS, AddressMap  # noqa: E402
 from pimreplay.scheduler import Scheduler, schedule  # noqa: E402
 from pimreplay.timing import Organisation, Timing, timing_names  # noqa: E402
+from tracegen.errors import UserError  # noqa: E402
 
 SHAPE = (2, 2, 4, 4)
 TWO = (2, *SHAPE, 1 << 14)
@@ -117,8 +118,11 @@ def test_no_command_could_have_gone_sooner(mix: str, data: st.DataObject) -> Non
     lines = data.draw(streams(kinds, most=25, channels=1))
     org, timing = small()
     scheduler = Scheduler(org, timing, refresh=False, fold=False, log_commands=20_000)
-    scheduler.feed(requests(lines))
-    scheduler.finish()
+    try:
+        scheduler.feed(requests(lines))
+        scheduler.finish()
+    except UserError:
+        reject()  # these rows keep closing each other, in the reference too
     log = [(c, ch, COMMANDS[n], bank, row) for c, ch, n, bank, row in scheduler.log().tolist()]
     assert legality.could_go_sooner(log, names_of(timing), SHAPE) == []
 

@@ -1,0 +1,162 @@
+"""Hardware files and presets: what they hold, and everything that makes one wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from pimreplay import hardware
+from pimreplay.timing import (
+    load_organisation,
+    load_timing,
+    organisation_names,
+    organisation_problems,
+    timing_names,
+    timing_problems,
+    timing_values,
+)
+from tracegen.errors import UserError
+
+NAMES = hardware.names()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_file_is_sound_and_says_its_sources(name: str) -> None:
+    device = hardware.load(name)
+    for table in ("organisation", "timing", "pim"):
+        assert device.sources[table]
+    assert device.assumed, "published HBM timings are scaled: say so"
+
+
+@pytest.mark.parametrize("name", organisation_names())
+def test_an_organisation_preset_fits_its_density(name: str) -> None:
+    org = load_organisation(name)
+    assert org.channel_density_mbit << 20 == org.capacity_bytes // org.channels * 8
+
+
+@pytest.mark.parametrize("name", timing_names())
+def test_a_timing_preset_is_sound(name: str) -> None:
+    timing = load_timing(name, load_organisation("HBM3_8Gb_2R"))
+    assert timing.t_ck_ps == int(1e6 / (timing.data_rate_mbps // 4))
+    # 350 ns, rounded up but for the last 2.5% of a cycle
+    assert (timing.n_rfc_cycles - 1) * timing.t_ck_ps < 350_000 <= timing.n_rfc_cycles * 1.03 * (
+        timing.t_ck_ps
+    )
+
+
+def test_a_row_cycle_may_miss_its_sum_by_one_rounding_only() -> None:
+    values = timing_values("HBM3_5.2Gbps")
+    assert values["n_rc_cycles"] == values["n_ras_cycles"] + values["n_rp_cycles"] - 1
+    assert timing_problems(values, 350.0) == []
+    values["n_rc_cycles"] -= 1
+    (problem,) = timing_problems(values, 350.0)
+    assert "n_rc_cycles = 62 is less than n_ras_cycles + n_rp_cycles = 64" in problem
+
+
+def test_all_problems_of_a_timing_table_come_at_once() -> None:
+    values = timing_values("HBM3_5.2Gbps")
+    del values["n_faw_cycles"]
+    values |= {"n_rp_cycles": -1, "n_cl_cycles": 1.5, "n_rpp_cycles": 3}
+    text = "; ".join(timing_problems(values, 350.0))
+    for expected in ("n_faw_cycles is missing", "-1 must be above 0", "whole", "n_rpp_cycles"):
+        assert expected in text
+
+
+def test_contradicting_organisation_numbers_are_refused() -> None:
+    values = {
+        "channels": 16,
+        "pseudo_channels": 2,
+        "ranks": 2,
+        "bank_groups": 4,
+        "banks": 4,
+        "rows": 1 << 13,
+        "columns": 32,
+        "access_bytes": 32,
+        "channel_density_mbit": 8192,
+        "t_rfc_ns": 350,
+    }
+    (problem,) = organisation_problems(values)
+    assert "4096 Mbit" in problem
+    assert "8192" in problem
+    assert "power of two" in "; ".join(organisation_problems({**values, "columns": 33}))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_variant_starts_from_its_base(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "fast.toml",
+        'schema = 1\nbase = "attacc_hbm3_bank"\n'
+        '[timing]\nsource = "a test"\npreset = "HBM3_6.4Gbps"\nn_rfc_cycles = 500\n',
+    )
+    device = hardware.load(path)
+    assert device.timing.data_rate_mbps == 6400
+    assert device.timing.n_rfc_cycles == 500
+    assert device.level == "bank"
+
+
+def test_all_problems_of_a_hardware_file_come_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "bad.toml",
+        "schema = 1\n"
+        '[organisation]\nsource = "x"\npreset = "HBM3_8Gb_2R"\nrows = 1000\n'
+        '[timing]\npreset = "HBM3_5.2Gbps"\nn_rc_cycles = 20\n'
+        '[pim]\nsource = "x"\nlevel = "banc"\n'
+        '[energy]\nsource = "x"\nmac_pj = -1\ncell_pj_per_bit = 0\nmack_pj = 2\n',
+    )
+    with pytest.raises(UserError) as caught:
+        hardware.load(path)
+    text = str(caught.value)
+    for expected in (
+        str(path),
+        "rows = 1000 must be a power of two",
+        "[timing] has no source",
+        "n_rc_cycles = 20",
+        "level = 'banc'",
+        "mac_pj = -1",
+        "zero means free",
+        "did you mean mac_pj",
+    ):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("attacc_hbm3_bnak", "did you mean attacc_hbm3_bank"),
+        ("none.toml", "no such file"),
+    ],
+)
+def test_an_unknown_device_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        hardware.load(name)
+
+
+def test_a_file_that_is_no_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.toml", "schema = 1\n[timing\n")
+    with pytest.raises(UserError, match="line 2"):
+        hardware.load(path)
+
+
+def test_a_base_that_leads_back_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.toml", 'base = "b"\n')
+    path = write(tmp_path / "b.toml", 'base = "a"\n')
+    with pytest.raises(UserError, match="circle"):
+        hardware.load(path)
+
+
+def test_geometry_follows_from_the_organisation() -> None:
+    geometry = hardware.load("attacc_hbm3_bank").geometry(128, 2)
+    # 16 lanes of 4 banks; 256 bytes over 4 banks are 2 columns of 32 bytes
+    assert (geometry.block_tokens, geometry.key_columns, geometry.key_blocks_per_row) == (16, 2, 16)
+    assert (geometry.value_slices, geometry.value_blocks_per_row) == (2, 32)
+    assert hardware.load("attacc_hbm3_bank").geometry(128, 1).key_columns == 1
+
+
+def test_a_vector_that_fits_no_row_is_refused() -> None:
+    with pytest.raises(UserError, match="smaller head_dim"):
+        hardware.load("attacc_hbm3_bg").geometry(1024, 2)
+    with pytest.raises(UserError, match="1, 2 or 4 bytes"):
+        hardware.load("attacc_hbm3_bank").geometry(128, 3)
