@@ -49,6 +49,15 @@ OVERHEADS: tuple[Column, ...] = (
     ("remap_ns_per_step", "Moving K and V (µs)", 1e-3, ",.4f"),
     ("remap_pj_per_step", "the same (µJ)", 1e-6, ",.4f"),
 )
+PLACEMENTS: tuple[Column, ...] = (
+    ("block_rows", "Block rows", 1, ",.0f"),
+    ("packed_cycles", "Cycles, packed", 1, ",.0f"),
+    ("spread_cycles", "Cycles, spread", 1, ",.0f"),
+    ("spread_cycles_ratio", "Spread / packed", 1, ".2f"),
+    ("packed_row_activations", "Row activations of a head, packed", 1, ",.0f"),
+    ("spread_row_activations", "the same, spread", 1, ",.0f"),
+    ("spread_energy_ratio", "Energy, spread / packed", 1, ".2f"),
+)
 STATISTICS: tuple[Column, ...] = (
     ("steps", "Steps", 1, ",.0f"),
     ("mean_tokens", "Mean tokens", 1, ",.1f"),
@@ -81,6 +90,16 @@ def overheads_table(rows: pl.DataFrame) -> str:
         ("model", "method", "context_tokens"),
         OVERHEADS,
         "Work beside reading the selected keys and values, a layer and step",
+    )
+
+
+def placements_table(rows: pl.DataFrame) -> str:
+    """Return the two bounds of where block rows lie."""
+    return _table(
+        rows,
+        ("model", "method", "context_tokens"),
+        PLACEMENTS,
+        "The same block rows side by side, as in the artefact, and spread evenly over the context",
     )
 
 

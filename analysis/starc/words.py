@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from analysis.starc.claims import Finding, Range, verdict
+from analysis.starc.placement import Placement
 from analysis.starc.study import Study
 
 
@@ -54,8 +55,16 @@ def summary(study: Study, rows: pl.DataFrame, found: Sequence[Finding]) -> list[
     return sentences
 
 
-def differences(study: Study, found: Sequence[Finding]) -> Iterator[tuple[str, str]]:
-    """Yield a lead and the reasons, for each way in which the numbers and the claims differ."""
+def differences(
+    study: Study, found: Sequence[Finding], lying: Sequence[Placement] = ()
+) -> Iterator[tuple[str, str]]:
+    """Yield a lead and the reasons, for each way in which the numbers and the claims differ.
+
+    Args:
+        study: What was computed.
+        found: The claims beside it.
+        lying: The block rows at the report's contexts, packed and spread.
+    """
     by_claim = {(one.claim.version[:2], one.claim.quantity, one.claim.versus): one for one in found}
     v1_full = by_claim["v1", "latency", "full"]
     if v1_full.steps is not None:
@@ -118,12 +127,38 @@ def differences(study: Study, found: Sequence[Finding]) -> Iterator[tuple[str, s
             " touch more block rows in a longer context cannot be read from them, nor from claims"
             " that rest on them.",
         )
+    spread = _spread(lying)
+    if spread:
+        yield "Where the block rows lie can outweigh how many there are.", spread
     yield (
         "What neither the claims nor these numbers contain.",
         "Finding the tokens (centroids, pages, components), windows clustered during decode, the"
         " rows in which block rows really lie, the union of a group's selections under grouped"
         " query attention. The first two are given as overheads. At long contexts finding the"
         " tokens takes as long as reading them" + _scoring(study) + ".",
+    )
+
+
+def _spread(lying: Sequence[Placement]) -> str:
+    """Compare STARC with SparQ under both bounds, on the longest context that has both."""
+    by_place = {(one.shape, one.context_tokens, one.method): one for one in lying}
+    both = [
+        (one, by_place[shape, tokens, "sparq"])
+        for (shape, tokens, method), one in by_place.items()
+        if method == "starc" and (shape, tokens, "sparq") in by_place
+    ]
+    if not both:
+        return ""
+    starc, sparq = max(both, key=lambda pair: pair[0].context_tokens)
+    packed = 1 - starc.packed_cycles / sparq.packed_cycles
+    spread = 1 - starc.spread_cycles / sparq.spread_cycles
+    return (
+        f"{starc.shape.title} at {starc.context_tokens:,} tokens: packed, STARC's"
+        f" {starc.block_rows} block rows take {starc.packed_cycles:,} cycles and SparQ's"
+        f" {sparq.block_rows} {sparq.packed_cycles:,} ({100 * packed:.0f} % less). Spread evenly"
+        f" over the context they take {starc.spread_cycles:,} and {sparq.spread_cycles:,}"
+        f" ({100 * spread:.0f} % less), because opening rows then costs more than reading them."
+        " Neither the tables nor the artefact's cost model say where between these a method is."
     )
 
 

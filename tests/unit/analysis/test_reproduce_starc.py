@@ -21,6 +21,7 @@ from analysis.starc.cost import (
 from analysis.starc.figures import buckets, placed
 from analysis.starc.frames import context_rows, statistics, steps_frame
 from analysis.starc.page import study_html
+from analysis.starc.placement import placements, spread_mask
 from analysis.starc.row_tokens import RowTokens, read_folder, read_table
 from analysis.starc.sample import PUBLISHED, sample_of
 from analysis.starc.shapes import SHAPES, System, shape_named
@@ -371,6 +372,38 @@ def test_a_running_mean_keeps_the_length_and_the_constant() -> None:
     assert claims.SMOOTHED_STEPS % 2 == 1
 
 
+# ---- where block rows lie --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("blocks", "touched"), [(256, 100), (7, 7), (16, 1), (2048, 65)])
+def test_spread_blocks_are_as_many_and_evenly_apart(blocks: int, touched: int) -> None:
+    places = np.flatnonzero(spread_mask(blocks, touched))
+    assert len(places) == touched
+    gaps = np.diff([*places, blocks])
+    assert gaps.max() - gaps.min() <= 1
+
+
+def test_spread_blocks_open_more_rows_and_take_longer(study: Study) -> None:
+    found = placements(study)
+    assert {(one.method, one.context_tokens) for one in found} == {
+        ("quest", 4096),
+        ("sparq", 4096),
+        ("starc", 4096),
+    }
+    sparq = next(one for one in found if one.method == "sparq")
+    assert sparq.spread_row_activations == sparq.packed_row_activations  # nearly all block rows
+    for one in found:
+        if one is sparq:
+            continue
+        assert one.spread_row_activations > one.packed_row_activations
+        assert one.spread_cycles > one.packed_cycles
+        assert one.packed_pj is not None
+        assert one.spread_pj is not None
+        assert one.spread_pj > one.packed_pj
+    quest = next(one for one in found if one.method == "quest")
+    assert quest.packed_cycles == 1890  # as the layer's: 64 block rows side by side
+
+
 # ---- the report ------------------------------------------------------------------------------
 
 
@@ -392,8 +425,9 @@ def test_the_report_says_the_claims_the_reasons_and_what_is_missing(study: Study
     for text in ("19-31 %", "up to 78 %", "GPT-13B", "Where they differ, and why", "InfiniGen"):
         assert text in page
     assert len(page.encode()) < 8_000_000
-    leads = [lead for lead, _ in differences(study, findings(study))]
+    leads = [lead for lead, _ in differences(study, findings(study), placements(study))]
     assert "The tables are shorter than they look." in leads
+    assert "Where the block rows lie can outweigh how many there are." in leads
 
 
 @pytest.fixture
