@@ -50,8 +50,8 @@ def make_sweep(folder: Path, rows: int) -> int:
             }
             for layer in range(layers):
                 noise = random.uniform(0.5, 1.0, len(step))
-                values = {name: 100.0 * noise for name in _NS_AND_PJ}
-                values |= {name: noise for name in _RATIOS}
+                values = dict.fromkeys(_NS_AND_PJ, 100.0 * noise)
+                values |= dict.fromkeys(_RATIOS, noise)
                 where = {"dense_layer": layer < 2, "layer": layer}
                 writer.write(
                     "steps",
@@ -114,9 +114,13 @@ def main() -> None:
         for view in views:
             times = [_ask(client, view, query) for query in ("&layers=2", *QUERIES)][1:]
             worst = max(worst, *times)
-            print(f"{view:34s} median {statistics.median(times):6.0f} ms   worst {max(times):6.0f} ms")
+            print(
+                f"{view:34s} median {statistics.median(times):6.0f} ms   worst {max(times):6.0f} ms"
+            )
         verdict = "met" if worst < TARGET_MS else "MISSED"
-        print(f"worst answer to a filter change: {worst:.0f} ms (target {TARGET_MS:.0f} ms: {verdict})")
+        print(
+            f"worst answer to a filter change: {worst:.0f} ms (target {TARGET_MS:.0f} ms: {verdict})"
+        )
 
 
 QUERIES = (
