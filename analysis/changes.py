@@ -129,10 +129,16 @@ def _named(value: Any) -> Any:
         return value[0]
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         return {
-            str(one.get("name") or one.get("policy") or place): one
-            for place, one in enumerate(value)
+            str(one.get("name") or _method(one) or place): one for place, one in enumerate(value)
         }
     return value
+
+
+def _method(value: dict[str, Any]) -> str | None:
+    if "policy" not in value:
+        return None
+    parameters = f":{value['parameters']}" if value.get("parameters") else ""
+    return f"{value['policy']}{parameters}@{value.get('layout')}"
 
 
 def _text(value: Any) -> str | None:

@@ -111,7 +111,8 @@ def _shown(value: str | None) -> str:
 def _notes(found: Changes) -> Iterator[str]:
     if found.relaxed:
         yield (
-            f"Compared although {', '.join(found.relaxed)} differ: each run has one value of it."
+            "Methods are matched although these differ, one value in each run:"
+            f" {', '.join(found.relaxed)}."
         )
     for only, side in ((found.only_before, "A"), (found.only_after, "B")):
         for name in only:

@@ -22,7 +22,7 @@ if not CHROMIUM or not DRIVER:
     pytest.skip("no Chromium with its driver on this machine", allow_module_level=True)
 
 WIDTHS = (1280, 390)
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 class Browser:
@@ -45,7 +45,7 @@ class Browser:
             "prefs", {"download.default_directory": str(folder / "downloads")}
         )
         self.driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-        self.driver.set_page_load_timeout(60)
+        self.driver.set_page_load_timeout(120)
 
     def open(self, url: str, width: int = 1280, offline: bool = False) -> None:
         for kind in ("browser", "performance"):
@@ -245,6 +245,26 @@ class TestReport:
         assert "latency_vs_dense_ratio" in path.read_text().splitlines()[0]
 
 
+def test_the_reports_menu_changes_words_and_figures(
+    browser: Browser, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "two.html"
+    table = tidy(open_runs([make(hardware=("fast", "slow"))]))
+    path.write_text(report_html(table), encoding="utf-8")
+    browser.open(path.as_uri())
+    browser.wait("document.documentElement.dataset.ready")
+    dense = "document.querySelector('#latency_by_context .plot').data[0].y[0]"
+    before = browser.js(f"return {dense}")
+    browser.js(
+        "const menu = document.getElementById('setting'); menu.value = '1';"
+        "menu.dispatchEvent(new Event('change'))"
+    )
+    browser.wait(f"{dense} !== {before}")
+    assert browser.js(f"return {dense}") == pytest.approx(1.5 * before)
+    words = "return [...document.querySelectorAll('.words')].find((e) => !e.hidden).textContent"
+    assert "hardware slow" in browser.js(words)
+
+
 def open_dashboard(browser: Browser, url: str, width: int = 1280) -> None:
     browser.open(url, width)
     browser.wait("document.querySelector('#status')?.textContent.startsWith('Shown')")
@@ -348,6 +368,25 @@ def test_the_dashboard_fits_and_everything_has_a_name_and_contrast(
     assert browser.js("return document.documentElement.scrollWidth") <= width
     assert browser.nameless() == []
     assert browser.low_contrast() == []
+
+
+def test_a_narrow_page_starts_with_its_filters_folded(browser: Browser, dashboard: str) -> None:
+    for width, folded in ((390, True), (1280, False)):
+        open_dashboard(browser, dashboard, width)
+        browser.wait("document.querySelector('#content h2')")
+        assert browser.js("return !document.querySelector('details.controls').open") == folded
+        top = "return document.querySelector('#content h2').getBoundingClientRect().top"
+        assert browser.js(top) < 900
+
+
+def test_figures_are_exported_as_vector_files(replayed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("kaleido", reason="kaleido is not installed")
+    from analysis.export import export_figures
+
+    paths = export_figures(tidy(open_runs([replayed])), tmp_path / "figures", "svg")
+    assert len(paths) > 20
+    (latency,) = [path for path in paths if path.stem == "latency_against_dense"]
+    assert "Latency of a decode step" in latency.read_text()
 
 
 def test_results_that_cannot_be_opened_get_a_clear_page(browser: Browser, tmp_path: Path) -> None:
