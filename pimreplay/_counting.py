@@ -45,7 +45,8 @@ def count(blocks, per_row, macs_per_block, timing, found):
 
 @njit(cache=True)
 def count_banked(
-    blocks, per_row, macs_per_block, slices, slice_rows, first_row, banks, group, window, timing, found
+    blocks, per_row, macs_per_block, slices, slice_rows, first_row,
+    banks, group, window, timing, found,
 ):  # fmt: skip
     """Walk the blocks where consecutive rows lie in different banks, slice after slice.
 
@@ -53,7 +54,7 @@ def count_banked(
     switches rows, so that a stretch between two barriers (a slice, or `group` blocks) takes what
     its MACs take or its busiest bank, whichever is longer.
     """
-    spacing, to_close, to_open, to_mac, open_time, row_cycle, extra = timing
+    spacing, to_close, to_open, to_mac, open_time, row_cycle, _ = timing
     points, n_blocks = blocks.shape
     n_rows = (n_blocks + per_row - 1) // per_row
     last = np.zeros(banks, dtype=np.int64)

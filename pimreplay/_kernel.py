@@ -828,7 +828,8 @@ def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
         queue, index, command, event = _choose(s, rows, shape, path, clock, first)
         if queue != NO_QUEUE:
             _serve(
-                s, rows, shape, path, start, table, queue, index, command, clock, log, logged, channel
+                s, rows, shape, path, start, table, queue, index, command, clock,
+                log, logged, channel,
             )  # fmt: skip
             if first != FREE_SLOT:
                 return clock + 1

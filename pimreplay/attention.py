@@ -244,7 +244,9 @@ def _chunk(addresses: IntArray, index: int, size: int) -> IntArray:
     return flat[max(index, 0) * size : (index + 1) * size]
 
 
-def _pair(stream: _Stream, layout: _Layout, one: _Round, two: _Round, *, dummy: bool) -> None:
+def _pair(  # noqa: PLR0912  # four stages, one after the other
+    stream: _Stream, layout: _Layout, one: _Round, two: _Round, *, dummy: bool
+) -> None:
     """Two rounds, each one's moves under the other's MACs."""
     barrier = layout.channels
     stream.add("PIM_WR_GB", one.query_writes)
@@ -398,8 +400,7 @@ def export(requests: Requests, path: Path) -> None:
                 places = requests.address[start : start + (1 << 16)].tolist()
                 file.write(
                     "".join(
-                        f"{kind} 0x{place:08x}\n"
-                        for kind, place in zip(kinds, places, strict=True)
+                        f"{kind} 0x{place:08x}\n" for kind, place in zip(kinds, places, strict=True)
                     )
                 )
         part.replace(path)

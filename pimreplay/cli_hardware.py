@@ -74,7 +74,8 @@ def attention_command(
     heads: Annotated[int, typer.Option(help="Heads on the stack.")],
     tokens: Annotated[int, typer.Option(help="Tokens in the cache.")],
     hardware: Annotated[
-        str | None, typer.Option(help="Name of a device, or a .toml file; default: --mode's AttAcc.")
+        str | None,
+        typer.Option(help="Name of a device, or a .toml file; default: --mode's AttAcc."),
     ] = None,
     mode: Annotated[
         str | None, typer.Option(help="Where the MAC units are: bank, bg or buffer.")

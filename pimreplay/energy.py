@@ -200,7 +200,12 @@ def channel_events(time_ns: float, channels: int) -> Events:
 
 
 def trace_energy(
-    hardware: Hardware, outcome: "Outcome", head_dim: int, heads: int, tokens: int, element_bytes: int
+    hardware: Hardware,
+    outcome: "Outcome",
+    head_dim: int,
+    heads: int,
+    tokens: int,
+    element_bytes: int,
 ) -> tuple[StepEnergy, StepEnergy]:
     """Return the energy of a whole layer on a stack: (the hardware's model, `attacc`).
 

@@ -23,9 +23,7 @@ _MAC = {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}
 class HeadStream:
     """Builds the requests of single steps of one KV head in channel 0."""
 
-    def __init__(
-        self, hardware: Hardware, geometry: Geometry, n_blocks: int, q_heads: int
-    ) -> None:
+    def __init__(self, hardware: Hardware, geometry: Geometry, n_blocks: int, q_heads: int) -> None:
         """Fix the device and the space that `n_blocks` blocks need in each region."""
         self.hardware, self.geometry, self.q_heads = hardware, geometry, q_heads
         self.map = AddressMap.of(hardware.organisation)
@@ -93,9 +91,7 @@ class HeadStream:
         ]
         add("PIM_WR_GB", query * q)
         add("PIM_BARRIER", [0])
-        groups = [
-            chosen[i : i + BLOCKS_PER_MOVE] for i in range(0, len(chosen), BLOCKS_PER_MOVE)
-        ]
+        groups = [chosen[i : i + BLOCKS_PER_MOVE] for i in range(0, len(chosen), BLOCKS_PER_MOVE)]
         for index, group in enumerate([*groups, None]):
             if group is not None:
                 add(mac, self._keys(group))

@@ -48,9 +48,7 @@ def device(
     times = hardware.timing if timing is None else load_timing(timing, org)
     if timing is None and organisation is not None:
         times = replace(times, n_rfc_cycles=_refresh_cycles(org.t_rfc_ns, times.t_ck_ps))
-    return replace(
-        hardware, organisation=org, timing=times, refresh=hardware.refresh and refresh
-    )
+    return replace(hardware, organisation=org, timing=times, refresh=hardware.refresh and refresh)
 
 
 def _refresh_cycles(t_rfc_ns: float, t_ck_ps: int) -> int:
@@ -90,9 +88,7 @@ def attention_layer(
     requests = attention_requests(hardware, shape)
     if export_to is not None:
         export(requests, export_to)
-    outcome = schedule(
-        requests, hardware.organisation, hardware.timing, refresh=hardware.refresh
-    )
+    outcome = schedule(requests, hardware.organisation, hardware.timing, refresh=hardware.refresh)
     charged, attacc = trace_energy(
         hardware, outcome, head_dim, heads, shape.read_tokens, element_bytes
     )

@@ -110,9 +110,7 @@ class Scheduler:
         classes = int(self._scalars[_kernel.CLASSES])
         issued = self._state[:classes, _kernel.ISSUED : _kernel.ISSUED + len(COMMANDS)]
         totals = self._classes[_kernel.SIZE_OF, :classes] @ issued
-        commands = {
-            name: int(total) for name, total in zip(COMMANDS, totals, strict=True) if total
-        }
+        commands = {name: int(total) for name, total in zip(COMMANDS, totals, strict=True) if total}
         org = self.organisation
         banks = {
             "ACT": 1,

@@ -150,7 +150,6 @@ def _contradictions(v: dict[str, int]) -> list[str]:
         ("n_rrds_cycles", "n_rrdl_cycles"),
         ("n_wtrs_cycles", "n_wtrl_cycles"),
         ("n_rtps_cycles", "n_rtpl_cycles"),
-        ("n_rcdrd_cycles", "n_ras_cycles"),
         ("n_rrds_cycles", "n_faw_cycles"),
     ):
         if {low, high} <= v.keys() and v[low] > v[high]:
