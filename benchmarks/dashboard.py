@@ -144,7 +144,8 @@ def _views(client: object) -> list[str]:
 
 def _ask(client: object, view: str, query: str) -> float:
     body = {
-        "output": "..content.children...status.children...method.options...inspector-controls.hidden..",
+        "output": "..content.children...status.children...method.options"
+        "...inspector-controls.hidden..",
         "outputs": [
             {"id": "content", "property": "children"},
             {"id": "status", "property": "children"},
