@@ -7,7 +7,7 @@ found once per layout and block size, and only the cost is computed for each dev
 
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,9 +134,14 @@ def replay_head(job: Job) -> Iterator[HeadResult | HeadFailure]:
     recalls = exact.recall_all([(one.mask, one.output) for one, _ in selected])
     for (selection, targets), recall in zip(selected, recalls, strict=True):
         placed = _Placed(head, selection, recall, job.keep_selections)
+        # in a dense layer all budgets select the same, so a layout on a device is done once
+        done: dict[tuple[str, int], HeadResult] = {}
         for target in targets:
+            place = (target.layout, id(target.hardware))
             try:
-                yield placed.result(target, job, dense_layer, element_bytes)
+                if place not in done:
+                    done[place] = placed.result(target, job, dense_layer, element_bytes)
+                yield replace(done[place], point=target.point)
             except Exception as error:
                 yield _failure(target.point, job, error)
 

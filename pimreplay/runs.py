@@ -172,6 +172,12 @@ def _headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
         "listed in run.json)"
     )
     yield f"dense layers: the model's first {settings.dense_layers} (--dense-layers)"
+    replayed = {layer for point in points for layer in layers_of(point, settings)}
+    if max(replayed) < settings.dense_layers:
+        yield (
+            f"note: layers {ranges(replayed)} are all dense layers, so no policy chooses anything; "
+            "give --dense-layers 0 to see what they choose"
+        )
 
 
 def _work(

@@ -40,6 +40,13 @@ def test_several_policies_are_replayed_into_one_results_folder(pimreplay, trace_
     assert left_in(out.parent) == ["results"]
 
 
+def test_a_run_of_dense_layers_alone_says_so(pimreplay, trace_path, tmp_path):
+    out = tmp_path / "results"
+    answer = pimreplay("run", trace_path, "--policy", "topk", *RUN, "--out", out)
+    assert answer.code == 0, answer.err
+    assert "note: layers 0-1 are all dense layers" in answer.out
+
+
 def test_policy_and_layout_are_independent_choices(pimreplay, trace_path, tmp_path):
     for layout in ("sequential", "clustered"):
         answer = pimreplay(
