@@ -5,7 +5,6 @@ prompt queries needs every weight once, and none of them twice: a tile of querie
 prompt x prompt.
 """
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -15,8 +14,7 @@ from tracegen.schema import DECAY
 
 _TILE_BYTES = 2 << 20  # a tile of float32 weights stays in a core's cache
 _TILE_BYTES_CUDA = 1 << 28
-_LOG2_E = math.log2(math.e)
-_SAFE_EXPONENT = 60  # 2 ** 60 times a million tokens is far from float32's 2 ** 127
+_SAFE_EXPONENT = 70  # e ** 70 times ten million tokens is within float32, whose end is e ** 88
 
 
 def visible_from(row: Tensor, window: int | None) -> Tensor:
@@ -90,27 +88,42 @@ def column_sums(
     tile = torch.empty(0, device=query.device)
     for head in range(key.shape[0]):
         heads = slice(head * group, (head + 1) * group)
-        keys = key[head].float().T
+        keys = key[head].float().T.contiguous()
         # Queries that share a row of the tile lie together: one product of two matrices a tile.
-        queries = (query[heads].transpose(0, 1).float() * (scale * _LOG2_E)).contiguous()
+        queries = torch.empty(tokens, group, keys.shape[0], device=query.device)
+        queries.copy_(query[heads].transpose(0, 1)).mul_(scale)
         safe = soft_cap is None and _bounded(queries, keys)
         for rows, columns in _tiles(tokens, tokens, group, window, query.device):
-            n_rows, n_columns = rows.stop - rows.start, columns.stop - columns.start
-            size = n_rows * group * n_columns
-            if tile.numel() < size:
-                tile = torch.empty(size, device=query.device)
-            # The same memory for each tile: fresh pages would cost as much as the powers.
-            logits = tile[:size].view(n_rows * group, n_columns)
-            torch.mm(queries[rows].flatten(0, 1), keys[:, columns], out=logits)
-            logits = logits.view(n_rows, group, n_columns)
+            n_columns = columns.stop - columns.start
+            logits, tile = _logits(queries, keys, rows, columns, tile)
             if soft_cap is not None:
-                logits = _cap(logits, soft_cap * _LOG2_E)
+                logits = _cap(logits, soft_cap)
             weight, total = _weights(logits, rows, columns, window, safe)
             # Zeros between query heads make one contiguous product of the group's sums.
             share = (factors[:, rows, None] / total) * own  # (group, 2, rows, group)
             added = torch.mm(share.flatten(2).flatten(0, 1), weight.flatten(0, 1))
             sums[heads, :, columns] += added.view(group, 2, n_columns)
     return sums[:, 0], sums[:, 1]
+
+
+def _logits(
+    queries: Tensor, keys: Tensor, rows: slice, columns: slice, tile: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a tile of logits, (rows, group, columns), and the memory that it lies in.
+
+    The same memory serves every tile: fresh pages would cost as much as the powers.
+    """
+    n_rows, group, n_columns = (
+        rows.stop - rows.start,
+        queries.shape[1],
+        columns.stop - columns.start,
+    )
+    size = n_rows * group * n_columns
+    if tile.numel() < size:
+        tile = torch.empty(size, device=queries.device)
+    logits = tile[:size].view(n_rows * group, n_columns)
+    torch.mm(queries[rows].flatten(0, 1), keys[:, columns], out=logits)
+    return logits.view(n_rows, group, n_columns), tile
 
 
 def _bounded(queries: Tensor, keys: Tensor) -> bool:
@@ -124,15 +137,15 @@ def _weights(
 ) -> tuple[Tensor, Tensor]:
     """Return softmax weights before their division by the row's total, and the totals.
 
-    `logits` (rows, group, columns) are in units of log 2 and are overwritten. Where all of them are
-    known to be small, the usual subtraction of each row's maximum is left out: it only guards
-    against overflow and costs as much as the powers.
+    `logits` (rows, group, columns) are overwritten. Where all of them are known to be small, the
+    usual subtraction of each row's maximum is left out: it only guards against overflow and costs
+    as much as the powers.
     """
     hidden = _hidden(rows, columns, 0, window, logits.device)
     if not safe:
         logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
         logits -= logits.amax(dim=-1, keepdim=True)
-    weight = torch.exp2(logits, out=logits)
+    weight = torch.exp(logits, out=logits)
     if safe:
         weight[..., -hidden.shape[-1] :] *= ~hidden  # several times faster than masked_fill_
     return weight, weight.sum(dim=-1)

@@ -152,6 +152,17 @@ def test_column_sums_are_those_of_the_whole_matrix(
     torch.testing.assert_close(decayed, (decay[:, None] * weight).sum(1), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_recording_leaves_the_models_numbers_as_they_were(
+    llama: LoadedModel, dtype: torch.dtype
+) -> None:
+    model = llama.model.to(dtype)
+    model.set_attn_implementation("sdpa")
+    with recording(model, Kept()):
+        recorded = generate(model, PROMPT, 5)
+    assert recorded == generate(model, PROMPT, 5)
+
+
 def test_only_the_layers_asked_for_are_kept(llama: LoadedModel, tmp_path: Path) -> None:
     trace = capture(llama, Request(PROMPT, 3, layers=[1]), tmp_path / "t")
     everything = capture(llama, Request(PROMPT, 3), tmp_path / "all")
