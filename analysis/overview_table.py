@@ -12,6 +12,9 @@ from analysis.metrics import metrics
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+WITH_UNIT = ("ns", "pJ", "pJ·ns")
+"""Units that stand in a heading; the others are plain from the value."""
+
 SETTING = ("run", "trace", "hardware", "budget")
 """Columns that are shown only when they differ between rows."""
 
@@ -35,6 +38,7 @@ SHORT = {
     "attention_mass": "Mass kept",
     "topk_overlap": "Top-k overlap",
     "output_error": "Output error",
+    "energy_delay": "Energy \u00d7 delay",
     "overhead_latency": "Overhead",
     "overhead_energy": "Overhead energy",
 }
@@ -49,6 +53,7 @@ _ORDER = (
     "energy_vs_dense",
     "energy_vs_topk",
     "energy_vs_sparq",
+    "energy_delay",
     "over_fetch",
     "row_activations",
     "lane_utilisation",
@@ -101,7 +106,7 @@ class Column:
         unit = metrics()[name].unit if name in metrics() else "ratio"
         self._factor, shown = scaled(self._values, unit)
         title = {**_RELATIVE, **SHORT}[name]
-        self.heading = f"{title} ({shown})" if unit in ("ns", "pJ") else title
+        self.heading = f"{title} ({shown})" if unit in WITH_UNIT else title
 
     def texts(self) -> list[str]:
         """Return the values, readable; a dash where unknown."""
@@ -127,7 +132,7 @@ def value_text(name: str, value: float | None, factor: float | None = None) -> s
     tail = ""
     if factor is None:
         factor, shown = scaled([value], unit)
-        tail = f" {shown}" if unit in ("ns", "pJ") else ""
+        tail = f" {shown}" if unit in WITH_UNIT else ""
     small = abs(value) < 100 * factor
     return (f"{value / factor:.3g}" if small else f"{value / factor:,.0f}") + tail
 

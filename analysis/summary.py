@@ -75,17 +75,23 @@ def settings(table: Table) -> list[Setting]:
 def at(table: Table, setting: Setting, scope: str = "setting") -> Table:
     """Return the part of the table at a setting; dense attention belongs to every budget.
 
-    `scope` is a `Figure.scope`: `budgets` keeps every budget, `hardware` every device.
+    `scope` is a `Figure.scope`: `budgets` keeps every budget, `hardware` every device, `contexts`
+    every trace of the same model.
     """
     described = table.configurations.filter(trace=setting.trace)
+    if scope == "contexts":
+        models = described["model"].unique().to_list()
+        described = table.configurations.filter(pl.col("model").is_in(models))
     if scope != "hardware":
         described = described.filter(hardware=setting.hardware)
     if scope != "budgets":
         own = described.filter(budget=setting.budget)
         dense = described.filter(policy="dense").join(
-            own.filter(policy="dense"), on=["run", "hardware"], how="anti"
+            own.filter(policy="dense"), on=["run", "trace", "hardware"], how="anti"
         )
-        dense = dense.unique(["run", "hardware", "layout"], keep="first", maintain_order=True)
+        dense = dense.unique(
+            ["run", "trace", "hardware", "layout"], keep="first", maintain_order=True
+        )
         described = pl.concat([own, dense])
     return table.narrowed(configurations=described["configuration"].to_list())
 

@@ -43,8 +43,9 @@ class Figure:
     """What to look at, one or two sentences."""
     draw: "Callable[[Table], Drawing | None]"
     """Pure; None when the table does not hold what the figure shows."""
-    scope: Literal["setting", "budgets", "hardware"] = "setting"
-    """Drawn for one trace, device and budget, or over all budgets, or over all devices."""
+    scope: Literal["setting", "budgets", "hardware", "contexts"] = "setting"
+    """Drawn for one trace, device and budget, or over all budgets, over all devices, or over
+    all traces of the model."""
     group: str = "Method by method"
     """Heading that it stands under."""
     order: int = 100

@@ -2,11 +2,21 @@
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
-from analysis.figures._style import SCALE, axis_title, drawing, in_order
+from analysis.figures._style import (
+    SCALE,
+    axis_title,
+    baseline_line,
+    colour,
+    dash,
+    drawing,
+    in_order,
+    marker,
+)
 from analysis.tables import Table
 
 STEP_COLUMNS = 128
@@ -70,6 +80,43 @@ def lanes_by_steps(table: Table) -> Drawing | None:
     )
 
 
+def lane_distribution(table: Table) -> Drawing | None:
+    """Draw the cumulative distribution of lane loads, each over the mean lane of its layer."""
+    if table.lanes is None or table.lanes.is_empty():
+        return None
+    layer = ("configuration", "layer")
+    used = table.lanes.filter(pl.col("load").sum().over(*layer, "channel") > 0)
+    loads = used.with_columns(load=pl.col("load") / pl.col("load").mean().over(layer))
+    described = in_order(table.configurations).select("configuration", "method", "policy", "layout")
+    parts = loads.partition_by("configuration", as_dict=True)
+    lines = []
+    for number, method, policy, layout in described.iter_rows():
+        if (number,) not in parts:
+            continue
+        values = parts[number,]["load"].sort()
+        places = np.linspace(0, len(values) - 1, min(len(values), 101)).astype(int)
+        lines.append(
+            {
+                "type": "scatter",
+                "x": values.gather(places).to_list(),
+                "y": ((places + 1) / len(values)).tolist(),
+                "name": method,
+                "mode": "lines+markers",
+                "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
+                "marker": marker(policy, layout, size=9) | {"maxdisplayed": 8},
+                "hovertemplate": "%{fullData.name}: %{y:.0%} of lanes hold at most %{x:.3g} times"
+                " the mean<extra></extra>",
+            }
+        )
+    return drawing(
+        lines,
+        axis_title("Load of a lane", "multiple of the mean"),
+        axis_title("Part of the lanes", "ratio"),
+        420,
+        **baseline_line(1.0, "even load"),
+    )
+
+
 def _by_method(table: Table, loads: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     parts = loads.partition_by("configuration", as_dict=True)
     described = in_order(table.configurations).select("configuration", "method")
@@ -97,6 +144,15 @@ def _heat_map(z: list[list[Any]], x: list[Any], y: list[str], hover: str) -> dic
 
 
 FIGURES = (
+    Figure(
+        name="lane_distribution",
+        title="Distribution of lane loads",
+        caption="The steeper at 1, the more evenly the lanes of the channels in use are loaded;"
+        " dense attention, the baseline, loads all alike.",
+        draw=lane_distribution,
+        group="Banks",
+        order=62,
+    ),
     Figure(
         name="banks_channel_lane",
         title="Load of the banks, whole run",

@@ -15,7 +15,7 @@ POINTS = 200
 def against_context(table: Table) -> Drawing | None:
     """Draw the latency of a decode step over the tokens in the cache."""
     windows = table.measured("window", only=("latency",)).drop_nulls("latency")
-    count = windows["window"].n_unique()
+    count = windows.select("trace", "window").n_unique()
     bucket = max(1, -(-count // POINTS))
     lines = in_order(
         windows.group_by("policy", "layout", "method", "trace", pl.col("window") // bucket)
@@ -74,8 +74,10 @@ FIGURES = (
     Figure(
         name="latency_by_context",
         title="Latency against context length",
-        caption="Each line is a method; dense attention, the baseline, grows with every token.",
+        caption="Each line is a method, over the steps of all traces of the model; dense"
+        " attention, the baseline, grows with every token.",
         draw=against_context,
+        scope="contexts",
         group="Context and budget",
         order=50,
     ),

@@ -20,7 +20,7 @@ from analysis.tidying import tidy
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {
     *("µs", "ms", "s", "nJ", "µJ", "mJ", "J", "index", "multiple of dense"),
-    *("multiple of exact top-k", "pJ", "ns"),
+    *("multiple of exact top-k", "multiple of the mean", "pJ", "ns"),
 }
 
 
@@ -204,6 +204,20 @@ def test_the_bank_map_holds_the_summed_loads(sweep: Table) -> None:
     shown = next(trace for trace in drawing.data if trace["visible"])
     assert shown["z"] == [[2.0] * 8 + [6.0] * 8] * 2
     assert len(drawing.layout["updatemenus"][0]["buttons"]) == 5
+
+
+def test_lane_loads_are_drawn_over_their_mean(sweep: Table) -> None:
+    line = draw(sweep, "lane_distribution").data[0]
+    assert set(line["x"]) == {0.5, 1.5}
+    assert line["y"][-1] == 1.0
+
+
+def test_traces_of_one_model_make_one_line_over_contexts(make: Callable[..., Path]) -> None:
+    folders = [make("a", trace="short"), make("b", trace="long", scale=2.0)]
+    table = tidy(open_runs(folders))
+    drawing = draw(table, "latency_by_context")
+    assert len(drawing.data) == 5
+    assert len(drawing.data[0]["x"]) == 2 * 16
 
 
 def test_over_fetch_is_drawn_as_quantiles(sweep: Table) -> None:
