@@ -8,6 +8,7 @@ from pimreplay.records import HeadTrace
 
 GATHER_BYTES = 2 << 20
 """Bound on the selected keys gathered at once: they stay in the cache."""
+CACHE_BYTES = 1 << 20
 GATHER_RATIO = 0.125
 """Below this share of tokens, gathering the selected keys is cheaper than scoring all."""
 
@@ -46,19 +47,22 @@ def attend(head: HeadTrace, steps: slice, mask: Tensor) -> tuple[Tensor, Tensor]
 
 
 def log_sum_exp(scores: Tensor) -> Tensor:
-    """Return log(sum(exp)) of each row, one query head at a time.
+    """Return log(sum(exp)) of each row: (q_heads, tile, n) -> (q_heads, tile).
 
-    Terms below e^-80 of the largest count as that: without the floor most of the time goes into
-    exponentials too small for a normal float32, a hundred times slower and without effect.
+    A few rows at a time stay in the cache. Terms below e^-80 of the largest count as that: without
+    the floor most of the time goes into exponentials too small for a normal float32, a hundred
+    times slower and without effect.
     """
-    best = scores.amax(dim=-1)
-    total = torch.stack(
-        [
-            (one - top[:, None]).clamp_min_(-80.0).exp_().sum(dim=-1)
-            for one, top in zip(scores, best, strict=True)
-        ]
-    )
-    return total.log_().add_(best)
+    rows = scores.flatten(0, 1)
+    best = rows.amax(dim=-1)
+    total = torch.empty_like(best)
+    size = max(1, CACHE_BYTES // (4 * max(1, rows.shape[1])))
+    work = torch.empty((size, rows.shape[1]), device=rows.device)
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
+        out = torch.sub(part, best[first : first + size, None], out=work[: len(part)])
+        torch.sum(out.clamp_min_(-80.0).exp_(), dim=-1, out=total[first : first + size])
+    return total.log_().add_(best).view(scores.shape[:2])
 
 
 def positions(mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,12 @@ from torch import Tensor
 from pimreplay.budget import Budget
 from pimreplay.records import HeadTrace
 
-TILE_BYTES = 96 << 20
-"""Bound on the score matrix of one tile of steps."""
+TILE_BYTES = 16 << 20
+"""Bound on the score matrix of one tile of steps.
+
+Small enough for the allocator to hand the same memory out again: above 32 MB every matrix would be
+mapped and zeroed anew, which costs as much as computing it.
+"""
 
 
 def tiles(head: HeadTrace, columns: int | None = None) -> Iterator[slice]:
