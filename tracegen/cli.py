@@ -1,4 +1,4 @@
-"""The `tracegen` command: capture, import, synthesize, info, verify.
+"""The `tracegen` command: capture, import, synthesize, info, verify, and the reference model's.
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from tracegen.cli_reference import app as reference_app
+
 app = typer.Typer(
     help="Capture a language model's queries, keys and values as a trace folder.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(reference_app)
 Out = Annotated[str, typer.Option("--out", help="Folder (or URL) to make.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a trace that is there.")]
 MaxGb = Annotated[
