@@ -1,0 +1,23 @@
+"""The trace that ships with the project: small, whole, real, and of the reference model."""
+
+from pathlib import Path
+
+from tracegen.model import load, weights_sha256
+from tracegen.store import Trace
+from tracegen.verify import verify
+
+FOLDER = Path(__file__).parents[2] / "traces" / "needle_1k"
+
+
+def test_the_sample_trace_is_whole_and_small() -> None:
+    trace = Trace.open(FOLDER)
+    found = verify(trace)
+    assert not found.problems
+    assert found.output_error_ratio is not None
+    assert sum(one.stat().st_size for one in FOLDER.rglob("*") if one.is_file()) <= 3_000_000
+    assert trace.manifest.kind == "captured"
+
+
+def test_the_sample_trace_is_of_the_reference_model_that_ships() -> None:
+    loaded = load("reference", device="cpu")
+    assert weights_sha256(loaded.model) == Trace.open(FOLDER).manifest.model_sha256
