@@ -137,7 +137,10 @@ def perplexity(
     """
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     longest = max(lengths)
-    texts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in read_corpus(folder)]
+    texts = [
+        tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        for text in read_corpus(folder)
+    ]
     texts = [ids for ids in texts if len(ids) >= longest]
     if not texts:
         raise UserError(

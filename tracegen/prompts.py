@@ -65,7 +65,7 @@ def build(
     statements, question, answer = _hidden(task, rng)
 
     def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     start = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
     ends = ids(question)
