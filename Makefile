@@ -30,7 +30,7 @@ demo: setup  ## Capture the reference model, replay five methods, write demo/rep
 	@$(BIN)/analysis compare demo/results
 
 test: setup  ## Run the tests
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 check: format lint types test  ## What CI runs: format, lint, types, tests
 
