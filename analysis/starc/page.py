@@ -2,12 +2,15 @@
 
 import html
 from collections.abc import Iterator, Sequence
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from analysis.report import _embedded, page
 from analysis.starc.claims import Finding, findings
 from analysis.starc.figures import placed
 from analysis.starc.frames import context_rows, statistics
+from analysis.starc.lookup import lookup_form, steps_data
 from analysis.starc.placement import Placement, placement_rows, placements
 from analysis.starc.sample import PUBLISHED, Sample
 from analysis.starc.shapes import SHAPES, TITLES
@@ -33,7 +36,7 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
     from plotly.offline import get_plotlyjs
 
     rows, held, found = context_rows(study), statistics(study), findings(study)
-    drawings, lying = placed(study), placements(study)
+    drawings, lying, steps = placed(study), placements(study), steps_data(study)
     return page(
         "starc.html",
         title="STARC's tables, replayed beside its published claims",
@@ -48,6 +51,8 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
         differences=_differences(study, found, lying),
         table=numbers_table(rows),
         table_note=_table_note(study),
+        lookup=_section("lookup", "Any step", lookup_form(study)) if steps else "",
+        lookup_script=_lookup_script(steps) if steps else "",
         overheads=overheads_table(rows) + _paragraphs(_overhead_notes()),
         placements=placements_table(placement_rows(lying)) + _paragraphs(_placement_notes()),
         statistics=statistics_table(held),
@@ -66,6 +71,21 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
                 "csv": rows.write_csv(),
             }
         ),
+    )
+
+
+def _section(name: str, title: str, body: str) -> str:
+    return (
+        f'<section aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>{body}'
+        "</section>"
+    )
+
+
+def _lookup_script(steps: dict[str, Any]) -> str:
+    script = (files("analysis") / "templates" / "starc.js").read_text(encoding="utf-8")
+    return (
+        f'<script type="application/json" id="steps">{_embedded(steps)}</script>'
+        f"<script>{script}</script>"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.cli import app
-from analysis.starc import claims
+from analysis.starc import claims, lookup
 from analysis.starc.claims import CLAIMS, Finding, Range, findings, reduction, smoothed, verdict
 from analysis.starc.cost import (
     LayerRun,
@@ -20,6 +20,7 @@ from analysis.starc.cost import (
 )
 from analysis.starc.figures import buckets, placed
 from analysis.starc.frames import context_rows, statistics, steps_frame
+from analysis.starc.lookup import steps_data
 from analysis.starc.page import study_html
 from analysis.starc.placement import placements, spread_mask
 from analysis.starc.row_tokens import RowTokens, read_folder, read_table
@@ -411,6 +412,22 @@ def test_buckets_average_neighbours_and_lose_no_step() -> None:
     x, mean, low, high = buckets(np.arange(10), np.arange(10.0), points=3)
     assert (x, mean) == ([1.0, 4.0, 7.5], [1.0, 4.0, 7.5])
     assert (low, high) == ([0.0, 3.0, 6.0], [2.0, 5.0, 9.0])
+
+
+def test_the_report_holds_the_cycles_of_every_step(study: Study) -> None:
+    data = steps_data(study)
+    assert data is not None
+    for one, series in zip(data["series"], study.series, strict=True):
+        context = data["first"] + np.arange(one["steps"])
+        rows = one.get("rows", (-(-context // 16)).tolist())
+        assert [data["cycles"][row] for row in rows] == series.costs.cycles.tolist()
+
+
+def test_too_many_steps_are_left_to_the_csv(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "MOST_STEPS", 599)
+    assert steps_data(study) is None
+    page = study_html(study, Path("row_tokens"))
+    assert 'id="steps"' not in page
 
 
 def test_every_figure_is_a_valid_plotly_figure(study: Study) -> None:
