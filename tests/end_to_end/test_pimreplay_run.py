@@ -225,7 +225,7 @@ def test_ctrl_c_ends_with_one_sentence_and_leaves_nothing(spawn, make_trace, tmp
             break
     time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "interrupted" in err
     assert "Traceback" not in err
