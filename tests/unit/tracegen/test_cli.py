@@ -1,5 +1,6 @@
 """The tracegen command as a user types it: outputs, exit codes, one clear sentence."""
 
+import errno
 import json
 import os
 import signal
@@ -140,6 +141,19 @@ def test_a_stopped_capture_is_never_taken_for_a_trace(
         assert not any(tmp_path.iterdir())
     else:
         refused(run("info", tmp_path / "t"), "no trace here")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_disk_ends_a_capture_in_one_sentence(
+    run: Run, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tracegen.spill.os.pwrite", full)
+    words = ("--model", llama_folder, "--prompt", "text:tokens=50", "--decode-steps", "2")
+    refused(run("capture", *words, "--out", tmp_path / "t"), "No space left on device")
+    assert not any(tmp_path.iterdir())
 
 
 def test_import_and_synthesize(run: Run, tmp_path: Path) -> None:
