@@ -1,5 +1,8 @@
 """Rows, MACs and row switches of many selections at once, compiled."""
 
+# Compiled functions take their types from their arguments.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, unused-ignore"
+
 import numpy as np
 from numba import njit
 
@@ -7,25 +10,29 @@ BLOCKS, ROWS, MACS, SPAN, LAST = range(5)
 """Columns of a count: blocks read, rows opened, MACs, cycles from the first MAC to the last, and
 cycles from the last row's first MAC to the last MAC."""
 
+ONES = np.uint64(0x0101010101010101)
+
 
 @njit(cache=True)
-def count(blocks, per_row, macs_per_block, timing, found):
+def count(words, words_per_row, macs_per_block, timing, found):
     """Walk the blocks of each point in order and add up its rows; one row is open at a time.
 
+    A word holds eight blocks, or one, each a byte of 0 or 1.
     `timing` is (MAC spacing, MAC to precharge, precharge to activate, activate to MAC, activate to
     precharge, activate to activate, extra cycles of a move that must wait for its bank).
     """
     spacing, to_close, to_open, to_mac, open_time, row_cycle, extra = timing
-    points, n_blocks = blocks.shape
+    points, n_words = words.shape
     for p in range(points):
         n = 0
         rows = 0
         span = np.int64(0)
         reading = np.int64(0)
-        for first in range(0, n_blocks, per_row):
+        for first in range(0, n_words, words_per_row):
             in_row = 0
-            for b in range(first, min(first + per_row, n_blocks)):
-                in_row += blocks[p, b]
+            for i in range(first, min(first + words_per_row, n_words)):
+                # the product's top byte is the sum of the eight
+                in_row += np.int64((words[p, i] * ONES) >> np.uint64(56))
             if in_row == 0:
                 continue
             if rows:

@@ -132,8 +132,10 @@ def count(
         value_macs = values[:, _counting.MACS]
         last, span = values[:, _counting.LAST], values[:, _counting.SPAN]
     else:
-        _counting.count(flat, key_row, geometry.key_columns * q_heads, extra, keys)
-        _counting.count(flat, value_row, q_heads, plain, values)
+        words, unit = _words(flat, key_row, value_row)
+        key_work = geometry.key_columns * q_heads
+        _counting.count(words, key_row // unit, key_work, extra, keys)
+        _counting.count(words, value_row // unit, q_heads, plain, values)
         key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS] * slices
         value_macs = values[:, _counting.MACS] * slices
         # one slice after the other: each but the last ends with a row switch
@@ -169,6 +171,16 @@ def count(
     )
 
 
+def _words(flat: NDArray[np.uint8], *rows: int) -> tuple[NDArray[np.uint64], int]:
+    """Return the blocks in words of eight where rows have whole words, else one a word."""
+    if any(row % 8 for row in rows):
+        return flat.astype(np.uint64), 1
+    missing = -flat.shape[1] % 8
+    if missing:
+        flat = np.pad(flat, ((0, 0), (0, missing)))
+    return flat.view(np.uint64), 8
+
+
 def _units(hardware: Hardware, columns: int, blocks: NDArray[np.bool_]) -> IntArray:
     """Count the bank rows that a buffer-level device opens, each in all pseudo-channels."""
     org = hardware.organisation
@@ -201,7 +213,6 @@ def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int)
     """
     t, moves = hardware.timing, moves_of(hardware)
     some = counts.blocks > 0
-    switch = t.n_rtpl_cycles + t.n_rp_cycles + t.n_rcdrd_cycles
     bus = max(t.n_bl_cycles, t.n_ccds_cycles) if hardware.level != "buffer" else t.n_ccdl_cycles
     writes = geometry.query_writes * q_heads
     start = np.maximum(2 + (writes - 1) * t.n_ccdl_cycles, 1 + t.n_rcdrd_cycles)
@@ -223,7 +234,14 @@ def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int)
     waiting = moves.score * q_heads + q_heads + counts.gemv_moves + 2
     seen = np.maximum(0, waiting - QUEUE_ENTRIES + 1) * bus
     spacing = mac_spacing_cycles(hardware)
-    opening = np.maximum(switch if waits else 0, seen + t.n_rp_cycles + t.n_rcdrd_cycles)
+    opening = seen + t.n_rp_cycles + t.n_rcdrd_cycles
+    if waits:
+        # the last key row must have been open for tRAS, and for tRC before the next opens
+        opened = score - counts.key_last_cycles - t.n_rcdrd_cycles
+        opened = np.where(counts.key_rows == 1, 1, opened)
+        close = np.maximum(score + t.n_rtpl_cycles, opened + t.n_ras_cycles)
+        ready = np.maximum(close + t.n_rp_cycles, opened + t.n_rc_cycles) + t.n_rcdrd_cycles
+        opening = np.maximum(opening, ready - score)
     gap = np.maximum(opening, tail)
     gap = np.maximum(gap, spacing)
     # a refresh inside that gap costs what reaches beyond it

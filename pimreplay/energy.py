@@ -186,7 +186,7 @@ def step_energy(
         host_accesses=np.zeros(len(macs)),
         scores=tokens,
         score_products=tokens * head_dim,
-        time_ns=cycles * hardware.t_ck_ns,
+        time_ns=cycles.astype(np.float64) * hardware.t_ck_ns,
         channels=1,
         element_bytes=element_bytes,
     )

@@ -188,11 +188,10 @@ def overhead_cost(
             if scored_bytes is not None
             else vectors * head_dim * element_bytes * 8
         )
-        if None not in (energy.cell_pj_per_bit, energy.mac_pj, energy.activation_pj):
+        cell, mac, opening = energy.cell_pj_per_bit, energy.mac_pj, energy.activation_pj
+        if cell is not None and mac is not None and opening is not None:
             scoring_pj = (
-                bits * energy.cell_pj_per_bit
-                + vectors * head_dim * energy.mac_pj
-                + rows * geometry.parallel_banks * energy.activation_pj
+                bits * cell + vectors * head_dim * mac + rows * geometry.parallel_banks * opening
             )
     if clustering_flops is not None and hardware.host_flops_per_ns is not None:
         flops = np.asarray(clustering_flops, dtype=np.float64)

@@ -162,7 +162,7 @@ class Scheduler:
                     "the reference simulator stops here; change the trace"
                 )
             if not self._scalars[_kernel.WIDER_ROWS]:
-                return taken
+                return int(taken)
             self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)], axis=2)
             self._scalars[_kernel.WIDER_ROWS] = 0
 

@@ -106,7 +106,7 @@ def _cycles(hardware: Hardware, timing: Timing, word: str, rows: int) -> int:
     m = AddressMap.of(org)
     halves = org.pseudo_channels if word == "LD" else 1
     spread = 1 if word.startswith("PIM_MAC_A") or word.startswith("PIM_MAC_S") else 0
-    places = []
+    places: list[int] = []
     for row in range(rows):
         for bank in range(1 if word == "PIM_MAC_AB" else org.banks):
             for column in range(org.columns):
