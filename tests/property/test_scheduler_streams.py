@@ -133,7 +133,10 @@ def test_the_checker_sees_a_command_that_is_too_early() -> None:
     assert "allowed from" in legality.violations(log, timing, SHAPE)[0]
     closed = [(100, 0, "MACAB", 0, 0)]
     assert "not open" in legality.violations(closed, timing, SHAPE)[0]
-    assert "one bus" in legality.violations([(1, 0, "WRGB", 0, 0), (1, 0, "SFM", 4, 0)], timing, SHAPE)[0]
+    assert (
+        "one bus"
+        in legality.violations([(1, 0, "WRGB", 0, 0), (1, 0, "SFM", 4, 0)], timing, SHAPE)[0]
+    )
 
 
 def test_the_checker_sees_a_command_that_is_late() -> None:

@@ -92,8 +92,8 @@ class Device:
 
 
 def place_of(bank: int, shape: tuple[int, int, int, int], command: str) -> tuple[int, ...]:
-    """Return (pseudo-channel, rank, group, bank) of a bank's number; a refresh has the first only."""
-    halves, ranks, groups, banks = shape
+    """Return (pseudo-channel, rank, group, bank) of a bank; a refresh has the first only."""
+    _halves, ranks, groups, banks = shape
     group, own = divmod(bank, banks)
     rank, group = divmod(group, groups)
     half, rank = divmod(rank, ranks)
@@ -117,9 +117,9 @@ def violations(
     for (channel, cycle), commands in slots.items():
         if len(commands) > 2:
             found.append(f"channel {channel}, cycle {cycle}: {len(commands)} commands")
-        elif len(commands) == 2 and sum(name in ROW_BUS for name in commands) != 1:
-            found.append(f"channel {channel}, cycle {cycle}: {commands} on one bus")
-        elif len(commands) == 2 and sum(name in COLUMN_BUS for name in commands) != 1:
+        elif (len(commands) == 2 and sum(name in ROW_BUS for name in commands) != 1) or (
+            len(commands) == 2 and sum(name in COLUMN_BUS for name in commands) != 1
+        ):
             found.append(f"channel {channel}, cycle {cycle}: {commands} on one bus")
     return found
 

@@ -383,7 +383,9 @@ def simulate(
     for channel in channels:
         if log is not None:
             channel.log = log.setdefault(channel.number, [])
-    waiting = [Request(kind, decode(address, shape, columns), address) for kind, address in requests]
+    waiting = [
+        Request(kind, decode(address, shape, columns), address) for kind, address in requests
+    ]
     waiting.reverse()
     cycle = 0
     while True:

@@ -38,8 +38,10 @@ def test_a_timing_preset_is_sound(name: str) -> None:
     timing = load_timing(name, load_organisation("HBM3_8Gb_2R"))
     assert timing.t_ck_ps == int(1e6 / (timing.data_rate_mbps // 4))
     # 350 ns, rounded up but for the last 2.5% of a cycle
-    assert (timing.n_rfc_cycles - 1) * timing.t_ck_ps < 350_000 <= timing.n_rfc_cycles * 1.03 * (
-        timing.t_ck_ps
+    assert (
+        (timing.n_rfc_cycles - 1) * timing.t_ck_ps
+        < 350_000
+        <= timing.n_rfc_cycles * 1.03 * (timing.t_ck_ps)
     )
 
 

@@ -67,9 +67,7 @@ def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
         (b"LD 99999999999999999999999999", "outside the device"),
     ],
 )
-def test_a_bad_line_is_refused_with_its_number(
-    tmp_path: Path, line: bytes, expected: str
-) -> None:
+def test_a_bad_line_is_refused_with_its_number(tmp_path: Path, line: bytes, expected: str) -> None:
     message = refusal(tmp_path / "bad.trace", b"LD 0x0\n" + line + b"\nST 0x0\n")
     assert "line 2" in message
     assert expected in message

@@ -99,7 +99,7 @@ def test_a_barrier_holds_column_commands_and_lets_row_commands_pass() -> None:
 
 
 def test_a_refresh_delays_a_stream_of_macs_by_n_rfc_instead_of_n_rp() -> None:
-    org, t = device()
+    _org, t = device()
     lines = [
         one("PIM_MAC_AB", row=index // 32, column=index % 32)
         for index in range(2 * t.n_refi_cycles // t.n_ccdab_cycles // 2)
