@@ -117,8 +117,8 @@ def violations(
     for (channel, cycle), commands in slots.items():
         if len(commands) > 2:
             found.append(f"channel {channel}, cycle {cycle}: {len(commands)} commands")
-        elif (len(commands) == 2 and sum(name in ROW_BUS for name in commands) != 1) or (
-            len(commands) == 2 and sum(name in COLUMN_BUS for name in commands) != 1
+        elif len(commands) == 2 and not all(
+            sum(name in bus for name in commands) == 1 for bus in (ROW_BUS, COLUMN_BUS)
         ):
             found.append(f"channel {channel}, cycle {cycle}: {commands} on one bus")
     return found
