@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from analysis.figures import figures
+from analysis.figures import Drawing, figures
 from analysis.summary import at, settings
 from analysis.tables import Table
 from tracegen.errors import FailedRun, UserError, nearest
@@ -35,6 +35,17 @@ def check_export(form: str) -> None:
         os.environ["BROWSER_PATH"] = found
 
 
+def still_layout(drawing: Drawing) -> dict[str, Any]:
+    """Return the layout of a picture: its width fixed, a menu replaced by what it shows."""
+    layout = drawing.layout | {"width": WIDTH}
+    menus = layout.pop("updatemenus", None)
+    if not menus:
+        return layout
+    shown = menus[0]["buttons"][menus[0]["active"]]["label"]
+    title = {"text": shown, "font": {"size": 13}, "x": 0.02, "y": 0.98, "yanchor": "top"}
+    return layout | {"title": title}
+
+
 def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
     """Write every figure of the first setting to `folder` and return the files.
 
@@ -52,7 +63,7 @@ def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
         drawing = figure.draw(at(sparse, setting, figure.scope))
         if drawing is None:
             continue
-        picture = {"data": drawing.data, "layout": drawing.layout | {"width": WIDTH}}
+        picture = {"data": drawing.data, "layout": still_layout(drawing)}
         path = folder / f"{name}.{form}"
         jobs.append({"fig": picture, "path": str(path), "opts": {"format": form, "scale": SCALE}})
     folder.mkdir(parents=True, exist_ok=True)

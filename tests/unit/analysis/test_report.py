@@ -148,6 +148,17 @@ def test_the_latex_table_is_written_beside_the_report(make: Make, tmp_path: Path
     assert "_" not in text.replace(r"\_", "").replace("booktabs", "")
 
 
+def test_a_picture_names_what_a_menu_would_show(load: Load) -> None:
+    from analysis.export import still_layout
+    from analysis.figures import figures
+
+    drawing = figures()["grid_attention_mass"].draw(load())
+    layout = still_layout(drawing)
+    assert "updatemenus" not in layout
+    assert layout["title"]["text"] == "topk · sequential"
+    assert "updatemenus" in drawing.layout
+
+
 def test_compare_prints_one_line_a_method(make: Make) -> None:
     code, text = run("compare", make())
     assert code == 0
