@@ -34,6 +34,8 @@ FINAL = np.array(
 BUS = np.array([0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1], dtype=np.int64)
 
 LEVELS = 5
+RANK = LEVELS
+"""Column of a bank's path that holds its rank's number."""
 NEVER = np.int64(1) << 60
 CAPACITY = 33
 """Entries of a queue: the reference's list accepts one more than its 32."""
@@ -102,7 +104,8 @@ LIST = 1 + CAPACITY + CAPACITY * FIELDS
     SHIFT_HALF,
     SHIFT_BANK,
     SHIFT_ROW,
-) = range(20)
+    HALF_BANKS,  # banks of a pseudo-channel
+) = range(21)
 ALL_CLOSED, MIXED = -1, -2
 PIM, PRIORITY, NO_QUEUE = -3, -2, -1
 FREE_SLOT, NOTHING = -2, -1
@@ -116,7 +119,7 @@ def shape_of(
     shifts: tuple[int, int, int, int],
 ) -> Any:
     """Return the shape array of a channel of so many pseudo-channels, ranks, groups, banks."""
-    shape = np.zeros(20, dtype=np.int64)
+    shape = np.zeros(21, dtype=np.int64)
     pseudo_channels, ranks, groups, banks = counts
     all_ranks = pseudo_channels * ranks
     channel_banks = all_ranks * groups * banks
@@ -133,23 +136,26 @@ def shape_of(
     shape[SIZE] = shape[NODES] + nodes * RESOURCES
     shape[N_REFI] = n_refi
     shape[READ_LATENCY] = read_latency
-    shape[SHIFT_CHANNEL:] = shifts
+    shape[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
+    shape[HALF_BANKS] = channel_banks // pseudo_channels
     return shape
 
 
 def nodes_of(shape: Any) -> Any:
-    """Return where the ready cycles of each bank's path lie: (banks, levels)."""
+    """Return where the ready cycles of each bank's path lie, and its rank: (banks, levels + 1)."""
     banks = np.arange(shape[CHANNEL_BANKS])
     group = banks // shape[BANKS]
     rank = group // shape[GROUPS]
     half = rank // shape[RANKS]
     ranks = shape[PSEUDO_CHANNELS] * shape[RANKS]
-    path = np.zeros((len(banks), LEVELS), dtype=np.int64)
+    path = np.zeros((len(banks), LEVELS + 1), dtype=np.int64)
     path[:, 1] = 1 + half
     path[:, 2] = 1 + shape[PSEUDO_CHANNELS] + rank
     path[:, 3] = 1 + shape[PSEUDO_CHANNELS] + ranks + group
     path[:, 4] = 1 + shape[PSEUDO_CHANNELS] + ranks * (1 + shape[GROUPS]) + banks
-    return shape[NODES] + path * RESOURCES
+    path = shape[NODES] + path * RESOURCES
+    path[:, RANK] = rank
+    return path
 
 
 def new_state(shape: Any, channels: int) -> Any:
@@ -210,7 +216,7 @@ def _first_bank(shape, final, bank):
     if final == MACSB:
         return bank % shape[BANKS]
     if final == MACPB:
-        return bank % (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
+        return bank % shape[HALF_BANKS]
     return bank
 
 
@@ -222,7 +228,7 @@ def _bank_stride(shape, final):
     if final == MACSB:
         return shape[BANKS]
     if final == MACPB:
-        return shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS]
+        return shape[HALF_BANKS]
     return shape[CHANNEL_BANKS]
 
 
@@ -385,7 +391,7 @@ def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
     s[ISSUED + command] += 1
     if command >= SETM:
         return
-    rank = bank // (shape[GROUPS] * shape[BANKS])
+    rank = path[bank, RANK]
     if command == ACT:
         history = shape[HISTORY] + rank * 4
         for i in range(3, 0, -1):
@@ -401,7 +407,7 @@ def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
         if command == MACPB:
             # The reference tells the wrong banks of the broadcast: it takes the pseudo-channel's
             # number for the rank's and the rank's for the group's (PIMPerBankActions).
-            stride = shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS]
+            stride = shape[HALF_BANKS]
             half, in_half = rank // shape[RANKS], rank % shape[RANKS]
             if half < shape[RANKS] and in_half < shape[GROUPS]:
                 first += (half * shape[GROUPS] + in_half) * shape[BANKS]
@@ -776,7 +782,7 @@ def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log
     row = np.int64(-1)
     if queue == PRIORITY:
         half = s[REFRESH_OUT] % shape[PSEUDO_CHANNELS]
-        bank = half * (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
+        bank = half * shape[HALF_BANKS]
     elif queue == PIM:
         bank, row = s[BANK_OF + index], s[ROW_OF + index]
     else:
@@ -946,7 +952,7 @@ def _send(s, rows, shape, path, kind, address, clock, event):
     # the fields have whole bits: of three ranks only two have an address
     half = (address >> shape[SHIFT_HALF]) & (shape[PSEUDO_CHANNELS] - 1)
     bank = (address >> shift) & ((np.int64(1) << (shape[SHIFT_HALF] - shift)) - 1)
-    bank += half * (shape[CHANNEL_BANKS] // shape[PSEUDO_CHANNELS])
+    bank += half * shape[HALF_BANKS]
     if final > WR:
         position = _push(s, rows, shape, final, bank, row)
         if s[COUNT] == 1:
@@ -998,6 +1004,9 @@ def run(
     clock = scalars[CLOCK]
     width = rows.shape[2]
     n = len(kinds)
+    event = NEVER
+    for k in range(scalars[CLASSES]):
+        event = min(event, classes[EVENT, k])
     while True:
         while position < n:
             size = scalars[HELD]
@@ -1009,23 +1018,20 @@ def run(
                     scalars[CLOCK] = clock
                     return position
             k = classes[CLASS_OF, addresses[position] >> shape[SHIFT_CHANNEL]]
-            event = _send(
+            next_event = _send(
                 state[k], rows[k], shape, path, kinds[position], addresses[position], clock,
                 classes[EVENT, k],
             )  # fmt: skip
-            if event < 0:
+            if next_event < 0:
                 scalars[HELD] = size
                 break
-            classes[EVENT, k] = event
+            classes[EVENT, k] = next_event
+            event = min(event, next_event)
             scalars[HELD] = 0
             position += size
         if position >= n and not last:
             scalars[CLOCK] = clock
             return position
-        # the next cycle at which anything can happen
-        event = NEVER
-        for k in range(scalars[CLASSES]):
-            event = min(event, classes[EVENT, k])
         if position >= n:
             waiting = NEVER
             busy = False
@@ -1038,13 +1044,16 @@ def run(
                 return position
             event = min(event, waiting)
         clock = event
+        event = NEVER
         for k in range(scalars[CLASSES]):
             if classes[EVENT, k] != clock:
+                event = min(event, classes[EVENT, k])
                 continue
             s = state[k]
             classes[EVENT, k] = _tick(
                 s, rows[k], shape, path, start, table, clock, log, logged, classes[FIRST_OF, k]
             )
+            event = min(event, classes[EVENT, k])
             if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
                 scalars[ERROR] = REFRESHES_LOST
             if shape[N_REFI] == 0 and clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s, shape):
