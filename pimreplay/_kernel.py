@@ -12,7 +12,8 @@ sources are in docs/timing_model.md; the numbers of commands are those of `pimre
 """
 
 # Compiled functions take their types from their arguments.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type, unused-ignore"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc"
+# mypy: disable-error-code="arg-type, unused-ignore"
 
 from typing import Any
 

@@ -18,8 +18,8 @@ from pimreplay.cli_hardware import app
 from pimreplay.commands import REQUEST_WORDS
 from pimreplay.energy import activation_energy, channel_events
 from pimreplay.layer import attention_layer
-from pimreplay.scheduler import schedule
 from pimreplay.schedule import channel_cycles, head_step_cost, layer_cycles, overhead_cost
+from pimreplay.scheduler import schedule
 from pimreplay.selfcheck import check
 from tracegen.errors import FailedRun, UserError
 
