@@ -18,7 +18,7 @@ from tracegen.errors import UserError
 
 TABLE = "Table"
 INSPECTOR = "Step inspector"
-TABLE_ROWS = 500
+TABLE_ROWS = 60
 """Most rows of the table in the page; the download holds all."""
 
 
