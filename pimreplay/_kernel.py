@@ -210,7 +210,7 @@ else:
 # --- open rows: a bank may hold several, because an all-bank activate opens its row beside others
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _first_bank(shape, final, bank):
     if final == MACAB:
         return 0
@@ -221,7 +221,7 @@ def _first_bank(shape, final, bank):
     return bank
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _bank_stride(shape, final):
     """Distance between the banks that a command works on."""
     if final == MACAB:
@@ -233,17 +233,17 @@ def _bank_stride(shape, final):
     return shape[CHANNEL_BANKS]
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _opener(final):
     return final - MACAB + ACTAB if final >= MACAB else ACT
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _closer(final):
     return final - MACAB + PREA if final >= MACAB else PRE
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _next_command(s, rows, shape, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
     if s[ALL_ROW] == row:
@@ -269,7 +269,7 @@ def _next_command(s, rows, shape, final, bank, row):
     return final
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _spell_out(s, rows, shape):
     """Write down each bank's open rows where all were alike."""
     if s[ALL_ROW] == MIXED:
@@ -281,7 +281,7 @@ def _spell_out(s, rows, shape):
     s[ALL_ROW] = MIXED
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _open_row(s, rows, shape, bank, row):
     n = s[shape[OPEN] + bank]
     for i in range(n):
@@ -294,7 +294,7 @@ def _open_row(s, rows, shape, bank, row):
     s[MOST_ROWS] = max(s[MOST_ROWS], n + 1)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _change_rows(s, rows, shape, command, bank, row):
     """Open or close what a row command opens or closes."""
     if command == PREA:
@@ -329,7 +329,7 @@ def _change_rows(s, rows, shape, command, bank, row):
         waiting &= waiting - 1
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _classify(s, rows, shape, position):
     """Note what a MAC of the PIM queue needs next."""
     final = s[KIND + position]
@@ -346,7 +346,7 @@ def _classify(s, rows, shape, position):
 # --- timing
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _ready_cycle(s, shape, path, command, bank):
     """Return the first cycle at which no rule forbids the command.
 
@@ -375,7 +375,7 @@ def _ready_cycle(s, shape, path, command, bank):
     return cycle
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _apply_rules(s, shape, start, table, level, command, node, clock, rank):
     for i in range(start[level * COMMANDS + command], start[level * COMMANDS + command + 1]):
         past = clock
@@ -386,7 +386,7 @@ def _apply_rules(s, shape, start, table, level, command, node, clock, rank):
             s[node + table[i, 0]] = later
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
     s[ISSUED + command] += 1
@@ -424,14 +424,14 @@ def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
 # --- the PIM queue: masks
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _mask(shape, final, bank):
     """Return where the mask of a bank's moves, or of its MACs of one kind, lies."""
     kind = final - MACAB + 1 if final <= MACPB else 0
     return shape[MASKS] + kind * shape[CHANNEL_BANKS] + bank
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _set_bits(s, rows, shape, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[KIND + position], s[BANK_OF + position]
@@ -450,7 +450,7 @@ def _set_bits(s, rows, shape, position):
         s[FREE] |= bit
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _pack(s, rows, shape):
     """Give the live entries the lowest positions, in the same order."""
     live = s[LIVE]
@@ -470,7 +470,7 @@ def _pack(s, rows, shape):
     s[AGE] = n
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _push(s, rows, shape, final, bank, row):
     if s[LIVE] == 0:
         s[AGE] = 0
@@ -486,7 +486,7 @@ def _push(s, rows, shape, final, bank, row):
     return position
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _drop(s, shape, position, clock):
     """Take an entry out of the PIM queue."""
     final, bank = s[KIND + position], s[BANK_OF + position]
@@ -509,7 +509,7 @@ def _drop(s, shape, position, clock):
         s[FREE] &= keep
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _command_at(s, position):
     """Return the command that an entry of the PIM queue would issue."""
     final = s[KIND + position]
@@ -522,14 +522,14 @@ def _command_at(s, position):
     return final
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _wanted(s, shape, bank):
     """Tell whether a MAC in the queue can read the open row of this bank at once."""
     at, step = shape[MASKS] + bank, shape[CHANNEL_BANKS]
     return (s[at + step] | s[at + 2 * step] | s[at + 3 * step]) & s[HITS] != 0
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _scan(s, shape, path, clock):
     """Return (position, next cycle at which one more turns ready) of the best PIM request.
 
@@ -610,12 +610,12 @@ def _scan(s, shape, path, clock):
 # --- reads, writes and half-served requests: lists in order of age
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _slot(s, queue, index):
     return queue + 1 + CAPACITY + s[queue + 1 + index] * FIELDS
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _append(s, queue):
     """Return the fields of a free slot, now the last of the list."""
     n = s[queue]  # the order is a permutation of all slots, the free ones at its end
@@ -623,7 +623,7 @@ def _append(s, queue):
     return _slot(s, queue, n)
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _remove(s, queue, index, clock):
     slot = s[queue + 1 + index]
     n = s[queue] - 1
@@ -635,7 +635,7 @@ def _remove(s, queue, index, clock):
     s[CHANGED] = 1
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _listed_command(s, rows, shape, slot):
     version = s[VERSION] + 1  # 0 in a slot says: never looked
     if s[slot + L_SEEN] != version:
@@ -646,12 +646,12 @@ def _listed_command(s, rows, shape, slot):
     return s[slot + L_NEXT]
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _is_access(command):
     return command == RD or command == WR or MACAB <= command <= MACPB
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _listed_wanted(s, rows, shape, queue, bank):
     for i in range(s[queue]):
         slot = _slot(s, queue, i)
@@ -660,7 +660,7 @@ def _listed_wanted(s, rows, shape, queue, bank):
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _best(s, rows, shape, path, queue, clock):
     """Return the index of a list's best request, -1 for none, and whether it is ready."""
     if s[queue] == 0:
@@ -685,7 +685,7 @@ def _best(s, rows, shape, path, queue, clock):
     return best, ready
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _list_event(s, rows, shape, path, queue, clock, issued, event):
     """Return the earlier of `event` and the next cycle at which a request here turns ready."""
     for i in range(s[queue]):
@@ -702,13 +702,13 @@ def _list_event(s, rows, shape, path, queue, clock, issued, event):
 # --- one cycle of a controller
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _pairs(first, second):
     """Tell whether the second command may go in the same cycle, on the other bus."""
     return BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _set_write_mode(s, shape):
     reads, writes = s[shape[READS]], s[shape[WRITES]]
     if s[WRITE_MODE] == 0:
@@ -718,7 +718,7 @@ def _set_write_mode(s, shape):
         s[WRITE_MODE] = 0
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _choose(s, rows, shape, path, clock, first):
     """Choose for one slot: (queue, index, command, next PIM event).
 
@@ -777,7 +777,7 @@ def _choose(s, rows, shape, path, clock, first):
     return queue, position, command, event
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log, logged, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
@@ -821,7 +821,7 @@ def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log
         _remove(s, queue, index, clock)
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
@@ -859,7 +859,7 @@ def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
     return event
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _busy(s, shape):
     return (
         s[LIVE] != 0
@@ -879,7 +879,7 @@ CLASS_OF, FIRST_OF, SIZE_OF, EVENT = range(4)
 """Rows of `classes`: class of each channel; first channel, size and next event of each class."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _split(state, rows, classes, scalars, target, keep):
     """Split a class: its first `keep` members stay, the rest become a new class."""
     new = scalars[CLASSES]
@@ -902,7 +902,7 @@ def _split(state, rows, classes, scalars, target, keep):
     classes[SIZE_OF, target] = keep
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _group(state, rows, shape, classes, scalars, kinds, addresses, position, last, fold):
     """Return how many requests from `position` go to one class, one each; 0: need more input."""
     shift = shape[SHIFT_CHANNEL]
@@ -942,7 +942,7 @@ def _group(state, rows, shape, classes, scalars, kinds, addresses, position, las
     return same
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _send(s, rows, shape, path, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[kind]
@@ -981,7 +981,7 @@ def _send(s, rows, shape, path, kind, address, clock, event):
     return clock + 1  # the write mode may turn
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def run(
     own_state, own_rows, own_shape, own_path, own_start, own_table, own_classes, own_scalars,
     own_kinds, own_addresses, last, fold, own_log, own_logged,
