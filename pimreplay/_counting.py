@@ -1,7 +1,7 @@
 """Rows, MACs and row switches of many selections at once, compiled."""
 
 # Compiled functions take their types from their arguments.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, unused-ignore"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc"
 
 import numpy as np
 from numba import njit

@@ -42,7 +42,7 @@ CAPACITY = 33
 """Entries of a queue: the reference's list accepts one more than its 32."""
 PRIORITY_CAPACITY = 512 * 3 + 33
 STUCK_CYCLES = 1_000_000
-"""Without refresh, a controller that finishes nothing for so long never will."""
+"""A controller that finishes and receives nothing for so long never will finish anything."""
 WINDOW = 60
 """Bits of a queue mask; entries are packed anew when ages have run past it."""
 WORD = 32
@@ -61,7 +61,7 @@ WORD = 32
     IN_PIM,  # the last choice fell on the PIM queue: its requests do not move when they open rows
     LAST_POP,  # cycle at which the last read data leaves
     LAST_TICK,
-    LAST_REMOVAL,
+    LAST_REMOVAL,  # cycle at which a request was last received or finished
     CHANGED,  # a queue of reads or writes changed, or a barrier went: look again next cycle
     AGE,  # position of the next PIM request
     COUNT,  # requests in the PIM queue
@@ -799,7 +799,6 @@ def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log
             _apply_rules(s, shape, start, table, level, command, path[bank, level], clock, bank)
         if command == REFAB:
             s[REFRESH_OUT] += 1
-            s[LAST_REMOVAL] = clock
         else:
             _change_rows(s, rows, shape, command, bank, row)
         return
@@ -956,6 +955,7 @@ def _send(s, rows, shape, path, kind, address, clock, event):
     bank += half * shape[HALF_BANKS]
     if final > WR:
         position = _push(s, rows, shape, final, bank, row)
+        s[LAST_REMOVAL] = clock
         if s[COUNT] == 1:
             return clock + 1
         if event > clock + 1 and final != BARRIER:
@@ -972,6 +972,7 @@ def _send(s, rows, shape, path, kind, address, clock, event):
     if s[queue] >= CAPACITY:
         return np.int64(-1)
     slot = _append(s, queue)
+    s[LAST_REMOVAL] = clock
     s[slot + L_FINAL] = final
     s[slot + L_BANK] = bank
     s[slot + L_ROW] = row
@@ -1057,7 +1058,7 @@ def run(
             event = min(event, classes[EVENT, k])
             if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
                 scalars[ERROR] = REFRESHES_LOST
-            if shape[N_REFI] == 0 and clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s, shape):
+            if clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s, shape):
                 scalars[ERROR] = STUCK
             if s[MOST_ROWS] + 2 > width:  # a cycle opens at most two more
                 scalars[WIDER_ROWS] = 1

@@ -1,7 +1,7 @@
 """Text of a command trace to integer arrays, compiled."""
 
 # Compiled functions take their types from their arguments.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, unused-ignore"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc"
 
 from typing import Any
 

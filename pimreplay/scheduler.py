@@ -153,8 +153,8 @@ class Scheduler:
             if error == _kernel.STUCK:
                 raise UserError(
                     f"the controller finishes no request for {_kernel.STUCK_CYCLES} cycles: "
-                    "requests keep closing each other's rows, and without refresh nothing ends "
-                    "that; the reference simulator hangs here; change the trace or allow refresh"
+                    "requests keep closing each other's rows; the reference simulator hangs here; "
+                    "change the trace"
                 )
             if error == _kernel.REFRESHES_LOST:
                 raise UserError(
