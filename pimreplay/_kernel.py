@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from numba import config, njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+LD, ST = range(2)
+"""Numbers of the requests that go to the lists of reads and writes; all others are for PIM."""
 ACT, PRE, PREA, PRESB, PREPB, RD, WR, REFAB = range(8)
 ACTAB, ACTSB, ACTPB, MACAB, MACSB, MACPB = range(8, 14)
 WRGB, MVSB, MVGB, SFM, SETM, SETH, BARRIER = range(14, 21)
@@ -40,6 +41,8 @@ RANK = LEVELS
 NEVER = np.int64(1) << 60
 CAPACITY = 33
 """Entries of a queue: the reference's list accepts one more than its 32."""
+HIGH_WRITES, LOW_WRITES = int(0.8 * (CAPACITY - 1)), int(0.2 * (CAPACITY - 1)) + 1
+"""The write mode begins above the one and ends below the other."""
 PRIORITY_CAPACITY = 512 * 3 + 33
 STUCK_CYCLES = 1_000_000
 """A controller that finishes and receives nothing for so long never will finish anything."""
@@ -72,18 +75,21 @@ WORD = 32
     HITS,  # MACs whose row is open, closed, and in whose place another is open
     TO_OPEN,
     TO_CLOSE,
-) = range(22)
-ISSUED = 22  # commands issued, by number
+    LISTED,  # length of each list: reads, writes, half-served requests
+) = range(23)
+READS, WRITES, ACTIVE = range(3)
+ISSUED = LISTED + 3  # commands issued, by number
 KIND = ISSUED + COMMANDS + 1  # final command, bank and row of each PIM position
 BANK_OF = KIND + WINDOW
 ROW_OF = BANK_OF + WINDOW
 MAC_WORDS = ROW_OF + WINDOW  # which banks have MACs of each kind, and which have moves
-# lists of reads, writes and half-served requests: count, order, fields of each slot
+# lists of reads, writes and half-served requests: order, fields of each slot
 L_FINAL, L_BANK, L_ROW, L_ADDRESS, L_ARRIVE, L_NEXT, L_SEEN = range(7)
 FIELDS = 7
-LIST = 1 + CAPACITY + CAPACITY * FIELDS
+LIST = CAPACITY + CAPACITY * FIELDS
 
-# shape of a channel, passed as one array; the offsets depend on the number of banks
+# what is the same for all classes, passed as one array: counts, offsets within a row of `state`
+# (they depend on the number of banks), then the rules and the path of each bank
 (
     PSEUDO_CHANNELS,
     RANKS,
@@ -92,9 +98,7 @@ LIST = 1 + CAPACITY + CAPACITY * FIELDS
     CHANNEL_BANKS,
     WORDS,
     MASKS,  # masks of positions by bank: moves, then MACs on all, same and single banks
-    READS,
-    WRITES,
-    ACTIVE,
+    LISTS,
     HISTORY,  # last four activates of each rank
     OPEN,  # number of open rows of each bank
     NODES,  # ready cycle of each (node, command)
@@ -106,67 +110,76 @@ LIST = 1 + CAPACITY + CAPACITY * FIELDS
     SHIFT_BANK,
     SHIFT_ROW,
     HALF_BANKS,  # banks of a pseudo-channel
-) = range(21)
+    PATHS,
+) = range(20)
+RULE_START = 20  # where the rules of each (level, command) start
+RULES = RULE_START + LEVELS * COMMANDS + 1  # following command, cycles, window
 ALL_CLOSED, MIXED = -1, -2
+MOST_EACH = 8
+"""The most requests in a row to one channel that are looked for in the next channels too."""
 PIM, PRIORITY, NO_QUEUE = -3, -2, -1
 FREE_SLOT, NOTHING = -2, -1
 """First command that the second slot compares with: none to compare (first slot); none at all."""
 
 
-def shape_of(
+def device_of(
     counts: tuple[int, int, int, int],
     n_refi: int,
     read_latency: int,
     shifts: tuple[int, int, int, int],
+    rules: tuple[Any, Any],
 ) -> Any:
-    """Return the shape array of a channel of so many pseudo-channels, ranks, groups, banks."""
-    shape = np.zeros(21, dtype=np.int64)
+    """Return the constants of channels of so many pseudo-channels, ranks, groups, banks.
+
+    `rules` are those of `pimreplay.commands.rule_table`. A bank's path is where the ready cycles of
+    each level above it lie, and the number of its rank: (banks, levels + 1).
+    """
     pseudo_channels, ranks, groups, banks = counts
     all_ranks = pseudo_channels * ranks
     channel_banks = all_ranks * groups * banks
     nodes = 1 + pseudo_channels + all_ranks + all_ranks * groups + channel_banks
-    shape[:5] = *counts, channel_banks
-    shape[WORDS] = -(-channel_banks // WORD)
-    shape[MASKS] = MAC_WORDS + 4 * shape[WORDS]
-    shape[READS] = shape[MASKS] + 4 * channel_banks
-    shape[WRITES] = shape[READS] + LIST
-    shape[ACTIVE] = shape[WRITES] + LIST
-    shape[HISTORY] = shape[ACTIVE] + LIST
-    shape[OPEN] = shape[HISTORY] + all_ranks * 4
-    shape[NODES] = shape[OPEN] + channel_banks
-    shape[SIZE] = shape[NODES] + nodes * RESOURCES
-    shape[N_REFI] = n_refi
-    shape[READ_LATENCY] = read_latency
-    shape[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
-    shape[HALF_BANKS] = channel_banks // pseudo_channels
-    return shape
-
-
-def nodes_of(shape: Any) -> Any:
-    """Return where the ready cycles of each bank's path lie, and its rank: (banks, levels + 1)."""
-    banks = np.arange(shape[CHANNEL_BANKS])
-    group = banks // shape[BANKS]
-    rank = group // shape[GROUPS]
-    half = rank // shape[RANKS]
-    ranks = shape[PSEUDO_CHANNELS] * shape[RANKS]
-    path = np.zeros((len(banks), LEVELS + 1), dtype=np.int64)
+    start, table = rules
+    device = np.zeros(RULES + table.size + channel_banks * (LEVELS + 1), dtype=np.int64)
+    device[:5] = *counts, channel_banks
+    device[WORDS] = -(-channel_banks // WORD)
+    device[MASKS] = MAC_WORDS + 4 * device[WORDS]
+    device[LISTS] = device[MASKS] + 4 * channel_banks
+    device[HISTORY] = device[LISTS] + 3 * LIST
+    device[OPEN] = device[HISTORY] + all_ranks * 4
+    device[NODES] = device[OPEN] + channel_banks
+    device[SIZE] = device[NODES] + nodes * RESOURCES
+    device[N_REFI] = n_refi
+    device[READ_LATENCY] = read_latency
+    device[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
+    device[HALF_BANKS] = channel_banks // pseudo_channels
+    device[PATHS] = RULES + table.size
+    device[RULE_START:RULES] = start
+    device[RULES : RULES + table.size] = table.reshape(-1)
+    bank = np.arange(channel_banks)
+    group = bank // banks
+    rank = group // groups
+    half = rank // ranks
+    path = np.zeros((channel_banks, LEVELS + 1), dtype=np.int64)
     path[:, 1] = 1 + half
-    path[:, 2] = 1 + shape[PSEUDO_CHANNELS] + rank
-    path[:, 3] = 1 + shape[PSEUDO_CHANNELS] + ranks + group
-    path[:, 4] = 1 + shape[PSEUDO_CHANNELS] + ranks * (1 + shape[GROUPS]) + banks
-    path = shape[NODES] + path * RESOURCES
+    path[:, 2] = 1 + pseudo_channels + rank
+    path[:, 3] = 1 + pseudo_channels + all_ranks + group
+    path[:, 4] = 1 + pseudo_channels + all_ranks * (1 + groups) + bank
+    path = device[NODES] + path * RESOURCES
     path[:, RANK] = rank
-    return path
+    device[device[PATHS] :] = path.reshape(-1)
+    return device
 
 
-def new_state(shape: Any, channels: int) -> Any:
-    """Return the state of all channels in one class, before the first cycle."""
-    state = np.zeros((channels, shape[SIZE]), dtype=np.int64)
-    state[:, ALL_ROW] = ALL_CLOSED
-    state[:, NEXT_REFRESH] = shape[N_REFI] if shape[N_REFI] else NEVER
-    state[:, shape[HISTORY] : shape[OPEN]] = -NEVER
-    for queue in (shape[READS], shape[WRITES], shape[ACTIVE]):
-        state[:, queue + 1 : queue + 1 + CAPACITY] = np.arange(CAPACITY)
+def new_state(device: Any, channels: int) -> Any:
+    """Return the state before the first cycle: all channels are in class 0."""
+    state = np.zeros((channels, device[SIZE]), dtype=np.int64)
+    first = state[0]  # a split copies it
+    first[ALL_ROW] = ALL_CLOSED
+    first[NEXT_REFRESH] = device[N_REFI] if device[N_REFI] else NEVER
+    first[device[HISTORY] : device[OPEN]] = -NEVER
+    for queue in range(3):
+        order = device[LISTS] + queue * LIST
+        first[order : order + CAPACITY] = np.arange(CAPACITY)
     return state
 
 
@@ -175,10 +188,6 @@ if config.DISABLE_JIT:
     def _lowest(mask: int) -> int:
         """Return the position of the lowest bit of a mask."""
         return (int(mask) & -int(mask)).bit_length() - 1
-
-    def _borrow(array: Any) -> Any:
-        """Return the array."""
-        return array
 
 else:
 
@@ -191,60 +200,45 @@ else:
 
         return types.int64(types.int64), code
 
-    @intrinsic  # type: ignore[misc]
-    def _borrow(typing_context, array):
-        """Return an array that does not count its references: the caller keeps it alive.
-
-        Counting, atomic at every call of a function, took nine tenths of the time.
-        """
-
-        def code(context, builder, signature, arguments):
-            view = context.make_array(signature.args[0])(context, builder, value=arguments[0])
-            view.meminfo = cgutils.get_null_value(view.meminfo.type)
-            view.parent = cgutils.get_null_value(view.parent.type)
-            return view._getvalue()
-
-        return array(array), code
-
 
 # --- open rows: a bank may hold several, because an all-bank activate opens its row beside others
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _first_bank(shape, final, bank):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _first_bank(device, final, bank):
     if final == MACAB:
         return 0
     if final == MACSB:
-        return bank % shape[BANKS]
+        return bank % device[BANKS]
     if final == MACPB:
-        return bank % shape[HALF_BANKS]
+        return bank % device[HALF_BANKS]
     return bank
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _bank_stride(shape, final):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _bank_stride(device, final):
     """Distance between the banks that a command works on."""
     if final == MACAB:
         return 1
     if final == MACSB:
-        return shape[BANKS]
+        return device[BANKS]
     if final == MACPB:
-        return shape[HALF_BANKS]
-    return shape[CHANNEL_BANKS]
+        return device[HALF_BANKS]
+    return device[CHANNEL_BANKS]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _opener(final):
     return final - MACAB + ACTAB if final >= MACAB else ACT
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _closer(final):
     return final - MACAB + PREA if final >= MACAB else PRE
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _next_command(s, rows, shape, final, bank, row):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _next_command(s, rows, device, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
     if s[ALL_ROW] == row:
         return final
@@ -254,9 +248,9 @@ def _next_command(s, rows, shape, final, bank, row):
         return _closer(final)
     # the first bank that is not ready decides
     for at in range(
-        _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
+        _first_bank(device, final, bank), device[CHANNEL_BANKS], _bank_stride(device, final)
     ):
-        n = s[shape[OPEN] + at]
+        n = s[device[OPEN] + at]
         if n == 0:
             return _opener(final)
         found = False
@@ -269,71 +263,71 @@ def _next_command(s, rows, shape, final, bank, row):
     return final
 
 
-@njit(cache=True, error_model="numpy")
-def _spell_out(s, rows, shape):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _spell_out(s, rows, device):
     """Write down each bank's open rows where all were alike."""
     if s[ALL_ROW] == MIXED:
         return
     n = 0 if s[ALL_ROW] == ALL_CLOSED else 1
-    for bank in range(shape[CHANNEL_BANKS]):
-        s[shape[OPEN] + bank] = n
+    for bank in range(device[CHANNEL_BANKS]):
+        s[device[OPEN] + bank] = n
         rows[bank, 0] = s[ALL_ROW]
     s[ALL_ROW] = MIXED
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _open_row(s, rows, shape, bank, row):
-    n = s[shape[OPEN] + bank]
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _open_row(s, rows, device, bank, row):
+    n = s[device[OPEN] + bank]
     for i in range(n):
         if rows[bank, i] == row:
             return
     if n == 0:
         s[OPEN_BANKS] += 1
     rows[bank, n] = row
-    s[shape[OPEN] + bank] = n + 1
+    s[device[OPEN] + bank] = n + 1
     s[MOST_ROWS] = max(s[MOST_ROWS], n + 1)
 
 
-@njit(cache=True, error_model="numpy")
-def _change_rows(s, rows, shape, command, bank, row):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _change_rows(s, rows, device, command, bank, row):
     """Open or close what a row command opens or closes."""
     if command == PREA:
         s[ALL_ROW] = ALL_CLOSED
         s[OPEN_BANKS] = 0
     elif command == ACTAB and s[ALL_ROW] == ALL_CLOSED:
         s[ALL_ROW] = row
-        s[OPEN_BANKS] = shape[CHANNEL_BANKS]
+        s[OPEN_BANKS] = device[CHANNEL_BANKS]
     else:
-        _spell_out(s, rows, shape)
+        _spell_out(s, rows, device)
         if command == ACT or command >= ACTAB:
             final = RD if command == ACT else command - ACTAB + MACAB
             for at in range(
-                _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
+                _first_bank(device, final, bank), device[CHANNEL_BANKS], _bank_stride(device, final)
             ):
-                _open_row(s, rows, shape, at, row)
+                _open_row(s, rows, device, at, row)
         else:  # PRESB, too, closes one bank of each pseudo-channel only
             final = RD if command == PRE else MACPB
             for at in range(
-                _first_bank(shape, final, bank), shape[CHANNEL_BANKS], _bank_stride(shape, final)
+                _first_bank(device, final, bank), device[CHANNEL_BANKS], _bank_stride(device, final)
             ):
-                if s[shape[OPEN] + at]:
+                if s[device[OPEN] + at]:
                     s[OPEN_BANKS] -= 1
-                    s[shape[OPEN] + at] = 0
+                    s[device[OPEN] + at] = 0
     s[VERSION] += 1
     waiting = s[MACS]
     s[HITS] = 0
     s[TO_OPEN] = 0
     s[TO_CLOSE] = 0
     while waiting:
-        _classify(s, rows, shape, _lowest(waiting))
+        _classify(s, rows, device, _lowest(waiting))
         waiting &= waiting - 1
 
 
-@njit(cache=True, error_model="numpy")
-def _classify(s, rows, shape, position):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _classify(s, rows, device, position):
     """Note what a MAC of the PIM queue needs next."""
     final = s[KIND + position]
-    command = _next_command(s, rows, shape, final, s[BANK_OF + position], s[ROW_OF + position])
+    command = _next_command(s, rows, device, final, s[BANK_OF + position], s[ROW_OF + position])
     bit = np.int64(1) << position
     if command == final:
         s[HITS] |= bit
@@ -346,19 +340,26 @@ def _classify(s, rows, shape, position):
 # --- timing
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _ready_cycle(s, shape, path, command, bank):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _node(device, bank, level):
+    """Return where the ready cycles of a bank's node of this level lie, or its rank's number."""
+    return device[device[PATHS] + bank * (LEVELS + 1) + level]
+
+
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _ready_cycle(s, device, command, bank):
     """Return the first cycle at which no rule forbids the command.
 
     All-bank precharge and refresh look at the channel only, softmax at nothing: so the
     reference has it.
     """
-    channel = shape[NODES]
+    channel = device[NODES]
     if command == MACAB or command == PREA or command == REFAB:
         return s[channel + command]
     if command >= SFM:
         return np.int64(0)
-    half, rank, group, own = path[bank, 1], path[bank, 2], path[bank, 3], path[bank, 4]
+    path = device[PATHS] + bank * (LEVELS + 1)
+    half, rank, group = device[path + 1], device[path + 2], device[path + 3]
     if command >= WRGB:
         return max(s[half + DATA], s[rank + DATA], s[group + DATA])
     if command == ACTAB:
@@ -368,71 +369,72 @@ def _ready_cycle(s, shape, path, command, bank):
         s[half + command],
         s[rank + command],
         s[group + command],
-        s[own + command],
+        s[device[path + 4] + command],
     )
     if command == RD or command == WR:
         cycle = max(cycle, s[half + DATA], s[rank + DATA], s[group + DATA])
     return cycle
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _apply_rules(s, shape, start, table, level, command, node, clock, rank):
-    for i in range(start[level * COMMANDS + command], start[level * COMMANDS + command + 1]):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _apply_rules(s, device, level, command, node, clock, rank):
+    rule = RULE_START + level * COMMANDS + command
+    for i in range(device[rule], device[rule + 1]):
         past = clock
-        if table[i, 2] > 1:
-            past = s[shape[HISTORY] + rank * 4 + table[i, 2] - 1]
-        later = past + table[i, 1]
-        if later > s[node + table[i, 0]]:
-            s[node + table[i, 0]] = later
+        if device[RULES + 3 * i + 2] > 1:
+            past = s[device[HISTORY] + rank * 4 + device[RULES + 3 * i + 2] - 1]
+        later = past + device[RULES + 3 * i + 1]
+        if later > s[node + device[RULES + 3 * i]]:
+            s[node + device[RULES + 3 * i]] = later
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _issue(s, rows, shape, path, start, table, command, bank, row, clock):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _issue(s, rows, device, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
     s[ISSUED + command] += 1
     if command >= SETM:
         return
-    rank = path[bank, RANK]
+    rank = _node(device, bank, RANK)
     if command == ACT:
-        history = shape[HISTORY] + rank * 4
+        history = device[HISTORY] + rank * 4
         for i in range(3, 0, -1):
             s[history + i] = s[history + i - 1]
         s[history] = clock
     for level in range(LEVELS):
-        if start[level * COMMANDS + command] < start[level * COMMANDS + command + 1]:
-            node = path[bank, level]
-            _apply_rules(s, shape, start, table, level, command, node, clock, rank)
+        rule = RULE_START + level * COMMANDS + command
+        if device[rule] < device[rule + 1]:
+            _apply_rules(s, device, level, command, _node(device, bank, level), clock, rank)
     if command == MACSB or command == MACPB:
         last = np.int64(LEVELS - 1)
-        first, stride = bank % shape[BANKS], shape[BANKS]
+        first, stride = bank % device[BANKS], device[BANKS]
         if command == MACPB:
             # The reference tells the wrong banks of the broadcast: it takes the pseudo-channel's
             # number for the rank's and the rank's for the group's (PIMPerBankActions).
-            stride = shape[HALF_BANKS]
-            half, in_half = rank // shape[RANKS], rank % shape[RANKS]
-            if half < shape[RANKS] and in_half < shape[GROUPS]:
-                first += (half * shape[GROUPS] + in_half) * shape[BANKS]
+            stride = device[HALF_BANKS]
+            half, in_half = rank // device[RANKS], rank % device[RANKS]
+            if half < device[RANKS] and in_half < device[GROUPS]:
+                first += (half * device[GROUPS] + in_half) * device[BANKS]
             else:
-                first = shape[CHANNEL_BANKS]
-        for other in range(first, shape[CHANNEL_BANKS], stride):
+                first = device[CHANNEL_BANKS]
+        for other in range(first, device[CHANNEL_BANKS], stride):
             if other != bank:
-                _apply_rules(s, shape, start, table, last, command, path[other, 4], clock, rank)
+                _apply_rules(s, device, last, command, _node(device, other, 4), clock, rank)
     if command <= PREPB or ACTAB <= command <= ACTPB:
-        _change_rows(s, rows, shape, command, bank, row)
+        _change_rows(s, rows, device, command, bank, row)
 
 
 # --- the PIM queue: masks
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _mask(shape, final, bank):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _mask(device, final, bank):
     """Return where the mask of a bank's moves, or of its MACs of one kind, lies."""
     kind = final - MACAB + 1 if final <= MACPB else 0
-    return shape[MASKS] + kind * shape[CHANNEL_BANKS] + bank
+    return device[MASKS] + kind * device[CHANNEL_BANKS] + bank
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _set_bits(s, rows, shape, position):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _set_bits(s, rows, device, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[KIND + position], s[BANK_OF + position]
     bit = np.int64(1) << position
@@ -441,22 +443,22 @@ def _set_bits(s, rows, shape, position):
         s[BARRIERS] |= bit
         return
     kind = final - MACAB + 1 if final <= MACPB else 0
-    s[_mask(shape, final, bank)] |= bit
-    s[MAC_WORDS + kind * shape[WORDS] + bank // WORD] |= np.int64(1) << (bank % WORD)
+    s[_mask(device, final, bank)] |= bit
+    s[MAC_WORDS + kind * device[WORDS] + bank // WORD] |= np.int64(1) << (bank % WORD)
     if final <= MACPB:
         s[MACS] |= bit
-        _classify(s, rows, shape, position)
+        _classify(s, rows, device, position)
     elif final >= SFM:
         s[FREE] |= bit
 
 
-@njit(cache=True, error_model="numpy")
-def _pack(s, rows, shape):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _pack(s, rows, device):
     """Give the live entries the lowest positions, in the same order."""
     live = s[LIVE]
     for i in range(LIVE, TO_CLOSE + 1):
         s[i] = 0
-    for i in range(MAC_WORDS, shape[READS]):
+    for i in range(MAC_WORDS, device[LISTS]):
         s[i] = 0
     n = np.int64(0)
     while live:
@@ -465,29 +467,29 @@ def _pack(s, rows, shape):
         s[KIND + n] = s[KIND + position]
         s[BANK_OF + n] = s[BANK_OF + position]
         s[ROW_OF + n] = s[ROW_OF + position]
-        _set_bits(s, rows, shape, n)
+        _set_bits(s, rows, device, n)
         n += 1
     s[AGE] = n
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _push(s, rows, shape, final, bank, row):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _push(s, rows, device, final, bank, row):
     if s[LIVE] == 0:
         s[AGE] = 0
     elif s[AGE] == WINDOW:
-        _pack(s, rows, shape)
+        _pack(s, rows, device)
     position = s[AGE]
     s[AGE] = position + 1
     s[COUNT] += 1
     s[KIND + position] = final
     s[BANK_OF + position] = bank
     s[ROW_OF + position] = row
-    _set_bits(s, rows, shape, position)
+    _set_bits(s, rows, device, position)
     return position
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _drop(s, shape, position, clock):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _drop(s, device, position, clock):
     """Take an entry out of the PIM queue."""
     final, bank = s[KIND + position], s[BANK_OF + position]
     keep = ~(np.int64(1) << position)
@@ -497,11 +499,11 @@ def _drop(s, shape, position, clock):
     if final == BARRIER:
         s[BARRIERS] &= keep
         return
-    mask = _mask(shape, final, bank)
+    mask = _mask(device, final, bank)
     s[mask] &= keep
     if s[mask] == 0:
         kind = final - MACAB + 1 if final <= MACPB else 0
-        s[MAC_WORDS + kind * shape[WORDS] + bank // WORD] &= ~(np.int64(1) << (bank % WORD))
+        s[MAC_WORDS + kind * device[WORDS] + bank // WORD] &= ~(np.int64(1) << (bank % WORD))
     if final <= MACPB:
         s[MACS] &= keep
         s[HITS] &= keep
@@ -509,7 +511,7 @@ def _drop(s, shape, position, clock):
         s[FREE] &= keep
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _command_at(s, position):
     """Return the command that an entry of the PIM queue would issue."""
     final = s[KIND + position]
@@ -522,15 +524,15 @@ def _command_at(s, position):
     return final
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _wanted(s, shape, bank):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _wanted(s, device, bank):
     """Tell whether a MAC in the queue can read the open row of this bank at once."""
-    at, step = shape[MASKS] + bank, shape[CHANNEL_BANKS]
+    at, step = device[MASKS] + bank, device[CHANNEL_BANKS]
     return (s[at + step] | s[at + 2 * step] | s[at + 3 * step]) & s[HITS] != 0
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _scan(s, shape, path, clock):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _scan(s, device, clock):
     """Return (position, next cycle at which one more turns ready) of the best PIM request.
 
     Position -1: none is ready. First come first served among what is ready; nothing but a
@@ -540,7 +542,7 @@ def _scan(s, shape, path, clock):
     """
     live = s[LIVE]
     if live & -live & s[BARRIERS]:
-        _drop(s, shape, _lowest(live), clock)
+        _drop(s, device, _lowest(live), clock)
         s[CHANGED] = 1
         live = s[LIVE]
     event = NEVER
@@ -551,55 +553,55 @@ def _scan(s, shape, path, clock):
     if s[KIND + first] == BARRIER:
         return first, np.int64(0)
     command = _command_at(s, first)
-    if clock >= _ready_cycle(s, shape, path, command, s[BANK_OF + first]):
+    if clock >= _ready_cycle(s, device, command, s[BANK_OF + first]):
         return first, np.int64(0)
     barriers = s[BARRIERS]
     below = (barriers & -barriers) - 1 if barriers else np.int64(-1)
     found = np.int64(0)
-    for word in range(shape[WORDS]):
+    for word in range(device[WORDS]):
         banks = s[MAC_WORDS + word]
         while banks:
             bank = word * WORD + _lowest(banks)
             banks &= banks - 1
-            moves = s[shape[MASKS] + bank] & below
+            moves = s[device[MASKS] + bank] & below
             ready = moves & s[FREE]
             moves &= ~ready
             if moves:
-                cycle = _ready_cycle(s, shape, path, WRGB, bank)
+                cycle = _ready_cycle(s, device, WRGB, bank)
                 if cycle <= clock:
                     ready |= moves
                 elif cycle < event:
                     event = cycle
-            if ready and not _wanted(s, shape, bank):
+            if ready and not _wanted(s, device, bank):
                 found |= ready
     if s[MACS]:
         for kind in range(3):
-            for word in range(shape[WORDS]):
-                banks = s[MAC_WORDS + (kind + 1) * shape[WORDS] + word]
+            for word in range(device[WORDS]):
+                banks = s[MAC_WORDS + (kind + 1) * device[WORDS] + word]
                 while banks:
                     bank = word * WORD + _lowest(banks)
                     banks &= banks - 1
-                    macs = s[shape[MASKS] + (kind + 1) * shape[CHANNEL_BANKS] + bank]
+                    macs = s[device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank]
                     part = macs & s[HITS] & below
                     if part:
-                        cycle = _ready_cycle(s, shape, path, MACAB + kind, bank)
+                        cycle = _ready_cycle(s, device, MACAB + kind, bank)
                         if cycle <= clock:
                             found |= part
                         elif cycle < event:
                             event = cycle
                     part = macs & s[TO_OPEN]
                     if part:
-                        cycle = _ready_cycle(s, shape, path, ACTAB + kind, bank)
+                        cycle = _ready_cycle(s, device, ACTAB + kind, bank)
                         if cycle > clock:
                             event = min(event, cycle)
-                        elif not _wanted(s, shape, bank):
+                        elif not _wanted(s, device, bank):
                             found |= part
                     part = macs & s[TO_CLOSE]
                     if part:
-                        cycle = _ready_cycle(s, shape, path, PREA + kind, bank)
+                        cycle = _ready_cycle(s, device, PREA + kind, bank)
                         if cycle > clock:
                             event = min(event, cycle)
-                        elif not _wanted(s, shape, bank):
+                        elif not _wanted(s, device, bank):
                             found |= part
     found &= ~head  # the oldest is known not to be ready
     if found == 0:
@@ -610,88 +612,90 @@ def _scan(s, shape, path, clock):
 # --- reads, writes and half-served requests: lists in order of age
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _slot(s, queue, index):
-    return queue + 1 + CAPACITY + s[queue + 1 + index] * FIELDS
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _slot(s, device, queue, index):
+    order = device[LISTS] + queue * LIST
+    return order + CAPACITY + s[order + index] * FIELDS
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _append(s, queue):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _append(s, device, queue):
     """Return the fields of a free slot, now the last of the list."""
-    n = s[queue]  # the order is a permutation of all slots, the free ones at its end
-    s[queue] = n + 1
-    return _slot(s, queue, n)
+    n = s[LISTED + queue]  # the order is a permutation of all slots, the free ones at its end
+    s[LISTED + queue] = n + 1
+    return _slot(s, device, queue, n)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _remove(s, queue, index, clock):
-    slot = s[queue + 1 + index]
-    n = s[queue] - 1
-    for i in range(index, n):
-        s[queue + 1 + i] = s[queue + 2 + i]
-    s[queue + 1 + n] = slot
-    s[queue] = n
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _remove(s, device, queue, index, clock):
+    order = device[LISTS] + queue * LIST
+    slot = s[order + index]
+    n = s[LISTED + queue] - 1
+    for i in range(order + index, order + n):
+        s[i] = s[i + 1]
+    s[order + n] = slot
+    s[LISTED + queue] = n
     s[LAST_REMOVAL] = clock
     s[CHANGED] = 1
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _listed_command(s, rows, shape, slot):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _listed_command(s, rows, device, slot):
     version = s[VERSION] + 1  # 0 in a slot says: never looked
     if s[slot + L_SEEN] != version:
         s[slot + L_NEXT] = _next_command(
-            s, rows, shape, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
+            s, rows, device, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
         )
         s[slot + L_SEEN] = version
     return s[slot + L_NEXT]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _is_access(command):
     return command == RD or command == WR or MACAB <= command <= MACPB
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _listed_wanted(s, rows, shape, queue, bank):
-    for i in range(s[queue]):
-        slot = _slot(s, queue, i)
-        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, rows, shape, slot)):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _listed_wanted(s, rows, device, queue, bank):
+    for i in range(s[LISTED + queue]):
+        slot = _slot(s, device, queue, i)
+        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, rows, device, slot)):
             return True
     return False
 
 
-@njit(cache=True, error_model="numpy")
-def _best(s, rows, shape, path, queue, clock):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _best(s, rows, device, queue, clock):
     """Return the index of a list's best request, -1 for none, and whether it is ready."""
-    if s[queue] == 0:
+    if s[LISTED + queue] == 0:
         return np.int64(-1), False
     best = np.int64(0)
-    slot = _slot(s, queue, best)
-    command = _listed_command(s, rows, shape, slot)
-    ready = clock >= _ready_cycle(s, shape, path, command, s[slot + L_BANK])
-    for i in range(1, s[queue]):
-        slot = _slot(s, queue, i)
-        command = _listed_command(s, rows, shape, slot)
-        older = s[slot + L_ARRIVE] < s[_slot(s, queue, best) + L_ARRIVE]
-        if clock < _ready_cycle(s, shape, path, command, s[slot + L_BANK]):
+    slot = _slot(s, device, queue, best)
+    command = _listed_command(s, rows, device, slot)
+    ready = clock >= _ready_cycle(s, device, command, s[slot + L_BANK])
+    for i in range(1, s[LISTED + queue]):
+        slot = _slot(s, device, queue, i)
+        command = _listed_command(s, rows, device, slot)
+        older = s[slot + L_ARRIVE] < s[_slot(s, device, queue, best) + L_ARRIVE]
+        if clock < _ready_cycle(s, device, command, s[slot + L_BANK]):
             if not ready and older:
                 best = i
         elif ready:
             if older:
                 best = i
-        elif _is_access(command) or not _listed_wanted(s, rows, shape, queue, s[slot + L_BANK]):
+        elif _is_access(command) or not _listed_wanted(s, rows, device, queue, s[slot + L_BANK]):
             best = i
             ready = True
     return best, ready
 
 
-@njit(cache=True, error_model="numpy")
-def _list_event(s, rows, shape, path, queue, clock, issued, event):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _list_event(s, rows, device, queue, clock, issued, event):
     """Return the earlier of `event` and the next cycle at which a request here turns ready."""
-    for i in range(s[queue]):
-        slot = _slot(s, queue, i)
-        command = _listed_command(s, rows, shape, slot)
-        cycle = _ready_cycle(s, shape, path, command, s[slot + L_BANK])
+    for i in range(s[LISTED + queue]):
+        slot = _slot(s, device, queue, i)
+        command = _listed_command(s, rows, device, slot)
+        cycle = _ready_cycle(s, device, command, s[slot + L_BANK])
         if cycle > clock:
             event = min(event, cycle)
         elif issued:
@@ -702,53 +706,52 @@ def _list_event(s, rows, shape, path, queue, clock, issued, event):
 # --- one cycle of a controller
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _pairs(first, second):
     """Tell whether the second command may go in the same cycle, on the other bus."""
     return BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _set_write_mode(s, shape):
-    reads, writes = s[shape[READS]], s[shape[WRITES]]
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _set_write_mode(s):
+    reads, writes = s[LISTED + READS], s[LISTED + WRITES]
     if s[WRITE_MODE] == 0:
-        if writes > 0.8 * (CAPACITY - 1) or reads == 0:
+        if writes > HIGH_WRITES or reads == 0:
             s[WRITE_MODE] = 1
-    elif writes < 0.2 * (CAPACITY - 1) and reads != 0:
+    elif writes < LOW_WRITES and reads != 0:
         s[WRITE_MODE] = 0
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _choose(s, rows, shape, path, clock, first):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _choose(s, rows, device, clock, first):
     """Choose for one slot: (queue, index, command, next PIM event).
 
     Where none is chosen, the command is what the second slot compares with: the waiting
     refresh's, a precharge held back for an active request's sake, or NOTHING. The event is 0
     where the PIM queue was not looked through.
     """
-    active = shape[ACTIVE]
     event = np.int64(0)
-    if s[active]:
-        index, ready = _best(s, rows, shape, path, active, clock)
+    if s[LISTED + ACTIVE]:
+        index, ready = _best(s, rows, device, ACTIVE, clock)
         if ready:
-            slot = _slot(s, active, index)
+            slot = _slot(s, device, ACTIVE, index)
             command = s[slot + L_NEXT]
             if first == FREE_SLOT or _pairs(first, command):
                 if command <= PREPB and command != ACT:
                     # it would close the row of a request that waits for it: its own
                     return np.int64(NO_QUEUE), np.int64(0), command, event
-                return active, np.int64(index), command, event
+                return np.int64(ACTIVE), np.int64(index), command, event
     if s[REFRESH_IN] != s[REFRESH_OUT]:
         command = np.int64(PREA if s[OPEN_BANKS] else REFAB)
         if first == FREE_SLOT or _pairs(first, command):
-            if clock < s[shape[NODES] + command]:
+            if clock < s[device[NODES] + command]:
                 return np.int64(NO_QUEUE), np.int64(0), command, event
             s[IN_PIM] = 0
             return np.int64(PRIORITY), np.int64(0), command, event
     s[IN_PIM] = 0
     queue, position, command, bank = np.int64(NO_QUEUE), np.int64(0), np.int64(NOTHING), np.int64(0)
     if s[LIVE]:
-        position, event = _scan(s, shape, path, clock)
+        position, event = _scan(s, device, clock)
         if position >= 0:
             command = _command_at(s, position)
             if first == FREE_SLOT or _pairs(first, command):
@@ -759,73 +762,73 @@ def _choose(s, rows, shape, path, clock, first):
     else:
         event = NEVER
     if queue == NO_QUEUE:
-        _set_write_mode(s, shape)
-        turn = shape[WRITES] if s[WRITE_MODE] else shape[READS]
-        if s[turn]:
-            index, ready = _best(s, rows, shape, path, turn, clock)
+        _set_write_mode(s)
+        turn = np.int64(WRITES if s[WRITE_MODE] else READS)
+        if s[LISTED + turn]:
+            index, ready = _best(s, rows, device, turn, clock)
             if ready:
-                slot = _slot(s, turn, index)
+                slot = _slot(s, device, turn, index)
                 command = s[slot + L_NEXT]
                 if first == FREE_SLOT or _pairs(first, command):
                     queue, position, bank = turn, np.int64(index), s[slot + L_BANK]
     if queue == NO_QUEUE:
         return queue, np.int64(0), np.int64(NOTHING), event
-    if s[active] and command <= PREPB and command != ACT:
-        for i in range(s[active]):
-            if s[_slot(s, active, i) + L_BANK] == bank:
+    if s[LISTED + ACTIVE] and command <= PREPB and command != ACT:
+        for i in range(s[LISTED + ACTIVE]):
+            if s[_slot(s, device, ACTIVE, i) + L_BANK] == bank:
                 return np.int64(NO_QUEUE), np.int64(0), command, np.int64(0)
     return queue, position, command, event
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _serve(s, rows, shape, path, start, table, queue, index, command, clock, log, logged, channel):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _serve(s, rows, device, queue, index, command, clock, log, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
     if queue == PRIORITY:
-        half = s[REFRESH_OUT] % shape[PSEUDO_CHANNELS]
-        bank = half * shape[HALF_BANKS]
+        half = s[REFRESH_OUT] % device[PSEUDO_CHANNELS]
+        bank = half * device[HALF_BANKS]
     elif queue == PIM:
         bank, row = s[BANK_OF + index], s[ROW_OF + index]
     else:
-        slot = _slot(s, queue, index)
+        slot = _slot(s, device, queue, index)
         bank, row = s[slot + L_BANK], s[slot + L_ROW]
-    if logged[0] < len(log):
-        entry = log[logged[0]]
+    if log[0, 0] < len(log):
+        entry = log[log[0, 0]]
         entry[0], entry[1], entry[2], entry[3], entry[4] = clock, channel, command, bank, row
-        logged[0] += 1
+        log[0, 0] += 1
     if queue == PRIORITY:
         s[ISSUED + command] += 1
         for level in range(2):  # a refresh has no rank: its rules end at its pseudo-channel
-            _apply_rules(s, shape, start, table, level, command, path[bank, level], clock, bank)
+            _apply_rules(s, device, level, command, _node(device, bank, level), clock, bank)
         if command == REFAB:
             s[REFRESH_OUT] += 1
         else:
-            _change_rows(s, rows, shape, command, bank, row)
+            _change_rows(s, rows, device, command, bank, row)
         return
     if queue == PIM:
         if command == s[KIND + index]:
-            _drop(s, shape, index, clock)
-        _issue(s, rows, shape, path, start, table, command, bank, row, clock)
+            _drop(s, device, index, clock)
+        _issue(s, rows, device, command, bank, row, clock)
         return
-    _issue(s, rows, shape, path, start, table, command, bank, row, clock)
+    _issue(s, rows, device, command, bank, row, clock)
     if command == s[slot + L_FINAL]:
         if command == RD:
-            s[LAST_POP] = max(s[LAST_POP] + 1, clock + shape[READ_LATENCY])
-        _remove(s, queue, index, clock)
+            s[LAST_POP] = max(s[LAST_POP] + 1, clock + device[READ_LATENCY])
+        _remove(s, device, queue, index, clock)
     elif not s[IN_PIM] and command == ACT:
-        if s[shape[ACTIVE]] < CAPACITY:  # a full list loses the request, as in the reference
-            moved = _append(s, shape[ACTIVE])
+        if s[LISTED + ACTIVE] < CAPACITY:  # a full list loses the request, as in the reference
+            moved = _append(s, device, ACTIVE)
             for i in range(FIELDS):
                 s[moved + i] = s[slot + i]
-        _remove(s, queue, index, clock)
+        _remove(s, device, queue, index, clock)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _tick(s, rows, device, clock, log, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
-        s[NEXT_REFRESH] += shape[N_REFI]
-        s[REFRESH_IN] += shape[PSEUDO_CHANNELS]
+        s[NEXT_REFRESH] += device[N_REFI]
+        s[REFRESH_IN] += device[PSEUDO_CHANNELS]
     if clock > s[LAST_TICK] + 1:
         s[IN_PIM] = 0  # a cycle without a command ends so
     s[LAST_TICK] = clock
@@ -834,12 +837,9 @@ def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
     issued = False
     event = np.int64(0)
     for _ in range(2):  # one command, and then perhaps one of the other bus
-        queue, index, command, event = _choose(s, rows, shape, path, clock, first)
+        queue, index, command, event = _choose(s, rows, device, clock, first)
         if queue != NO_QUEUE:
-            _serve(
-                s, rows, shape, path, start, table, queue, index, command, clock,
-                log, logged, channel,
-            )  # fmt: skip
+            _serve(s, rows, device, queue, index, command, clock, log, channel)
             if first != FREE_SLOT:
                 return clock + 1
             issued = True
@@ -851,20 +851,20 @@ def _tick(s, rows, shape, path, start, table, clock, log, logged, channel):
     event = min(event, s[NEXT_REFRESH])
     if s[REFRESH_IN] != s[REFRESH_OUT]:
         command = PREA if s[OPEN_BANKS] else REFAB
-        event = min(event, max(s[shape[NODES] + command], clock + 1))
-    for queue in (shape[ACTIVE], shape[READS], shape[WRITES]):
-        if s[queue]:
-            event = _list_event(s, rows, shape, path, queue, clock, issued, event)
+        event = min(event, max(s[device[NODES] + command], clock + 1))
+    for queue in range(3):
+        if s[LISTED + queue]:
+            event = _list_event(s, rows, device, queue, clock, issued, event)
     return event
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _busy(s, shape):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _busy(s):
     return (
         s[LIVE] != 0
-        or s[shape[ACTIVE]] != 0
-        or s[shape[READS]] != 0
-        or s[shape[WRITES]] != 0
+        or s[LISTED + READS] != 0
+        or s[LISTED + WRITES] != 0
+        or s[LISTED + ACTIVE] != 0
         or s[REFRESH_IN] != s[REFRESH_OUT]
     )
 
@@ -878,7 +878,7 @@ CLASS_OF, FIRST_OF, SIZE_OF, EVENT = range(4)
 """Rows of `classes`: class of each channel; first channel, size and next event of each class."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", _nrt=False)
 def _split(state, rows, classes, scalars, target, keep):
     """Split a class: its first `keep` members stay, the rest become a new class."""
     new = scalars[CLASSES]
@@ -901,16 +901,17 @@ def _split(state, rows, classes, scalars, target, keep):
     classes[SIZE_OF, target] = keep
 
 
-@njit(cache=True, error_model="numpy")
-def _group(state, rows, shape, classes, scalars, kinds, addresses, position, last, fold):
-    """Return how many requests from `position` go to one class, one each; 0: need more input."""
-    shift = shape[SHIFT_CHANNEL]
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _group(state, device, rows, classes, scalars, kinds, addresses, position, last, fold):
+    """Return (channels, requests each) that go to one class from `position`; (0, 0): need input.
+
+    The front end goes round the channels with one request for each, or with a few for each; these
+    only where all of them find room at once, because channels that wait for room part ways.
+    """
+    shift = device[SHIFT_CHANNEL]
     address = addresses[position]
     channel = address >> shift
     target = classes[CLASS_OF, channel]
-    size = classes[SIZE_OF, target]
-    if size == 1:
-        return 1
     if classes[FIRST_OF, target] != channel:
         before = np.int64(0)
         for i in range(channel):
@@ -921,57 +922,75 @@ def _group(state, rows, shape, classes, scalars, kinds, addresses, position, las
     if not fold and classes[SIZE_OF, target] > 1:
         _split(state, rows, classes, scalars, target, np.int64(1))
     size = classes[SIZE_OF, target]
-    local = address & ((np.int64(1) << shift) - 1)
+    if size == 1:
+        return np.int64(1), np.int64(1)
+    room = min(CAPACITY - state[target, COUNT], MOST_EACH)
+    each = np.int64(1)
+    while each < room and kinds[position] > ST:
+        at = position + each
+        if at >= len(kinds):
+            if not last:
+                return np.int64(0), np.int64(0)
+            break
+        if addresses[at] >> shift != channel or kinds[at] <= ST:
+            break
+        each += 1
     same = np.int64(1)
     member = channel
+    matches = True
     while same < size:
         member += 1
         while classes[CLASS_OF, member] != target:
             member += 1
-        at = position + same
-        if at >= len(kinds):
-            if not last:
-                return 0
-            break
-        if kinds[at] != kinds[position] or addresses[at] != (member << shift | local):
+        for i in range(position, position + each):
+            at = i + same * each
+            if at >= len(kinds):
+                if not last:
+                    return np.int64(0), np.int64(0)
+                matches = False
+                break
+            if kinds[at] != kinds[i] or addresses[at] - addresses[i] != (member - channel) << shift:
+                matches = False
+                break
+        if not matches:
             break
         same += 1
     if same < size:
         _split(state, rows, classes, scalars, target, same)
-    return same
+    return same, each
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
-def _send(s, rows, shape, path, kind, address, clock, event):
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _send(s, rows, device, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[kind]
     if final > WR and s[COUNT] >= CAPACITY:
         return np.int64(-1)
-    shift = shape[SHIFT_BANK]
-    row = (address >> shape[SHIFT_ROW]) & ((np.int64(1) << (shift - shape[SHIFT_ROW])) - 1)
+    shift = device[SHIFT_BANK]
+    row = (address >> device[SHIFT_ROW]) & ((np.int64(1) << (shift - device[SHIFT_ROW])) - 1)
     # the fields have whole bits: of three ranks only two have an address
-    half = (address >> shape[SHIFT_HALF]) & (shape[PSEUDO_CHANNELS] - 1)
-    bank = (address >> shift) & ((np.int64(1) << (shape[SHIFT_HALF] - shift)) - 1)
-    bank += half * shape[HALF_BANKS]
+    half = (address >> device[SHIFT_HALF]) & (device[PSEUDO_CHANNELS] - 1)
+    bank = (address >> shift) & ((np.int64(1) << (device[SHIFT_HALF] - shift)) - 1)
+    bank += half * device[HALF_BANKS]
     if final > WR:
-        position = _push(s, rows, shape, final, bank, row)
+        position = _push(s, rows, device, final, bank, row)
         s[LAST_REMOVAL] = clock
         if s[COUNT] == 1:
             return clock + 1
         if event > clock + 1 and final != BARRIER:
-            cycle = _ready_cycle(s, shape, path, _command_at(s, position), bank)
+            cycle = _ready_cycle(s, device, _command_at(s, position), bank)
             return min(event, max(clock + 1, cycle))
         return event
     if final == RD:
-        for i in range(s[shape[WRITES]]):
+        for i in range(s[LISTED + WRITES]):
             # the data is still here: it leaves one cycle later without touching the banks
-            if s[_slot(s, shape[WRITES], i) + L_ADDRESS] == address:
+            if s[_slot(s, device, WRITES, i) + L_ADDRESS] == address:
                 s[LAST_POP] = max(s[LAST_POP] + 1, clock + 1)
                 return event
-    queue = shape[READS] if final == RD else shape[WRITES]
-    if s[queue] >= CAPACITY:
+    queue = np.int64(READS if final == RD else WRITES)
+    if s[LISTED + queue] >= CAPACITY:
         return np.int64(-1)
-    slot = _append(s, queue)
+    slot = _append(s, device, queue)
     s[LAST_REMOVAL] = clock
     s[slot + L_FINAL] = final
     s[slot + L_BANK] = bank
@@ -982,27 +1001,15 @@ def _send(s, rows, shape, path, kind, address, clock, event):
     return clock + 1  # the write mode may turn
 
 
-@njit(cache=True, error_model="numpy")
-def run(
-    own_state, own_rows, own_shape, own_path, own_start, own_table, own_classes, own_scalars,
-    own_kinds, own_addresses, last, fold, own_log, own_logged,
-):  # fmt: skip
+@njit(cache=True, error_model="numpy", _nrt=False)
+def run(state, rows, device, classes, scalars, kinds, addresses, last, fold, log):
     """Feed requests and advance time; return how many requests were taken.
 
     Returns when the input is used up (`last` False: feed more, the rest first), or, with
     `last`, when every queue is empty: `scalars[CLOCK]` is then the answer. A return with
     scalars[WIDER_ROWS] set asks for wider `rows`.
     """
-    state, rows, shape, path = (
-        _borrow(own_state), _borrow(own_rows), _borrow(own_shape), _borrow(own_path)
-    )  # fmt: skip
-    start, table, classes, scalars = (
-        _borrow(own_start), _borrow(own_table), _borrow(own_classes), _borrow(own_scalars)
-    )  # fmt: skip
-    kinds, addresses, log, logged = (
-        _borrow(own_kinds), _borrow(own_addresses), _borrow(own_log), _borrow(own_logged)
-    )  # fmt: skip
-    position = 0
+    position = np.int64(0)
     clock = scalars[CLOCK]
     width = rows.shape[2]
     n = len(kinds)
@@ -1011,26 +1018,32 @@ def run(
         event = min(event, classes[EVENT, k])
     while True:
         while position < n:
-            size = scalars[HELD]
+            k = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
+            size, each = scalars[HELD], np.int64(1)
             if size == 0:
-                size = _group(
-                    state, rows, shape, classes, scalars, kinds, addresses, position, last, fold
+                size = classes[SIZE_OF, k]
+                if size > 1:
+                    size, each = _group(
+                        state, device, rows, classes, scalars, kinds, addresses, position, last,
+                        fold,
+                    )  # fmt: skip
+                    if size == 0:
+                        scalars[CLOCK] = clock
+                        return position
+                    k = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
+            next_event = np.int64(0)
+            for i in range(position, position + each):
+                next_event = _send(
+                    state[k], rows[k], device, kinds[i], addresses[i], clock, classes[EVENT, k]
                 )
-                if size == 0:
-                    scalars[CLOCK] = clock
-                    return position
-            k = classes[CLASS_OF, addresses[position] >> shape[SHIFT_CHANNEL]]
-            next_event = _send(
-                state[k], rows[k], shape, path, kinds[position], addresses[position], clock,
-                classes[EVENT, k],
-            )  # fmt: skip
+                if next_event >= 0:
+                    classes[EVENT, k] = next_event
             if next_event < 0:
                 scalars[HELD] = size
                 break
-            classes[EVENT, k] = next_event
             event = min(event, next_event)
             scalars[HELD] = 0
-            position += size
+            position += size * each
         if position >= n and not last:
             scalars[CLOCK] = clock
             return position
@@ -1038,7 +1051,7 @@ def run(
             waiting = NEVER
             busy = False
             for k in range(scalars[CLASSES]):
-                busy = busy or _busy(state[k], shape)
+                busy = busy or _busy(state[k])
                 if state[k, LAST_POP] > clock:
                     waiting = min(waiting, state[k, LAST_POP])
             if not busy and waiting == NEVER and clock > 0:
@@ -1052,13 +1065,11 @@ def run(
                 event = min(event, classes[EVENT, k])
                 continue
             s = state[k]
-            classes[EVENT, k] = _tick(
-                s, rows[k], shape, path, start, table, clock, log, logged, classes[FIRST_OF, k]
-            )
+            classes[EVENT, k] = _tick(s, rows[k], device, clock, log, classes[FIRST_OF, k])
             event = min(event, classes[EVENT, k])
             if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
                 scalars[ERROR] = REFRESHES_LOST
-            if clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s, shape):
+            if clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s):
                 scalars[ERROR] = STUCK
             if s[MOST_ROWS] + 2 > width:  # a cycle opens at most two more
                 scalars[WIDER_ROWS] = 1

@@ -5,6 +5,7 @@ whatever opens its row. The rules are data: `rules` states them once, for the sc
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +145,7 @@ def rules(timing: Timing) -> list[Rule]:
     return found
 
 
+@cache
 def rule_table(timing: Timing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rules as arrays: (start of each (level, command), and rows of the rules).
 

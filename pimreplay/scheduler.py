@@ -62,7 +62,7 @@ class Scheduler:
         half = bank + m.bank_bits + m.bank_group_bits + m.rank_bits
         channels = organisation.channels
         self.organisation, self.timing = organisation, timing
-        self._shape = _kernel.shape_of(
+        self._device = _kernel.device_of(
             (
                 organisation.pseudo_channels,
                 organisation.ranks,
@@ -72,10 +72,9 @@ class Scheduler:
             timing.n_refi_cycles if refresh else 0,
             timing.n_cl_cycles + timing.n_bl_cycles,
             (m.channel_shift, half, bank, row),
+            rule_table(timing),
         )
-        self._path = _kernel.nodes_of(self._shape)
-        self._start, self._table = rule_table(timing)
-        self._state = _kernel.new_state(self._shape, channels)
+        self._state = _kernel.new_state(self._device, channels)
         self._rows = np.zeros((channels, organisation.channel_banks, 4), dtype=np.int64)
         self._classes = np.zeros((4, channels), dtype=np.int64)
         self._classes[_kernel.SIZE_OF, 0] = channels
@@ -83,8 +82,8 @@ class Scheduler:
         self._scalars = np.zeros(5, dtype=np.int64)
         self._scalars[_kernel.CLASSES] = 1
         self._fold = fold
-        self._log = np.zeros((log_commands, 5), dtype=np.int64)
-        self._logged = np.zeros(1, dtype=np.int64)
+        self._log = np.zeros((1 + log_commands, 5), dtype=np.int64)
+        self._log[0, 0] = 1  # where the next entry goes
         self._kinds = np.zeros(0, dtype=np.uint8)
         self._addresses = np.zeros(0, dtype=np.int64)
         self._counts = np.zeros(len(REQUESTS), dtype=np.int64)
@@ -128,7 +127,7 @@ class Scheduler:
 
     def log(self) -> NDArray[np.int64]:
         """Return the issued commands: (n, 5) cycle, channel, command, bank of the channel, row."""
-        return self._log[: int(self._logged[0])]
+        return self._log[1 : self._log[0, 0]]
 
     def _run(self, kinds: NDArray[np.uint8], addresses: NDArray[np.int64], *, last: bool) -> int:
         taken = 0
@@ -136,10 +135,7 @@ class Scheduler:
             taken += _kernel.run(
                 self._state,
                 self._rows,
-                self._shape,
-                self._path,
-                self._start,
-                self._table,
+                self._device,
                 self._classes,
                 self._scalars,
                 kinds[taken:],
@@ -147,7 +143,6 @@ class Scheduler:
                 last,
                 self._fold,
                 self._log,
-                self._logged,
             )
             error = int(self._scalars[_kernel.ERROR])
             if error == _kernel.STUCK:
