@@ -16,7 +16,7 @@ import legality  # noqa: E402
 import slow_scheduler  # noqa: E402
 from bank_model import device, names_of, requests  # noqa: E402
 
-from pimreplay.commands import COMMANDS, AddressMap  # noqa: E402
+from pimreplay.commands import COMMANDS, AddressMap, Requests  # noqa: E402
 from pimreplay.scheduler import Scheduler, schedule  # noqa: E402
 from pimreplay.timing import Organisation, Timing, timing_names  # noqa: E402
 from tracegen.errors import UserError  # noqa: E402
@@ -94,6 +94,42 @@ def test_the_kernel_issues_every_command_when_the_slow_twin_does(
         mine.setdefault(channel, []).append((cycle, COMMANDS[command], where))
     assert mine == {channel: log for channel, log in twin.items() if log}
     assert schedule(requests(lines), org, timing).cycles == cycles  # folded
+
+
+@st.composite
+def rounds(draw: st.DrawFn, channels: int) -> list:
+    """Rounds over all channels with a few requests for each; now and then one is left out."""
+    m = AddressMap.of(small()[0])
+    lines = []
+    for _ in range(draw(st.integers(1, 6))):
+        words = draw(st.lists(st.sampled_from(MIXES["all-bank"]), min_size=1, max_size=10))
+        banks = [draw(st.integers(0, 3)) for _ in words]
+        for turn in range(draw(st.integers(1, 30))):
+            skipped = draw(st.sampled_from([None] * 20 + [0, channels - 1]))
+            lines += [
+                (word, m.address(channel=channel, bank=bank, row=turn % 3, column=turn % 32))
+                for channel in range(channels)
+                if channel != skipped
+                for word, bank in zip(words, banks, strict=True)
+            ]
+    return lines
+
+
+@given(data=st.data())
+@settings(QUICK, max_examples=30)
+def test_folded_channels_issue_what_each_would_alone(data: st.DataObject) -> None:
+    lines = data.draw(rounds(4))
+    org, timing = replace(small()[0], channels=4), small()[1]
+    stream, cut = requests(lines), data.draw(st.integers(0, len(lines)))
+    alone, folded = Scheduler(org, timing, fold=False), Scheduler(org, timing)
+    try:
+        alone.feed(stream)
+        expected = alone.finish()
+    except UserError:
+        reject()
+    for part in (slice(cut), slice(cut, None)):
+        folded.feed(Requests(stream.kind[part], stream.address[part]))
+    assert folded.finish() == expected
 
 
 @pytest.mark.parametrize("mix", MIXES)
