@@ -10,16 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pimreplay.budget import Budget
+from pimreplay.parts import Part, Unit, decode, finish
 from pimreplay.plan import Point, Settings, describe, versions
 from pimreplay.pool import Crew, Died, InlineCrew, LocalCrew
-from pimreplay.replay import HeadFailure, HeadResult, Job, Target, answer
+from pimreplay.replay import HeadFailure, HeadResult, Job, Target
 from pimreplay.results import ResultsWriter
 from pimreplay.rows import write_point
 from tracegen.errors import UserError
 from tracegen.store import Trace
-
-Unit = tuple[int, int, int]
-"""(number of the point, layer, kv_head): the smallest part of a result."""
 
 WORKER_BYTES = 600 << 20
 """Memory of a worker before it reads a head: interpreter, torch, compiled kernels, two tiles."""
@@ -34,7 +32,7 @@ class Parts(Protocol):
         """Whether a part is there already."""
         ...
 
-    def put(self, result: HeadResult) -> None:
+    def put(self, part: Part) -> None:
         """Keep a part."""
         ...
 
@@ -48,19 +46,19 @@ class MemoryParts:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._parts: dict[Unit, HeadResult] = {}
+        self._parts: dict[Unit, Part] = {}
 
     def has(self, unit: Unit) -> bool:
         """Whether a part is there already."""
         return unit in self._parts
 
-    def put(self, result: HeadResult) -> None:
+    def put(self, part: Part) -> None:
         """Keep a part."""
-        self._parts[result.point, result.layer, result.kv_head] = result
+        self._parts[part.unit] = part
 
     def get(self, unit: Unit) -> HeadResult:
         """Return a part."""
-        return self._parts[unit]
+        return decode(self._parts[unit])
 
 
 def layers_of(point: Point, settings: Settings) -> tuple[int, ...]:
@@ -92,7 +90,10 @@ def make_jobs(
             key = (point.trace.path, *unit[1:], method.policy, method.parameters)
             about[key] = point
             grouped.setdefault(key, {}).setdefault(point.budget_text, []).append(target)
-    # all jobs of a head stand together, so that a worker reads it once
+    # all jobs of a head stand together, so that a worker reads it once; dense layers, which are
+    # quickly done, come last, so that workers end together
+    dense = settings.dense_layers
+    ordered = sorted(grouped.items(), key=lambda item: (item[0][1] < dense, item[0][:3]))
     return [
         Job(
             trace_path=key[0],
@@ -104,7 +105,7 @@ def make_jobs(
             settings=settings,
             keep_selections=keep,
         )
-        for key, wanted in sorted(grouped.items(), key=lambda item: item[0][:3])
+        for key, wanted in ordered
     ]
 
 
@@ -150,11 +151,19 @@ def work(
     idle = list(range(crew.workers))
     busy: dict[int, Job] = {}
     failures: list[HeadFailure] = []
+    finished: list[Part | HeadFailure] = []
     while True:
         while idle and (following := queue.next(idle[-1])) is not None:
             worker = idle.pop()
             busy[worker] = following
             crew.send(worker, following)
+        for one in finished:  # nobody waits for this
+            if isinstance(one, HeadFailure):
+                failures.append(one)
+            else:
+                parts.put(one)
+        progress(len(finished))
+        finished = []
         if not busy:
             return _first_of_each(failures)
         for worker, found in crew.answers(timeout_s=1.0):
@@ -162,13 +171,7 @@ def work(
             if done is None:  # it died before it had anything to do
                 continue
             idle.append(worker)
-            results = _after_death(done, found, queue) if isinstance(found, Died) else found
-            for one in results:
-                if isinstance(one, HeadFailure):
-                    failures.append(one)
-                else:
-                    parts.put(one)
-            progress(len(results))
+            finished += _after_death(done, found, queue) if isinstance(found, Died) else found
 
 
 def _after_death(job: Job, death: Died, queue: _Queue) -> list[HeadFailure]:
@@ -198,7 +201,7 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
         UserError: not even one worker fits into the memory allowed.
     """
     if workers == 0:
-        return InlineCrew(answer)
+        return InlineCrew(finish)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = workers or cores or 1
     budgets = len({point.budget for point in points})
@@ -212,7 +215,7 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
         )
     units = len({(p.trace.path, layer) for p in points for layer in layers_of(p, settings)})
     jobs = units * points[0].trace.kv_heads * len({p.method.selector for p in points})
-    return LocalCrew(max(1, min(wanted, fitting, jobs)), answer)
+    return LocalCrew(max(1, min(wanted, fitting, jobs)), finish)
 
 
 def head_bytes(point: Point, budgets: int) -> int:

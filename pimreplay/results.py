@@ -8,13 +8,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
@@ -24,6 +26,8 @@ from tracegen.store import file_system
 
 SCHEMA_VERSION = 1
 ROW_GROUP_ROWS = 1 << 16
+ROW_GROUP_BYTES = 128 << 20
+"""Selections of long contexts fill a row group before its rows do."""
 
 KEY = {
     "trace": pa.string(),
@@ -162,6 +166,7 @@ class ResultsWriter:
 
     On a local disk the folder appears in one rename. An object store has none: there the
     files are copied at the end, `run.json` last, and a folder without it is no results folder.
+    Row groups are compressed in a thread, one at a time, while the next one is made.
     """
 
     def __init__(self, path: str | Path, *, replace: bool = False) -> None:
@@ -173,6 +178,9 @@ class ResultsWriter:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._waiting: dict[str, list[pa.Table]] = {}
         self._rows: dict[str, int] = {}
+        self._bytes: dict[str, int] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
         if not replace:
             refuse_existing(path)
 
@@ -192,12 +200,24 @@ class ResultsWriter:
         """Append rows to a table; a scalar fills its column, an absent column is null."""
         batch = _table(SCHEMAS[table], columns)
         self._waiting.setdefault(table, []).append(batch)
-        self._rows[table] = self._rows.get(table, 0) + len(batch)
-        if self._rows[table] >= ROW_GROUP_ROWS:
+        rows, size = self._rows.get(table, 0) + len(batch), self._bytes.get(table, 0) + batch.nbytes
+        self._rows[table], self._bytes[table] = rows, size
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
             self._flush(table)
 
     def _flush(self, table: str) -> None:
         """Write what waits as one row group: few large ones are read faster than many small."""
+        self._wait()
+        self._rows[table] = self._bytes[table] = 0
+        self._writing = self._thread.submit(self._write_group, table, self._waiting.pop(table))
+
+    def _wait(self) -> None:
+        """Let the last row group be written; what went wrong with it is raised here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_group(self, table: str, batches: Sequence[pa.Table]) -> None:
         if table not in self._writers:
             self._writers[table] = pq.ParquetWriter(
                 self._folder / f"{table}.parquet",
@@ -206,14 +226,13 @@ class ResultsWriter:
                 use_dictionary=[*KEY],
                 store_schema=False,
             )
-        rows = pa.concat_tables(self._waiting.pop(table)).combine_chunks()
-        self._rows[table] = 0
+        rows = pa.concat_tables(batches).combine_chunks()
         self._writers[table].write_table(rows, row_group_size=len(rows) or None)
 
     def finish(self, run: Mapping[str, Any]) -> None:
         """Write `run.json` and put the folder in its place."""
         for name in REQUIRED_TABLES:
-            if name not in self._writers and name not in self._waiting:
+            if name not in self._rows:
                 self.write(name, {column: [] for column in SCHEMAS[name].names})
         for name in list(self._waiting):
             self._flush(name)
@@ -248,6 +267,7 @@ class ResultsWriter:
                 )
 
     def _close(self) -> None:
+        self._wait()
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
@@ -260,7 +280,10 @@ class ResultsWriter:
     ) -> None:
         """Remove what is left of the temporary folder."""
         with suppress(OSError, pa.ArrowException):
+            self._wait()
+        with suppress(OSError, pa.ArrowException):
             self._close()
+        self._thread.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -281,8 +304,8 @@ def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
     if _is_column(values):
         if pa.types.is_list(field.type) and getattr(values, "ndim", 1) == 2:
             flat = pa.array(values.reshape(-1), field.type.value_type)
-            offsets = range(0, values.size + 1, values.shape[1])
-            return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
+            offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+            return pa.ListArray.from_arrays(pa.array(offsets), flat)
         return pa.array(values, field.type)
     return pa.repeat(pa.scalar(values, field.type), rows)
 

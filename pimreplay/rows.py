@@ -1,7 +1,6 @@
 """Turn the parts of a point into rows of the result tables."""
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import numpy as np
 
@@ -27,14 +26,8 @@ def write_point(writer: ResultsWriter, point: Point, parts: Sequence[HeadResult]
             "lane_tokens": np.concatenate([one.lane_tokens for one in parts]),
         },
     )
-    layers = [
-        _layer_rows(point, list(heads)) for _, heads in groupby(parts, key=lambda one: one.layer)
-    ]
-    for table in ("layers", "channels"):
-        rows = [one[table] for one in layers]
-        writer.write(
-            table, {**key, **{name: _joined([one[name] for one in rows]) for name in rows[0]}}
-        )
+    for table, columns in _layer_rows(point, parts).items():
+        writer.write(table, {**key, **columns})
     for one in parts:
         if one.selected is not None and one.blocks is not None:
             _write_selection(writer, key, one, one.selected, one.blocks)
@@ -47,51 +40,50 @@ def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def _layer_rows(
-    point: Point, heads: Sequence[HeadResult]
+    point: Point, parts: Sequence[HeadResult]
 ) -> dict[str, dict[str, np.ndarray | None]]:
-    """Return the rows of one layer in `layers` and `channels`, without the configuration."""
-    hardware = point.hardware
+    """Return the rows of every layer in `layers` and `channels`, without the configuration."""
+    hardware, kv_heads = point.hardware, point.trace.kv_heads
+    first = parts[::kv_heads]  # one part of each layer
+    number = np.array([one.layer for one in first], np.int32)
+    dense_layer = np.array([one.dense_layer for one in first])
     # a spread head has a share in every channel, the others go round the channels
-    spread = len(heads[0].channel_cycles)
+    spread, steps = parts[0].channel_cycles.shape
     channels = hardware.organisation.channels
-    place = (
-        np.tile(np.arange(spread), len(heads)) if spread > 1 else np.arange(len(heads)) % channels
-    )
-    used = min(channels, max(spread, len(heads)))
-    load = channel_cycles(
-        hardware,
-        np.concatenate([one.channel_cycles for one in heads]),
-        np.concatenate([one.hidden_cycles for one in heads]),
-        place,
-    )[:used]
-    steps = load.shape[1]
-    energies = [one.values["energy_pj"] for one in heads]
+    shares = kv_heads * spread
+    place = np.arange(shares) % (spread if spread > 1 else channels)
+    used = min(channels, max(spread, kv_heads))
+
+    def by_share(name: str) -> np.ndarray:
+        """Return cycles with the layers side by side: (shares, layers * steps)."""
+        cycles = np.stack([getattr(one, name) for one in parts]).reshape(-1, shares, steps)
+        return np.ascontiguousarray(cycles.transpose(1, 0, 2)).reshape(shares, -1)
+
+    load = channel_cycles(hardware, by_share("channel_cycles"), by_share("hidden_cycles"), place)
+    load = load[:used]
+    energies = [one.values["energy_pj"] for one in parts]
     known = [energy for energy in energies if energy is not None]
-    # (spread, lanes) of each head, by channel
-    loads = [one.lane_tokens.sum(axis=0, dtype=np.int64).reshape(spread, -1) for one in heads]
-    shares = np.concatenate(loads)
-    lanes = shares.shape[1]
-
-    def same(rows: int) -> dict[str, np.ndarray | None]:
-        return {
-            "layer": np.full(rows, heads[0].layer, np.int32),
-            "dense_layer": np.full(rows, heads[0].dense_layer),
-        }
-
+    energy = np.reshape(known, (-1, kv_heads, steps)).sum(axis=1).reshape(-1) if known else None
+    loads = np.stack([one.lane_tokens.sum(axis=0, dtype=np.int64) for one in parts])
+    loads = loads.reshape(len(first), shares, -1)  # (layers, shares, lanes)
+    lanes = loads.shape[2]
+    tokens = np.stack([loads[:, place == one].sum(axis=1) for one in range(used)], axis=1)
     return {
         "layers": {
-            **same(steps),
-            "step": np.arange(steps, dtype=np.int32),
+            "layer": np.repeat(number, steps),
+            "dense_layer": np.repeat(dense_layer, steps),
+            "step": np.tile(np.arange(steps, dtype=np.int32), len(first)),
             "latency_ns": load.max(axis=0) * hardware.t_ck_ns,
-            "energy_pj": np.sum(known, axis=0) if len(known) == len(energies) else None,
+            "energy_pj": energy if len(known) == len(energies) else None,
             "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
             "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
         },
         "channels": {
-            **same(used * lanes),
-            "channel": np.repeat(np.arange(used, dtype=np.int32), lanes),
-            "lane": np.tile(np.arange(lanes, dtype=np.int32), used),
-            "tokens": np.concatenate([shares[place == one].sum(axis=0) for one in range(used)]),
+            "layer": np.repeat(number, used * lanes),
+            "dense_layer": np.repeat(dense_layer, used * lanes),
+            "channel": np.tile(np.repeat(np.arange(used, dtype=np.int32), lanes), len(first)),
+            "lane": np.tile(np.arange(lanes, dtype=np.int32), len(first) * used),
+            "tokens": tokens.reshape(-1),
         },
     }
 

@@ -23,6 +23,7 @@ from pimreplay.engine import (
     work,
     write_results,
 )
+from pimreplay.parts import finish
 from pimreplay.plan import (
     Point,
     Settings,
@@ -34,7 +35,7 @@ from pimreplay.plan import (
 )
 from pimreplay.pool import Crew, RayCrew
 from pimreplay.progress import Progress, duration
-from pimreplay.replay import HeadFailure, answer, selections
+from pimreplay.replay import HeadFailure, selections
 from pimreplay.results import ResultsWriter, refuse_existing
 from pimreplay.sweep import FIDELITIES, PartCache, read_study
 from tracegen.errors import FailedRun, UserError, nearest
@@ -203,7 +204,7 @@ def _work(
         return {}
     start_s = time.monotonic()
     crew: Crew
-    crew = RayCrew(ray, workers, answer) if ray else local_crew(points, settings, workers)
+    crew = RayCrew(ray, workers, finish) if ray else local_crew(points, settings, workers)
     with closing(crew), Progress(len(wanted), done) as progress:
         failures = work(jobs, crew, parts, progress)
     took = duration(time.monotonic() - start_s)

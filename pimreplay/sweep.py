@@ -19,8 +19,8 @@ from pyarrow import fs
 
 from pimreplay import hardware as devices
 from pimreplay.budget import Budget
-from pimreplay.engine import Unit, part_identity
-from pimreplay.parts import decode_part, encode_part
+from pimreplay.engine import part_identity
+from pimreplay.parts import Part, Unit, decode
 from pimreplay.plan import (
     Point,
     Settings,
@@ -241,15 +241,15 @@ class PartCache:
         """Whether a part is there already."""
         return self._hash(unit) in self._names
 
-    def put(self, result: HeadResult) -> None:
+    def put(self, part: Part) -> None:
         """Write a part; a reader sees all of it or nothing."""
-        name = self._hash((result.point, result.layer, result.kv_head))
+        name = self._hash(part.unit)
         path = self._path(name)
         self._system.create_dir(path.rpartition("/")[0], recursive=True)
         # an object store shows an object only when it is complete, a disk needs the rename
         target = f"{path}.partial" if self.local else path
         with self._system.open_output_stream(target) as sink:
-            sink.write(encode_part(result))
+            sink.write(part.data)
         if self.local:
             self._system.move(target, path)
         self._names.add(name)
@@ -263,7 +263,7 @@ class PartCache:
         path = self._path(self._hash(unit))
         try:
             with self._system.open_input_file(path) as source:
-                return decode_part(source.read(), unit)
+                return decode(Part(unit, source.read()))
         except (ValueError, OSError) as error:
             self._system.delete_file(path)
             raise UserError(

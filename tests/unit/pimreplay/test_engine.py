@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pimreplay.engine import MemoryParts, make_jobs, units_of, work
+from pimreplay.parts import Part
 from pimreplay.plan import refuse_double
 from pimreplay.pool import Died
-from pimreplay.replay import HeadFailure, HeadResult
+from pimreplay.replay import HeadFailure
 from pimreplay.runs import RunRequest, plan_run
 from tracegen.errors import UserError
 
@@ -34,10 +35,7 @@ class ScriptedCrew:
 
 
 def done(job):
-    return [
-        HeadResult(point, job.layer, job.kv_head, False, {}, None, None, None)
-        for point in job.points
-    ]
+    return [Part((point, job.layer, job.kv_head), b"") for point in job.points]
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pyarrow import fs
 
 from pimreplay import results, sweep
 from pimreplay.engine import make_jobs, units_of, work, write_results
+from pimreplay.parts import finish
 from pimreplay.pool import InlineCrew
-from pimreplay.replay import answer
 from pimreplay.results import Results, ResultsWriter
 from pimreplay.runs import RunRequest, plan_run
 from pimreplay.sweep import PartCache
@@ -52,7 +52,7 @@ def test_parts_are_kept_and_found_again(bucket, tiny_trace):
     assert not any(cache.has(unit) for unit in units)
     with cache.lock():
         jobs = make_jobs(points, settings, cache.has)
-        assert work(jobs, InlineCrew(answer), cache, lambda count: None) == {}
+        assert work(jobs, InlineCrew(finish), cache, lambda count: None) == {}
     again = PartCache("store://sweep", points, settings)
     assert all(again.has(unit) for unit in units)
     with ResultsWriter("store://sweep", replace=True) as writer:

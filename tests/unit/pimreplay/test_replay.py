@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pimreplay.engine import make_jobs
-from pimreplay.parts import decode_part, encode_part
+from pimreplay.parts import Part, decode, encode
 from pimreplay.plan import layer_numbers, ranges
 from pimreplay.progress import Progress, duration
 from pimreplay.replay import HeadFailure, HeadResult, answer, read_head
@@ -144,8 +144,9 @@ def test_a_mistake_of_ours_is_told_with_its_place(tiny_trace, monkeypatch):
 
 def test_a_part_is_the_same_after_the_cache(tiny_trace):
     for part in results_of(tiny_trace, "starc").values():
-        again = decode_part(encode_part(part), (part.point, part.layer, part.kv_head))
+        again = decode(encode(part))
         assert isinstance(again, HeadResult)
+        assert (again.point, again.layer, again.kv_head) == (part.point, part.layer, part.kv_head)
         assert again.dense_layer == part.dense_layer
         for name, values in part.values.items():
             assert again.values[name].dtype == values.dtype
@@ -157,7 +158,7 @@ def test_a_part_is_the_same_after_the_cache(tiny_trace):
 def test_unknown_stays_unknown_in_the_cache(tiny_trace):
     part = next(iter(results_of(tiny_trace, "topk").values()))
     part.values["mac_pj"] = None
-    assert decode_part(encode_part(part), (0, 0, 0)).values["mac_pj"] is None
+    assert decode(encode(part)).values["mac_pj"] is None
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_unknown_stays_unknown_in_the_cache(tiny_trace):
 def test_a_damaged_part_is_noticed(tiny_trace, harm):
     part = next(iter(results_of(tiny_trace, "topk").values()))
     with pytest.raises(ValueError):
-        decode_part(harm(encode_part(part)), (0, 0, 0))
+        decode(Part((0, 0, 0), harm(encode(part).data)))
 
 
 def test_layers_are_given_as_numbers_ranges_and_lists():
