@@ -86,7 +86,7 @@ def run(
 ) -> None:
     """Replay a trace under one or several policies and write a results folder."""
     if workers != 0 and ray is None:
-        start_importing("pimreplay.replay")
+        start_importing()
     from pimreplay.runs import RunRequest, run_once
 
     request = RunRequest(
@@ -118,7 +118,7 @@ def sweep(
 ) -> None:
     """Replay a grid of traces, policies, layouts, budgets and devices; resumes where it was."""
     if workers != 0 and ray is None:
-        start_importing("pimreplay.replay")
+        start_importing()
     from pimreplay.runs import run_sweep
 
     for line in run_sweep(file, out, workers, ray):

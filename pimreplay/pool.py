@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from tracegen.errors import UserError
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+IMPORTED_ONCE = "pimreplay.worker_start"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -70,8 +71,8 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def start_importing(module: str) -> None:
-    """Start the process that workers are forked from; it imports `module` once for all of them.
+def start_importing() -> None:
+    """Start the process that workers are forked from; it imports what they need once for all.
 
     Called before this process imports the same heavy libraries, so that both do it at once. The
     process is deaf to Ctrl-C from its first moment, and ends with this one.
@@ -80,7 +81,7 @@ def start_importing(module: str) -> None:
         return
     from multiprocessing import forkserver
 
-    multiprocessing.get_context(METHOD).set_forkserver_preload([module])
+    multiprocessing.get_context(METHOD).set_forkserver_preload([IMPORTED_ONCE])
     if threading.current_thread() is not threading.main_thread():
         forkserver.ensure_running()
         return
@@ -98,7 +99,7 @@ class LocalCrew:
         """Start `workers` processes; `work(job)` returns the answer and never raises."""
         self.workers = workers
         self._work = work
-        start_importing(work.__module__)
+        start_importing()
         self._context = multiprocessing.get_context(METHOD)
         self._crew = [self._start() for _ in range(workers)]
 

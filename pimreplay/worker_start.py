@@ -1,0 +1,19 @@
+"""Imported once by the process that workers are forked from: what each would else load itself.
+
+No tensor is computed here: threads that a library starts for that would not survive the fork.
+"""
+
+from contextlib import suppress
+
+import numpy as np
+
+from pimreplay import hardware, parts, policies
+from pimreplay.schedule import head_step_cost
+from tracegen.discover import discover
+
+__all__ = ["parts"]
+
+# what goes wrong here goes wrong again in a job, where it is reported
+with suppress(Exception):
+    discover(policies)
+    head_step_cost(hardware.load("attacc_hbm3_bank"), 128, 2, np.ones((1, 8), np.bool_), 1)
