@@ -9,9 +9,13 @@ queue is kept as bit masks over its entries in order of age, one mask for each t
 wait for, so that a decision looks at a few masks and not at 33 entries. The rules and their
 sources are in docs/timing_model.md; the numbers of commands are those of `pimreplay.commands`
 (a test keeps them equal).
+
+All of it lies in one file because numba keeps compiled code by the age of the file of the function
+that is called: a change of a function in another file would go unnoticed.
 """
 
-# Compiled functions take their types from their arguments.
+# No function makes an array: `_nrt=False` spares counting the references of those passed on, which
+# took nine tenths of the time. Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc"
 # mypy: disable-error-code="arg-type, unused-ignore"
 
@@ -34,6 +38,10 @@ FINAL = np.array(
 )
 # Row bus 0, column bus 1. PRESB, PREPB and the barrier pair with no other command.
 BUS = np.array([0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1], dtype=np.int64)
+
+# What opens the row that a command needs, and what closes the one in its place.
+OPENER = np.array([ACT] * MACAB + [ACTAB, ACTSB, ACTPB], dtype=np.int64)
+CLOSER = np.array([PRE] * MACAB + [PREA, PRESB, PREPB], dtype=np.int64)
 
 LEVELS = 5
 RANK = LEVELS
@@ -112,7 +120,8 @@ LIST = CAPACITY + CAPACITY * FIELDS
     HALF_BANKS,  # banks of a pseudo-channel
     PATHS,
 ) = range(20)
-RULE_START = 20  # where the rules of each (level, command) start
+STRIDES = 20  # distance between the banks of a command on one bank, all, same and single banks
+RULE_START = STRIDES + 4  # where the rules of each (level, command) start
 RULES = RULE_START + LEVELS * COMMANDS + 1  # following command, cycles, window
 ALL_CLOSED, MIXED = -1, -2
 MOST_EACH = 8
@@ -153,6 +162,7 @@ def device_of(
     device[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
     device[HALF_BANKS] = channel_banks // pseudo_channels
     device[PATHS] = RULES + table.size
+    device[STRIDES:RULE_START] = channel_banks, 1, banks, channel_banks // pseudo_channels
     device[RULE_START:RULES] = start
     device[RULES : RULES + table.size] = table.reshape(-1)
     bank = np.arange(channel_banks)
@@ -205,36 +215,9 @@ else:
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _first_bank(device, final, bank):
-    if final == MACAB:
-        return 0
-    if final == MACSB:
-        return bank % device[BANKS]
-    if final == MACPB:
-        return bank % device[HALF_BANKS]
-    return bank
-
-
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _bank_stride(device, final):
-    """Distance between the banks that a command works on."""
-    if final == MACAB:
-        return 1
-    if final == MACSB:
-        return device[BANKS]
-    if final == MACPB:
-        return device[HALF_BANKS]
-    return device[CHANNEL_BANKS]
-
-
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _opener(final):
-    return final - MACAB + ACTAB if final >= MACAB else ACT
-
-
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _closer(final):
-    return final - MACAB + PREA if final >= MACAB else PRE
+def _stride(device, final):
+    """Return the distance between the banks that a command works on: one of this many."""
+    return device[STRIDES + (final - MACAB + 1 if MACAB <= final <= MACPB else 0)]
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
@@ -243,23 +226,21 @@ def _next_command(s, rows, device, final, bank, row):
     if s[ALL_ROW] == row:
         return final
     if s[ALL_ROW] == ALL_CLOSED:
-        return _opener(final)
+        return OPENER[final]
     if s[ALL_ROW] != MIXED:
-        return _closer(final)
-    # the first bank that is not ready decides
-    for at in range(
-        _first_bank(device, final, bank), device[CHANNEL_BANKS], _bank_stride(device, final)
-    ):
+        return CLOSER[final]
+    stride = _stride(device, final)
+    for at in range(bank % stride, device[CHANNEL_BANKS], stride):  # the first not ready decides
         n = s[device[OPEN] + at]
         if n == 0:
-            return _opener(final)
+            return OPENER[final]
         found = False
         for i in range(n):
             if rows[at, i] == row:
                 found = True
                 break
         if not found:
-            return _closer(final)
+            return CLOSER[final]
     return final
 
 
@@ -301,15 +282,13 @@ def _change_rows(s, rows, device, command, bank, row):
         _spell_out(s, rows, device)
         if command == ACT or command >= ACTAB:
             final = RD if command == ACT else command - ACTAB + MACAB
-            for at in range(
-                _first_bank(device, final, bank), device[CHANNEL_BANKS], _bank_stride(device, final)
-            ):
+            stride = _stride(device, final)
+            for at in range(bank % stride, device[CHANNEL_BANKS], stride):
                 _open_row(s, rows, device, at, row)
         else:  # PRESB, too, closes one bank of each pseudo-channel only
             final = RD if command == PRE else MACPB
-            for at in range(
-                _first_bank(device, final, bank), device[CHANNEL_BANKS], _bank_stride(device, final)
-            ):
+            stride = _stride(device, final)
+            for at in range(bank % stride, device[CHANNEL_BANKS], stride):
                 if s[device[OPEN] + at]:
                     s[OPEN_BANKS] -= 1
                     s[device[OPEN] + at] = 0
@@ -567,7 +546,7 @@ def _scan(s, device, clock):
             ready = moves & s[FREE]
             moves &= ~ready
             if moves:
-                cycle = _ready_cycle(s, device, WRGB, bank)
+                cycle = _ready_cycle(s, device, np.int64(WRGB), bank)
                 if cycle <= clock:
                     ready |= moves
                 elif cycle < event:
@@ -732,7 +711,7 @@ def _choose(s, rows, device, clock, first):
     """
     event = np.int64(0)
     if s[LISTED + ACTIVE]:
-        index, ready = _best(s, rows, device, ACTIVE, clock)
+        index, ready = _best(s, rows, device, np.int64(ACTIVE), clock)
         if ready:
             slot = _slot(s, device, ACTIVE, index)
             command = s[slot + L_NEXT]
