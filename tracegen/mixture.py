@@ -32,10 +32,10 @@ class Mixture:
     kinds: dict[str, float] = field(
         default_factory=lambda: {
             "text": 0.22,
-            "needles": 0.48,
+            "needles": 0.58,
             "lookups": 0.06,
             "chains": 0.08,
-            "copies": 0.16,
+            "copies": 0.06,
         }
     )
 
@@ -116,7 +116,7 @@ class Mixture:
         """Return statements in order and questions as (index of the statement, asked, answer)."""
         statements: list[np.ndarray] = []
         questions: list[tuple[int, np.ndarray, np.ndarray]] = []
-        room = length * self.rng.choice([0.15, 0.3, 0.5])
+        room = length * self.rng.choice([0.2, 0.4, 0.7])
         while room > 0:
             first = len(statements)
             if kind == "chains":
@@ -126,9 +126,10 @@ class Mixture:
                 asks = [(len(texts) - 1, asked, value)]
             else:
                 many = tasks.lookups if kind == "lookups" else tasks.facts
-                made = many(self.rng, self.rng.choice([1, 2, 4, 6, 8]), "train")
+                # Many facts of one form: only their keys tell them apart.
+                made = many(self.rng, self.rng.choice([1, 2, 4, 8, 8, 12]), "train")
                 texts = [fact.statement for fact in made]
-                chosen = self.rng.sample(range(len(made)), max(1, len(made) // 2))
+                chosen = self.rng.sample(range(len(made)), -(-3 * len(made) // 4))
                 asks = [(index, made[index].question, made[index].value) for index in chosen]
             statements += [self._ids(" " + text.lstrip(" ")) for text in texts]
             for index, asked, value in asks:

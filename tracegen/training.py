@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,6 +49,8 @@ class Job:
     device: str
     workers: int
     compiled: bool
+    start: Path | None = None
+    """Folder of a finished model of the same shape to start from; None starts from circuits."""
 
 
 @dataclass
@@ -130,6 +134,27 @@ def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
     return state
 
 
+def finished_weights(folder: Path, model: LlamaForCausalLM) -> dict[str, Tensor]:
+    """Return the weights of a finished model, in single precision.
+
+    Raises:
+        UserError: there is none in `folder`, or it is of another shape than `model`.
+    """
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError):
+        raise UserError(f"{folder}: no finished model that can be read; give its folder") from None
+    shapes = {name: tuple(one.shape) for name, one in weights.items()}
+    wanted = {name: tuple(one.shape) for name, one in model.state_dict().items()}
+    for name in sorted(shapes.keys() | wanted.keys()):
+        if shapes.get(name) != wanted.get(name):
+            raise UserError(
+                f"{folder}: {name} has the shape {shapes.get(name)} and this --size needs "
+                f"{wanted.get(name)}; start from a model of the same --size"
+            )
+    return {name: one.float() for name, one in weights.items()}
+
+
 def weighted_loss(
     model: LlamaForCausalLM, hidden: Tensor, ids: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,7 +170,9 @@ def weighted_loss(
 def _trainer(job: Job) -> Trainer:
     torch.manual_seed(job.recipe.seed)
     model = LlamaForCausalLM(job.recipe.config())
-    if job.recipe.holds_circuits:
+    if job.start is not None:
+        model.load_state_dict(finished_weights(job.start, model))
+    elif job.recipe.holds_circuits:
         start_from_circuits(model, BOS_ID, job.recipe.seed)
     model.to(job.device)
     named = list(model.named_parameters())
@@ -242,8 +269,9 @@ def _report(line: dict[str, float], job: Job) -> None:
     print(f"{share:4.0%}, {left_minutes:.0f} min left: {json.dumps(line)}", flush=True)
 
 
-def _prepare(corpus: Path, work: Path, recipe: Recipe) -> None:
+def _prepare(corpus: Path, job: Job) -> None:
     """Write the tokenizer and the tokens of the corpus, where they are not there yet."""
+    work, recipe = job.work, job.recipe
     if (work / "corpus.npy").exists():
         return
     texts = read_corpus(corpus)
@@ -255,9 +283,12 @@ def _prepare(corpus: Path, work: Path, recipe: Recipe) -> None:
             f"{work}: {free_bytes / 1e9:.2f} GB are free and training needs "
             f"{wanted_bytes / 1e9:.2f} GB; free space or choose another --out folder"
         )
-    print(f"training a tokenizer on {n_characters / 1e6:.1f} million characters", flush=True)
-    sample = random.Random(recipe.seed).sample(texts, min(len(texts), 40))
-    tokenizer = train_tokenizer(sample, recipe.vocabulary)
+    if job.start is not None:
+        tokenizer = Tokenizer.from_file(str(job.start / "tokenizer.json"))
+    else:
+        print(f"training a tokenizer on {n_characters / 1e6:.1f} million characters", flush=True)
+        sample = random.Random(recipe.seed).sample(texts, min(len(texts), 40))
+        tokenizer = train_tokenizer(sample, recipe.vocabulary)
     tokenizer.save(str(work / "tokenizer.json"))
     encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
     ids = np.concatenate([np.array(one.ids, np.uint16) for one in encoded])
@@ -278,12 +309,14 @@ def train(corpus: Path, out: Path, job: Job) -> None:
     Checkpoints lie in `job.work`; the same call goes on from them.
 
     Raises:
-        UserError: the corpus is missing or no text, `out` holds a finished model, the disk is too
-            small, or the checkpoint belongs to another recipe.
+        UserError: the corpus is missing or no text, `out` holds a finished model, `job.start` holds
+            none of this shape, the disk is too small, or the checkpoint belongs to another recipe.
     """
     if (out / "model.safetensors").exists():
         raise UserError(f"{out}: holds a finished model already; choose another --out folder")
-    _prepare(corpus, job.work, job.recipe)
+    if job.start is not None:
+        finished_weights(job.start, LlamaForCausalLM(job.recipe.config()))
+    _prepare(corpus, job)
     checkpoint = job.work / "checkpoint.pt"
     if checkpoint.exists():
         load_checkpoint(checkpoint, job.recipe)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from typer.testing import CliRunner
 
 from tracegen import filler
@@ -59,6 +59,30 @@ def test_training_goes_on_from_its_checkpoint(trained: Path, corpus: Path) -> No
     after = load_checkpoint(checkpoint, SIZES["tiny"])["progress"]
     assert after["tokens"] > before["tokens"]
     assert (trained / "model.safetensors").exists()
+
+
+def test_a_finished_model_is_trained_further_with_its_own_tokenizer(
+    trained: Path, corpus: Path, tmp_path: Path
+) -> None:
+    further = tmp_path / "further"
+    _train(corpus, further, "--start-from", str(trained), "--minutes", "0.01", "--seed", "3")
+    assert (further / "tokenizer.json").read_bytes() == (trained / "tokenizer.json").read_bytes()
+    before, after = (
+        AutoModelForCausalLM.from_pretrained(one).lm_head.weight for one in (trained, further)
+    )
+    anew = LlamaForCausalLM(SIZES["tiny"].config()).half().lm_head.weight
+    moved = (after - before).norm()
+    assert 0 < moved < 0.1 * (after - anew).norm()
+
+
+def test_starting_from_another_shape_or_nothing_is_refused(
+    trained: Path, corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"has the shape .* start from a model of the same --size"):
+        _train(corpus, tmp_path / "out", "--size", "small", "--start-from", str(trained))
+    with pytest.raises(UserError, match="no finished model that can be read; give its folder"):
+        _train(corpus, tmp_path / "out", "--start-from", str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(trained: Path) -> None:
