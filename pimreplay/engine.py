@@ -138,12 +138,17 @@ class _Queue:
 
 
 def work(
-    jobs: Iterable[Job], crew: Crew, parts: Parts, progress: Callable[[int], None]
+    jobs: Iterable[Job],
+    crew: Crew,
+    parts: Parts,
+    progress: Callable[[int], None],
+    stop_at_failure: bool = False,
 ) -> dict[int, HeadFailure]:
     """Have all jobs done; return the first failure of each point that failed, by its number.
 
     The jobs of a worker that dies are done once more, a budget at a time, by another; a job
-    whose second worker dies too has failed.
+    whose second worker dies too has failed. With `stop_at_failure` what follows the first failure
+    is left undone.
     """
     queue = _Queue()
     for job in jobs:
@@ -164,7 +169,7 @@ def work(
                 parts.put(one)
         progress(len(finished))
         finished = []
-        if not busy:
+        if not busy or (stop_at_failure and failures):
             return _first_of_each(failures)
         for worker, found in crew.answers(timeout_s=1.0):
             done = busy.pop(worker, None)

@@ -170,8 +170,10 @@ def trace_source(path: str) -> TraceSource:
     )
 
 
-def layer_numbers(texts: Sequence[str], known: tuple[int, ...]) -> tuple[int, ...]:
-    """Parse `3`, `0-4` and `0,2,5` against the layers of a trace.
+def layer_numbers(
+    texts: Sequence[str], known: tuple[int, ...], asked: str = "--layer"
+) -> tuple[int, ...]:
+    """Parse `3`, `0-4` and `0,2,5` against the layers of a trace; `asked` names the option.
 
     Raises:
         UserError: no layer number, or a layer that the trace lacks.
@@ -180,12 +182,12 @@ def layer_numbers(texts: Sequence[str], known: tuple[int, ...]) -> tuple[int, ..
     for part in (piece.strip() for text in texts for piece in text.split(",")):
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         if not found:
-            raise UserError(f"--layer {part!r}: not a layer; give 3, 0-4 or 0,2,5")
+            raise UserError(f"{asked} {part!r}: not a layer; give 3, 0-4 or 0,2,5")
         first = int(found[1])
         wanted.update(range(first, int(found[2] or first) + 1))
     missing = sorted(wanted - set(known))
     if missing:
-        raise UserError(f"--layer {missing[0]}: not in the trace; captured layers: {ranges(known)}")
+        raise UserError(f"{asked} {missing[0]}: not in the trace; captured layers: {ranges(known)}")
     return tuple(sorted(wanted))
 
 

@@ -73,7 +73,9 @@ def run_once(request: RunRequest, out: str) -> Iterator[str]:
     points, settings = plan_run(request)
     yield from _headline(points, settings)
     parts = MemoryParts()
-    failures = yield from _work(points, settings, parts, request.workers, request.ray, {})
+    failures = yield from _work(
+        points, settings, parts, request.workers, request.ray, {}, stop_at_failure=True
+    )
     if failures:
         number, first = next(iter(failures.items()))
         kind = UserError if first.bad_input else FailedRun
@@ -188,6 +190,8 @@ def _work(
     workers: int | None,
     ray: str | None,
     refused: Mapping[int, str],
+    *,
+    stop_at_failure: bool = False,
 ) -> Generator[str, None, dict[int, HeadFailure]]:
     wanted = [
         unit
@@ -206,7 +210,9 @@ def _work(
     crew: Crew
     crew = RayCrew(ray, workers, finish) if ray else local_crew(points, settings, workers)
     with closing(crew), Progress(len(wanted), done) as progress:
-        failures = work(jobs, crew, parts, progress)
+        failures = work(jobs, crew, parts, progress, stop_at_failure)
+    if failures and stop_at_failure:
+        return failures
     took = duration(time.monotonic() - start_s)
     plural = "" if crew.workers == 1 else "s"
     yield f"replayed {len(wanted) - done} parts with {crew.workers} worker{plural} in {took}"

@@ -10,7 +10,7 @@ import fcntl
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import IO, Any
@@ -59,24 +59,34 @@ def read_study(path: Path) -> Study:
             with one name, an unknown name anywhere, a budget that fits no trace.
     """
     values = _read(path)
-    texts = {key: _texts(path, key, values) for key in (*LISTS, "layouts") if key in values}
     settings = _settings(path, values)
-    traces = [trace_source(_location(path, text)) for text in texts["traces"]]
+    lists = (*LISTS, "layouts", "layers")
+    texts = {key: _texts(path, key, values) for key in lists if key in values}
     layouts: Sequence[str | None] = texts.get("layouts", [None])
-    methods = [
-        method(policy, layout)
-        for policy in texts["policies"]
-        for layout in ([None] if "@" in policy else layouts)
-    ]
-    budgets = [Budget.parse(text) for text in texts["budgets"]]
-    hardware = [devices.load(_device(path, text)) for text in texts["hardware"]]
-    if "layers" in values:
-        for trace in traces:
-            wanted = layer_numbers(_texts(path, "layers", values), trace.layers)
-        settings = _with_layers(settings, wanted)
-    points = tuple(Point(*parts) for parts in product(traces, methods, budgets, hardware))
-    refuse_double(points)
-    return Study(points, settings, _refused(path, points, traces, budgets))
+    with _naming(path):
+        traces = [trace_source(_location(path, text)) for text in texts["traces"]]
+        budgets = [Budget.parse(text) for text in texts["budgets"]]
+        hardware = [devices.load(_device(path, text)) for text in texts["hardware"]]
+        methods = [
+            method(policy, layout)
+            for policy in texts["policies"]
+            for layout in ([None] if "@" in policy else layouts)
+        ]
+        if "layers" in texts:
+            chosen = [layer_numbers(texts["layers"], one.layers, "layers") for one in traces]
+            settings = replace(settings, layers=chosen[0])
+        points = tuple(Point(*parts) for parts in product(traces, methods, budgets, hardware))
+        refuse_double(points)
+        return Study(points, settings, _refused(points, traces, budgets))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the sweep file's name before what is found wrong with its entries."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -136,12 +146,6 @@ def _settings(path: Path, values: dict[str, Any]) -> Settings:
     )
 
 
-def _with_layers(settings: Settings, layers: tuple[int, ...]) -> Settings:
-    from dataclasses import replace
-
-    return replace(settings, layers=layers)
-
-
 def _location(path: Path, text: str) -> str:
     """A trace's path is meant from the sweep file's folder, else from where the user stands."""
     beside = path.parent / text
@@ -154,14 +158,11 @@ def _device(path: Path, text: str) -> str:
 
 
 def _refused(
-    path: Path, points: Sequence[Point], traces: Sequence[TraceSource], budgets: Sequence[Budget]
+    points: Sequence[Point], traces: Sequence[TraceSource], budgets: Sequence[Budget]
 ) -> dict[int, str]:
     longest = max(trace.manifest.tokens for trace in traces)
     for budget in budgets:
-        try:
-            budget.check(longest)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+        budget.check(longest)
     refused = {}
     for number, point in enumerate(points):
         try:

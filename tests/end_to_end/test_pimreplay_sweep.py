@@ -147,7 +147,7 @@ BAD_FILES = {
         "two points have one name, tiny/topk:gqa=per_query_head@sequential/16/attacc_hbm3_bank",
         "once",
     ),
-    "a budget of zero": (GRID.replace("16", "0"), "budget: 0 tokens", "at least 1"),
+    "a budget of zero": (GRID.replace("16", "0"), "sweep.toml: budget: 0 tokens", "at least 1"),
     "a budget beyond every context": (
         GRID.replace("16", "9999"),
         "sweep.toml: budget: 9999 tokens are beyond the context of 104 tokens",
@@ -155,7 +155,7 @@ BAD_FILES = {
     ),
     "an unknown policy": (
         GRID.replace("topk", "topkk"),
-        "policy 'topkk': unknown",
+        "sweep.toml: policy 'topkk': unknown",
         "did you mean topk?",
     ),
     "a trace that is not there": (
@@ -168,6 +168,11 @@ BAD_FILES = {
         GRID.replace('["dense"', '"dense" #'),
         "policies = 'dense' is no list",
         "write one",
+    ),
+    "a layer that the trace lacks": (
+        GRID + 'layers = ["0-9"]\n',
+        "sweep.toml: layers 2: not in the trace; captured layers: 0-1",
+        "",
     ),
     "an unknown fidelity": (
         GRID + 'fidelity = "x"\n',

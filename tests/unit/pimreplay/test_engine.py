@@ -90,6 +90,14 @@ def test_a_worker_goes_on_with_the_head_it_has_read(study):
     assert heads == sorted(heads)
 
 
+def test_dense_layers_are_done_last_because_they_are_short(study):
+    points, settings = study
+    jobs = make_jobs(points, replace(settings, dense_layers=1), lambda unit: False)
+    layers = [job.layer for job in jobs]
+    assert layers == sorted(layers, reverse=True)
+    assert set(layers) == {0, 1}
+
+
 def test_after_a_death_each_budget_is_tried_once_more_by_itself(study):
     points, settings = study
     jobs = make_jobs(points, settings, lambda unit: False)
@@ -142,3 +150,15 @@ def test_two_points_of_one_name_are_refused(study):
     points, _ = study
     with pytest.raises(UserError, match="two points have one name"):
         refuse_double([points[0], points[0]])
+
+
+def test_work_that_stops_at_a_failure_leaves_the_rest_undone(study):
+    points, settings = study
+
+    def answer(job):
+        return [HeadFailure(one, job.layer, job.kv_head, "no") for one in job.points]
+
+    crew = ScriptedCrew(1, answer)
+    jobs = make_jobs(points, settings, lambda unit: False)
+    assert work(jobs, crew, MemoryParts(), lambda count: None, stop_at_failure=True)
+    assert len(crew.sent) == 2  # the second was sent before the first failure was looked at
