@@ -24,6 +24,7 @@ IntArray = NDArray[np.int64]
 VALUE_OFFSET = 1 << 23
 """Bytes from the keys' to the values' region in a bank, and on to the clustering scratch."""
 BLOCKS_PER_MOVE = 16
+KINDS = {word: kind for kind, word in enumerate(REQUEST_WORDS)}
 ARTEFACT_MAX_TOKENS = 409600
 CLUSTER_TOKENS = 64
 CLUSTER_ITERATIONS = 16
@@ -103,16 +104,26 @@ class _Round:
 
 @dataclass(slots=True)
 class _Stream:
-    kinds: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Runs of requests of one kind: hundreds of thousands of them, so that each must cost little."""
+
+    kinds: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
     addresses: list[IntArray] = field(default_factory=list)
 
     def add(self, word: str, addresses: IntArray) -> None:
-        flat = addresses.reshape(-1)
-        self.kinds.append(np.full(len(flat), REQUEST_WORDS.index(word), dtype=np.uint8))
-        self.addresses.append(flat)
+        self.kinds.append(KINDS[word])
+        self.lengths.append(addresses.size)
+        self.addresses.append(addresses)
+
+    def alternate(self, words: tuple[str, str], addresses: IntArray) -> None:
+        """Add requests of two kinds in turn, (n, 2)."""
+        self.kinds += [KINDS[word] for word in words] * len(addresses)
+        self.lengths += [1] * addresses.size
+        self.addresses.append(addresses)
 
     def requests(self) -> Requests:
-        return Requests(np.concatenate(self.kinds), np.concatenate(self.addresses))
+        kinds = np.repeat(np.array(self.kinds, dtype=np.uint8), self.lengths)
+        return Requests(kinds, np.concatenate(self.addresses, axis=None))
 
 
 class _Layout:
@@ -366,21 +377,18 @@ def _cluster(stream: _Stream, layout: _Layout, valid: int) -> None:
             (VALUE_OFFSET, scratch + 2 * VALUE_OFFSET),
         ):
             places = layout.place(vector, valid).reshape(-1) + row * layout.row
-            both = np.stack([places + source, places + target], axis=1).reshape(-1)
-            words = np.array([REQUEST_WORDS.index(w) for w in ("PIM_MV_GB", "PIM_WR_GB")])
-            stream.kinds.append(np.tile(words.astype(np.uint8), len(places)))
-            stream.addresses.append(both)
+            both = np.stack([places + source, places + target], axis=1)
+            stream.alternate(("PIM_MV_GB", "PIM_WR_GB"), both)
     stream.add("PIM_BARRIER", barrier)
     # similarities of the first blocks
     pairs = tokens * tokens / CLUSTER_TOKENS
     length = ceil(pairs / org.banks / layout.words / BLOCKS_PER_MOVE)
-    per_iteration = ceil(pairs / layout.lanes)
+    block = np.arange(length, dtype=np.int64) % ceil(pairs / layout.lanes)
+    columns = block[:, None] * layout.columns + np.arange(layout.columns)
+    macs = layout.place(columns * layout.column, valid) + scratch
     for j in range(length + 1):
         if j < length:
-            block = j % per_iteration
-            first = block * layout.columns
-            macs = np.arange(first, first + layout.columns, dtype=np.int64) * layout.column
-            stream.add("PIM_MAC_AB", layout.place(macs, valid) + scratch)
+            stream.add("PIM_MAC_AB", macs[j])
         if j > 0:
             stream.add("PIM_MV_SB", score_moves)
         if j < length:
