@@ -9,10 +9,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from analysis import markup
 from analysis.changes import Changes
 from analysis.metrics import metric
+from analysis.output import refuse_existing, write_text
 from analysis.overview_table import SHORT, value_text
-from analysis.report import page, refuse_existing, write_text
 
 SHOWN = (
     "latency",
@@ -69,12 +70,12 @@ def write_changes(found: Changes, out: Path, overwrite: bool) -> None:
     refuse_existing(out, overwrite)
     write_text(
         out,
-        page(
+        markup.page(
             "changes.html",
             title=f"What changed: {found.before} to {found.after}",
             configuration=_configuration_html(found),
             methods=_methods_html(found),
-            notes="".join(f"<p>{html.escape(line)}</p>" for line in _notes(found)),
+            notes=markup.paragraphs(_notes(found)),
         ),
     )
 
@@ -123,24 +124,22 @@ def _notes(found: Changes) -> Iterator[str]:
 def _configuration_html(found: Changes) -> str:
     if not found.configuration:
         return "<p>The configurations are the same.</p>"
-    rows = "".join(
-        f"<tr><th scope='row'>{html.escape(one.entry)}</th>"
-        f"<td>{html.escape(_shown(one.before))}</td><td>{html.escape(_shown(one.after))}</td></tr>"
-        for one in found.configuration
-    )
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Entry", "A", "B"))
-    return _scrolled(
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "Entries"
+    return markup.table(
+        [markup.heading(text) for text in ("Entry", "A", "B")],
+        [
+            markup.row(one.entry, _shown(one.before), _shown(one.after))
+            for one in found.configuration
+        ],
+        "Entries of run.json that differ",
+        wrapped=True,
     )
 
 
 def _methods_html(found: Changes) -> str:
     names = _known(found)
     keys = _keys(found)
-    head = "".join(
-        f"<th scope='col'>{html.escape(text)}</th>"
-        for text in (*(key.capitalize() for key in keys), *(metric(name).title for name in names))
-    )
+    heads = [markup.heading(key.capitalize()) for key in keys]
+    heads += [markup.heading(SHORT[name], True) for name in names]
     rows = []
     for row in found.methods.iter_rows(named=True):
         cells = f"<th scope='row'>{html.escape(str(row['method']))}</th>"
@@ -149,10 +148,7 @@ def _methods_html(found: Changes) -> str:
             lines = "<br>".join(html.escape(line) for line in _cell(row, name))
             cells += f"<td class='number {_verdict(row, name)}'>{lines}</td>"
         rows.append(f"<tr>{cells}</tr>")
-    body = "".join(rows)
-    return _scrolled(
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", "Changes"
-    )
+    return markup.table(heads, rows, "Every method in both runs, A \u2192 B", "overview")
 
 
 def _verdict(row: dict[str, Any], name: str) -> str:
@@ -160,7 +156,3 @@ def _verdict(row: dict[str, Any], name: str) -> str:
     if change is None or abs(change) < SAME:
         return "same"
     return "better" if (change < 0) == (metric(name).better == "lower") else "worse"
-
-
-def _scrolled(table: str, label: str) -> str:
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{table}</div>'

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from analysis import markup
 from analysis.figures._style import scaled
 from analysis.metrics import metrics
 
@@ -133,8 +134,14 @@ def value_text(name: str, value: float | None, factor: float | None = None) -> s
     if factor is None:
         factor, shown = scaled([value], unit)
         tail = f" {shown}" if unit in WITH_UNIT else ""
-    small = abs(value) < 100 * factor
-    return (f"{value / factor:.3g}" if small else f"{value / factor:,.0f}") + tail
+    return _three_digits(value / factor) + tail
+
+
+def _three_digits(value: float) -> str:
+    """Return three significant digits, the zeros among them too: 1.60, 54.0, 1,234."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
 
 
 def shown_settings(rows: pl.DataFrame) -> list[str]:
@@ -184,13 +191,8 @@ def html_table(rows: pl.DataFrame) -> str:
     """Return the overview as an HTML table whose headings are buttons that sort."""
     names = ["method", *shown_settings(rows)]
     shown = list(columns(rows))
-    heads = [(name, name.capitalize(), False) for name in names]
-    heads += [(column.name, column.heading, True) for column in shown]
-    head = "".join(
-        f'<th scope="col"{" class=number" if number else ""} aria-sort="none">'
-        f'<button type="button" data-column="{place}">{html.escape(text)}</button></th>'
-        for place, (_, text, number) in enumerate(heads)
-    )
+    heads = [(name.capitalize(), False) for name in names]
+    heads += [(column.heading, True) for column in shown]
     texts, values = [one.texts() for one in shown], [one.values() for one in shown]
     body = []
     for place, row in enumerate(rows.iter_rows(named=True)):
@@ -202,10 +204,11 @@ def html_table(rows: pl.DataFrame) -> str:
             for text, value in zip(texts, values, strict=True)
         )
         body.append(f"<tr>{cells}</tr>")
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Table of all methods">'
-        f'<table id="overview"><caption>Every method, over the layers that the policies decide'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    return markup.table(
+        [markup.heading(text, number, place) for place, (text, number) in enumerate(heads)],
+        body,
+        "Every method, over the layers that the policies decide",
+        "overview",
     )
 
 

@@ -4,17 +4,18 @@ import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import polars as pl
 
+from analysis import markup
 from analysis.export import export_figures
 from analysis.figures import figures
+from analysis.figures._style import in_order
 from analysis.hardware import assumed_of
 from analysis.metrics import metrics
+from analysis.output import refuse_existing, write_text
 from analysis.overview_table import csv_text, html_table, latex_table
 from analysis.runs import Run
 from analysis.summary import Setting, at, overview, settings, words
@@ -91,26 +92,6 @@ def write_all(table: Table, outputs: Outputs, overwrite: bool) -> Iterator[str]:
         yield f"wrote {outputs.figures} ({len(paths)} figures, {outputs.form})"
 
 
-def write_text(out: Path, text: str) -> None:
-    """Write a file that appears when it is complete."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Raise `UserError` when `out` cannot be written without losing something."""
-    if out.is_dir():
-        raise UserError(f"{out}: is a folder; name a file for --out")
-    if out.exists() and not overwrite:
-        raise UserError(f"{out}: exists already; choose another --out, or give --overwrite")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it, or choose another --out")
-
-
 def report_html(table: Table) -> str:
     """Return the report as one HTML text that needs nothing outside itself."""
     from plotly.offline import get_plotlyjs
@@ -119,7 +100,7 @@ def report_html(table: Table) -> str:
     drawn = _drawn(table, found)
     shown = [one for one in found if one.label() in drawn]
     rows = overview(table.narrowed(policy_layers=True))
-    return page(
+    return markup.page(
         "report.html",
         title=f"PIM replay report: {', '.join(run.name for run in table.runs)}",
         plotly=get_plotlyjs(),
@@ -127,7 +108,7 @@ def report_html(table: Table) -> str:
         banner=_banner(table),
         summary="".join(
             f'<div class="words" data-setting="{place}"{"" if place == 0 else " hidden"}>'
-            + "".join(f"<p>{html.escape(sentence)}</p>" for sentence in words(table, one))
+            + markup.paragraphs(words(table, one))
             + "</div>"
             for place, one in enumerate(shown)
         ),
@@ -138,22 +119,13 @@ def report_html(table: Table) -> str:
         configuration=_configuration(table),
         assumptions=_assumptions(table),
         definitions=_definitions(),
-        data=_embedded(
+        data=markup.embedded(
             {
                 "settings": [drawn[one.label()] for one in shown],
                 "csv": csv_text(rows.head(CSV_ROWS)),
             }
         ),
     )
-
-
-def page(name: str, **parts: str) -> str:
-    """Fill one of the page templates, style and script inside it."""
-    folder = files("analysis") / "templates"
-    texts = {key: (folder / f"report.{key}").read_text(encoding="utf-8") for key in ("css", "js")}
-    template = Template((folder / name).read_text(encoding="utf-8"))
-    title = html.escape(parts.pop("title"))
-    return template.substitute(parts, title=title, style=texts["css"], script=texts["js"])
 
 
 def _drawn(table: Table, found: Sequence[Setting]) -> dict[str, dict[str, Any]]:
@@ -180,13 +152,8 @@ def _places(drawn: dict[str, Any]) -> str:
     for name, figure in figures().items():
         if name not in drawn:
             continue
-        title, caption = html.escape(figure.title), html.escape(figure.caption)
-        sections.setdefault(figure.group, []).append(
-            f'<figure id="{name}"><h3 id="{name}-title">{title}</h3>'
-            f'<div class="plot" role="group" aria-labelledby="{name}-title"'
-            f' aria-describedby="{name}-caption" data-figure="{name}"></div>'
-            f'<figcaption id="{name}-caption">{caption}</figcaption></figure>'
-        )
+        place = markup.figure(name, figure.title, figure.caption)
+        sections.setdefault(figure.group, []).append(place)
     return "".join(
         f'<section><h2>{html.escape(group)}</h2><div class="figures">{"".join(places)}</div>'
         "</section>"
@@ -200,8 +167,8 @@ def _menu(shown: Sequence[Setting], count: int) -> str:
         for place, one in enumerate(shown)
     )
     left_out = (
-        f"<p>{count - len(shown)} more settings are in the table; open them with"
-        " <code>analysis dashboard</code>.</p>"
+        f"<p>Settings that are in the table only: {count - len(shown)}. <code>analysis"
+        " dashboard</code> draws them.</p>"
         if count > len(shown)
         else ""
     )
@@ -260,18 +227,15 @@ def _configuration(table: Table) -> str:
         "Models": _listed(described, "model"),
         "Kind of trace": _listed(described, "trace_kind"),
         "Hardware": _listed(described, "hardware"),
-        "Budgets": _listed(described, "budget"),
-        "Methods": _listed(described, "method"),
+        "Budgets": _listed(described.sort("budget_tokens"), "budget"),
+        "Methods": _listed(in_order(described), "method"),
         "Decode steps": str(int(table.rows["steps"].sum() / max(1, _groups(table.rows)))),
         "Layers kept dense": _kept_dense(table),
         "Fidelity": ", ".join(
             sorted({str(run.config.get("configuration", {}).get("fidelity")) for run in table.runs})
         ),
     }
-    rows = "".join(
-        f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items()
-    )
-    return f"<dl>{rows}</dl>{''.join(parts)}"
+    return markup.facts(facts) + "".join(parts)
 
 
 def _groups(rows: pl.DataFrame) -> int:
@@ -293,8 +257,7 @@ def _kept_dense(table: Table) -> str:
 def _assumptions(table: Table) -> str:
     parts = []
     for name, assumed in assumed_of(table.runs).items():
-        items = "".join(f"<li>{html.escape(one)}</li>" for one in assumed)
-        body = f"<ul>{items}</ul>" if items else "<p>No value is flagged as assumed.</p>"
+        body = markup.items(assumed or ["No value is flagged as assumed."])
         parts.append(f"<h3>Hardware {html.escape(name)}: values flagged as assumed</h3>{body}")
     kept = _kept_dense(table)
     notes = [str(one) for run in table.runs for one in run.config.get("assumptions", [])]
@@ -306,8 +269,7 @@ def _assumptions(table: Table) -> str:
         "A layer ends with its busiest channel; layers follow one another; only attention is"
         " timed, projections and feed-forward layers are not."
     )
-    items = "".join(f"<li>{html.escape(one)}</li>" for one in dict.fromkeys(notes))
-    return f"<ul>{items}</ul>{''.join(parts)}"
+    return markup.items(dict.fromkeys(notes)) + "".join(parts)
 
 
 def unknown_metrics(table: Table) -> list[str]:
@@ -333,19 +295,9 @@ def failed_points(runs: Sequence[Run]) -> list[str]:
 
 
 def _definitions() -> str:
-    rows = "".join(
-        f"<tr><th scope='row'>{html.escape(one.title)}</th><td>{html.escape(one.unit)}</td>"
-        f"<td>{one.better}</td><td>{html.escape(one.source)}</td></tr>"
-        for one in metrics().values()
+    return markup.table(
+        [markup.heading(text) for text in ("Quantity", "Unit", "Better", "Definition")],
+        [markup.row(one.title, one.unit, one.better, one.source) for one in metrics().values()],
+        "What each quantity means",
+        wrapped=True,
     )
-    return (
-        "<table><caption>What each quantity means</caption><thead><tr><th scope='col'>Quantity</th>"
-        "<th scope='col'>Unit</th><th scope='col'>Better</th><th scope='col'>Definition</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table>"
-    )
-
-
-def _embedded(value: object) -> str:
-    """Return JSON that can stand inside a script element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")

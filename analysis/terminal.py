@@ -7,8 +7,8 @@ from rich.console import Console
 
 from analysis.changes import changes
 from analysis.changes_view import print_changes, write_changes
+from analysis.output import refuse_existing
 from analysis.overview_table import csv_text, latex_table, terminal_table
-from analysis.report import refuse_existing
 from analysis.runs import open_runs
 from analysis.summary import overview
 from analysis.tables import Table

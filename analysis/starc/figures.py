@@ -17,6 +17,7 @@ from analysis.starc.study import BUDGET_TOKENS, Series, Study
 
 POINTS = 320
 """Most points of a line: neighbouring steps are averaged beyond it."""
+_LOG_TICKS = [digit * 10**power for power in range(-2, 6) for digit in (1, 2, 5)]
 _DASHES = {"gpt": "dot", "llama": "solid", "mistral": "dash"}
 
 
@@ -111,7 +112,7 @@ def latency(study: Study, shape: Shape) -> Drawing:
         axis_title("Tokens in the cache", "tokens"),
         axis_title("Latency of a layer", "µs"),
         400,
-        yaxis={"type": "log"},
+        yaxis={"type": "log", "tickvals": _LOG_TICKS},
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis import markup
 from analysis.starc.cost import ROW_TOKENS
 from analysis.starc.shapes import SHAPES
 from analysis.starc.study import CONTEXTS, Series, Study
@@ -47,24 +48,16 @@ def lookup_form(study: Study) -> str:
     first = study.system.prompt_tokens + 1
     last = max(int(series.context[-1]) for series in study.series)
     start = next((tokens for tokens in reversed(CONTEXTS) if first <= tokens <= last), last)
-    heads = "".join(
-        f'<th scope="col"{mark}>{text}</th>'
-        for text, mark in (
-            ("Method", ""),
-            ("Block rows", ' class="number"'),
-            ("Cycles", ' class="number"'),
-            ("Latency (µs)", ' class="number"'),
-        )
-    )
+    heads = [markup.heading("Method")]
+    heads += [markup.heading(text, True) for text in ("Block rows", "Cycles", "Latency (µs)")]
+    table = markup.table(heads, (), "The step that reads so many tokens", "lookup")
     return (
         f'<p><label for="lookup-model">Model</label> <select id="lookup-model">{options}</select>'
         ' <label for="lookup-context">Tokens in the cache</label>'
         f' <input id="lookup-context" type="number" min="{first}" max="{last}" step="1"'
         f' value="{start}"></p>'
-        '<div class="scroll" tabindex="0" role="region" aria-label="One step">'
-        f'<table id="lookup"><caption>The step that reads so many tokens</caption><thead><tr>'
-        f'{heads}</tr></thead><tbody id="lookup-body"></tbody></table></div>'
-        '<p><button type="button" id="download-steps">Download every step as CSV</button></p>'
+        f'{table}<p><button type="button" id="download-steps">Download every step as CSV'
+        "</button></p>"
     )
 
 

@@ -2,11 +2,10 @@
 
 import html
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from analysis.report import _embedded, page
+from analysis import markup
 from analysis.starc.claims import Finding, findings
 from analysis.starc.figures import placed
 from analysis.starc.frames import context_rows, statistics
@@ -37,7 +36,7 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
 
     rows, held, found = context_rows(study), statistics(study), findings(study)
     drawings, lying, steps = placed(study), placements(study), steps_data(study)
-    return page(
+    return markup.page(
         "starc.html",
         title="STARC's tables, replayed beside its published claims",
         plotly=get_plotlyjs(),
@@ -46,26 +45,20 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
             f" {study.system.batch}, {study.system.stacks} stacks, prompt of"
             f" {study.system.prompt_tokens:,} tokens."
         ),
-        summary=_paragraphs(summary(study, rows, found)),
+        summary=markup.paragraphs(summary(study, rows, found)),
         claims=_sample(sample) + claims_table(found),
         differences=_differences(study, found, lying),
         table=numbers_table(rows),
         table_note=_table_note(study),
         lookup=_section("lookup", "Any step", lookup_form(study)) if steps else "",
         lookup_script=_lookup_script(steps) if steps else "",
-        overheads=overheads_table(rows) + _paragraphs(_overhead_notes()),
-        placements=placements_table(placement_rows(lying)) + _paragraphs(_placement_notes()),
+        overheads=overheads_table(rows) + markup.paragraphs(_overhead_notes()),
+        placements=placements_table(placement_rows(lying)) + markup.paragraphs(_placement_notes()),
         statistics=statistics_table(held),
-        figures="".join(
-            f'<figure id="{one.name}"><h3 id="{one.name}-title">{html.escape(one.title)}</h3>'
-            f'<div class="plot" role="group" aria-labelledby="{one.name}-title"'
-            f' aria-describedby="{one.name}-caption" data-figure="{one.name}"></div>'
-            f'<figcaption id="{one.name}-caption">{html.escape(one.caption)}</figcaption></figure>'
-            for one in drawings
-        ),
+        figures="".join(markup.figure(one.name, one.title, one.caption) for one in drawings),
         configuration=_configuration(study),
-        assumptions=_list(_assumptions(study)),
-        data=_embedded(
+        assumptions=markup.items(_assumptions(study)),
+        data=markup.embedded(
             {
                 "settings": [{one.name: one.drawing.plain() for one in drawings}],
                 "csv": rows.write_csv(),
@@ -82,45 +75,43 @@ def _section(name: str, title: str, body: str) -> str:
 
 
 def _lookup_script(steps: dict[str, Any]) -> str:
-    script = (files("analysis") / "templates" / "starc.js").read_text(encoding="utf-8")
     return (
-        f'<script type="application/json" id="steps">{_embedded(steps)}</script>'
-        f"<script>{script}</script>"
+        f'<script type="application/json" id="steps">{markup.embedded(steps)}</script>'
+        f"<script>{markup.template('starc.js')}</script>"
     )
 
 
 def _sample(sample: Sample | None) -> str:
     if sample is None:
         return ""
-    rows = "".join(
-        f'<tr><th scope="row">{name}</th><td class="number">{published}</td>'
-        f'<td class="number">{own}</td></tr>'
-        for name, published, own in (
-            (
+    table = markup.table(
+        [markup.heading(text) for text in ("Quantity", "Published", "Here")],
+        [
+            markup.row(
                 "Attention time, g_matmul (ms a token)",
                 f"{PUBLISHED.matmul_ms:.9f}",
                 f"{sample.matmul_ms:.9f}",
             ),
-            (
+            markup.row(
                 "Memory energy, g_attn_mem_energy (nJ a token)",
                 f"{PUBLISHED.memory_nj:,.2f}",
                 f"{sample.memory_nj:,.2f}",
             ),
-            (
+            markup.row(
                 "Compute energy, g_attn_comp_energy (nJ a token)",
                 f"{PUBLISHED.compute_nj:,.2f}",
                 f"{sample.compute_nj:,.2f}",
             ),
-        )
+        ],
+        "Mean of a decode of 16,000 tokens",
+        "sample",
+        wrapped=True,
     )
     return (
         "<h3>The one output that the artefact publishes</h3><p>Its README shows one line of"
         " results, for Mistral-7B with 2,048 tokens in and 16,000 out at batch 16, and does not"
         " name the method. It is STARC's table with the clustering added to the last step:</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Published output">'
-        '<table id="sample"><thead><tr><th scope="col">Quantity</th><th scope="col">Published'
-        f'</th><th scope="col">Here</th></tr></thead><tbody>{rows}</tbody></table></div>'
-        "<h3>The claims of both versions</h3>"
+        f"{table}<h3>The claims of both versions</h3>"
     )
 
 
@@ -190,14 +181,7 @@ def _configuration(study: Study) -> str:
         "Simulated": f"{study.simulated_points:,} distinct points, cycle-accurate, refresh on;"
         " every step of every table is one of them",
     }
-    return (
-        "<dl>"
-        + "".join(
-            f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>"
-            for key, value in facts.items()
-        )
-        + "</dl>"
-    )
+    return markup.facts(facts)
 
 
 def _assumptions(study: Study) -> Iterator[str]:
@@ -223,11 +207,3 @@ def _assumptions(study: Study) -> Iterator[str]:
             f"Energy by counted events is not known: {study.hardware.name} leaves a coefficient"
             " out."
         )
-
-
-def _paragraphs(sentences: Sequence[str]) -> str:
-    return "".join(f"<p>{html.escape(one)}</p>" for one in sentences)
-
-
-def _list(items: Iterator[str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(one)}</li>" for one in items) + "</ul>"

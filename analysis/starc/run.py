@@ -29,7 +29,7 @@ def reproduce(request: Request) -> Iterator[str]:
         UserError: the tables, the device or the output file are not what they must be.
     """
     tables = read_folder(request.row_tokens)
-    from analysis.report import refuse_existing, write_text
+    from analysis.output import refuse_existing, write_text
     from analysis.starc.cost import LayerSimulator, simulate_on
     from analysis.starc.frames import steps_frame
     from analysis.starc.page import study_html

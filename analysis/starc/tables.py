@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from analysis import markup
 from analysis.starc.claims import Finding, Range, verdict
 from analysis.starc.shapes import TITLES
 
@@ -142,14 +143,13 @@ def claims_table(findings: Sequence[Finding]) -> str:
             _crossed(found),
             verdict(found),
         )
-        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        body.append(f'<tr><th scope="row">{html.escape(claim.version)}</th>{row}</tr>')
-    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Published claims">'
-        '<table id="claims"><caption>Reductions at a budget of 1,024. Ranges are over models and'
-        " contexts; energy is the artefact's accounting unless said otherwise</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        body.append(markup.row(claim.version, *cells))
+    return markup.table(
+        [markup.heading(text) for text in heads],
+        body,
+        "Reductions at a budget of 1,024. Ranges are over models and contexts; energy is the"
+        " artefact's accounting unless said otherwise",
+        "claims",
     )
 
 
@@ -182,24 +182,16 @@ def _table(
 ) -> str:
     shown = [one for one in columns if one[0] in rows.columns and not rows[one[0]].is_null().all()]
     titles = {"model": "Model", "method": "Method", "context_tokens": "Context (tokens)"}
-    heads = [titles[name] for name in names] + [one[1] for one in shown]
-    cells = [_head(place, text, bool(identity)) for place, text in enumerate(heads)]
-    body = "".join(_row(row, names, shown) for row in rows.iter_rows(named=True))
-    mark = f' id="{identity}"' if identity else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">'
-        f"<table{mark}><caption>{html.escape(caption)}</caption>"
-        f"<thead><tr>{''.join(cells)}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _head(place: int, text: str, sorts: bool) -> str:
-    text = html.escape(text)
-    if not sorts:
-        return f'<th scope="col">{text}</th>'
-    return (
-        f'<th scope="col" aria-sort="none"><button type="button" data-column="{place}">{text}'
-        "</button></th>"
+    heads = [(titles[name], name == "context_tokens") for name in names]
+    heads += [(one[1], True) for one in shown]
+    return markup.table(
+        [
+            markup.heading(text, number, place if identity else None)
+            for place, (text, number) in enumerate(heads)
+        ],
+        [_row(row, names, shown) for row in rows.iter_rows(named=True)],
+        caption,
+        identity,
     )
 
 

@@ -52,7 +52,7 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
   const menu = document.getElementById("setting");
-  menu.addEventListener("change", () => draw(Number(menu.value)));
-  draw(Number(menu.value) || 0);
+  if (menu) menu.addEventListener("change", () => draw(Number(menu.value)));
+  draw(menu ? Number(menu.value) || 0 : 0);
   document.documentElement.dataset.ready = "true";
 })();

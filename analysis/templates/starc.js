@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("steps").textContent);
   const model = document.getElementById("lookup-model");
   const field = document.getElementById("lookup-context");
-  const body = document.getElementById("lookup-body");
+  const body = document.getElementById("lookup").tBodies[0];
 
   function rowsAt(series, step) {
     return series.rows ? series.rows[step] : Math.ceil((data.first + step) / data.row);
