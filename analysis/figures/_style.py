@@ -42,6 +42,9 @@ PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
 PARTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999933", "#882255")
 """Colours of the parts of a stack: no method's meaning is attached to them."""
 
+MARGIN = {"l": 8, "r": 16, "t": 44, "b": 8}
+"""Pixels around a plot; axes add what their labels need."""
+
 SCALE = "Cividis"
 """Colour scale of heat maps: reads the same with every kind of colour vision."""
 
@@ -143,22 +146,43 @@ def drawing(
             "color": INK,
         },
         "height": height,
-        "margin": {"l": 8, "r": 16, "t": 44, "b": 8},
+        "margin": MARGIN,
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "hoverlabel": {"align": "left"},
         "legend": {
             "orientation": "h",
+            "xref": "container",
             "yref": "container",
             "yanchor": "bottom",
             "y": 0,
             "x": 0,
             "traceorder": "normal",
+            "font": {"size": 12},
         },
         "xaxis": axis | {"title": {"text": x, "standoff": 8, "font": small}} | (xaxis or {}),
         "yaxis": axis | {"title": {"text": y, "standoff": 8, "font": small}} | (yaxis or {}),
     }
     return Drawing(data, common | layout)
+
+
+def lines_height(entries: int) -> int:
+    """Return the height of a chart with so many legend entries, below one another on a phone."""
+    return 300 + 20 * max(4, entries)
+
+
+def map_height(rows: int) -> int:
+    """Return the height of a map with so many rows."""
+    return 130 + 24 * max(6, rows)
+
+
+def colour_bar(text: str) -> dict[str, Any]:
+    """Return the scale beside a map; the space after its numbers keeps the title off them."""
+    return {
+        "title": {"text": text, "side": "right", "font": {"size": 12}},
+        "thickness": 12,
+        "ticksuffix": "\u2002",
+    }
 
 
 def bars_height(rows: int, legend_lines: int = 0) -> int:

@@ -12,9 +12,12 @@ from analysis.figures._style import (
     axis_title,
     baseline_line,
     colour,
+    colour_bar,
     dash,
     drawing,
     in_order,
+    lines_height,
+    map_height,
     marker,
 )
 from analysis.tables import Table
@@ -43,8 +46,8 @@ def channels_by_lanes(table: Table) -> Drawing | None:
         data,
         axis_title("Lane", "index"),
         axis_title("Channel", "index"),
-        440,
-        xaxis={"type": "category"},
+        map_height(len(channels)),
+        xaxis={"type": "category", "tickangle": 0},
         yaxis={"type": "category"},
         **menu,
     )
@@ -74,7 +77,7 @@ def lanes_by_steps(table: Table) -> Drawing | None:
         data,
         axis_title("Decode step", "index"),
         axis_title("Lane", "index"),
-        440,
+        map_height(len(names)),
         yaxis={"type": "category"},
         **menu,
     )
@@ -103,7 +106,7 @@ def lane_distribution(table: Table) -> Drawing | None:
                 "name": method,
                 "mode": "lines+markers",
                 "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
-                "marker": marker(policy, layout, size=9) | {"maxdisplayed": 8},
+                "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},
                 "hovertemplate": "%{fullData.name}: %{y:.0%} of lanes hold at most %{x:.3g} times"
                 " the mean<extra></extra>",
             }
@@ -112,7 +115,7 @@ def lane_distribution(table: Table) -> Drawing | None:
         lines,
         axis_title("Load of a lane", "multiple of the mean"),
         axis_title("Part of the lanes", "ratio"),
-        420,
+        lines_height(len(lines)),
         **baseline_line(1.0, "even load"),
     )
 
@@ -135,10 +138,7 @@ def _heat_map(z: list[list[Any]], x: list[Any], y: list[str], hover: str) -> dic
         "colorscale": SCALE,
         "zmin": 0,
         "zmax": largest or 1.0,
-        "colorbar": {
-            "title": {"text": "tokens read", "side": "right", "font": {"size": 12}},
-            "thickness": 12,
-        },
+        "colorbar": colour_bar("tokens read"),
         "hovertemplate": hover + ": %{z:.4s} tokens<extra></extra>",
     }
 

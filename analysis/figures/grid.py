@@ -5,7 +5,15 @@ from typing import Any
 
 from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
-from analysis.figures._style import SCALE, axis_title, drawing, in_order, scaled
+from analysis.figures._style import (
+    SCALE,
+    axis_title,
+    colour_bar,
+    drawing,
+    in_order,
+    map_height,
+    scaled,
+)
 from analysis.metrics import metric
 from analysis.tables import Table
 
@@ -37,10 +45,7 @@ def grid(table: Table, name: str) -> Drawing | None:
             "colorscale": SCALE,
             "zmin": low,
             "zmax": high if high > low else low + 1,
-            "colorbar": {
-                "title": {"text": unit, "side": "right", "font": {"size": 12}},
-                "thickness": 12,
-            },
+            "colorbar": colour_bar(unit),
             "hovertemplate": "layer %{y}, KV head %{x}: %{z:.4g} " + unit + "<extra></extra>",
         }
     data, menu = choice(maps)
@@ -48,19 +53,22 @@ def grid(table: Table, name: str) -> Drawing | None:
         data,
         axis_title("KV head", "index"),
         axis_title("Layer", "index"),
-        170 + 24 * max(6, len(layers)),
-        xaxis={"type": "category"},
+        map_height(len(layers)),
+        xaxis={"type": "category", "tickangle": 0},
         yaxis={"type": "category", "autorange": "reversed"},
         **menu,
     )
 
 
+_TITLES = {"head_latency": "Latency of a KV head"}
+"""A cell is one KV head: nothing is summed over them."""
+
 FIGURES = tuple(
     Figure(
         name=f"grid_{name}",
-        title=f"{metric(name).title}, layer by layer",
-        caption="One cell per layer and KV head, mean over decode steps; choose the method in"
-        " the menu.",
+        title=f"{_TITLES.get(name, metric(name).title)}, layer by layer",
+        caption="One cell per layer and KV head, mean over decode steps, one method at a time on"
+        " one scale.",
         draw=partial(grid, name=name),
         group="Layer by layer",
         order=70 + place,

@@ -11,6 +11,7 @@ from analysis.figures._style import (
     dash,
     drawing,
     in_order,
+    lines_height,
     marker,
 )
 from analysis.metrics import metric
@@ -38,7 +39,7 @@ def distribution(table: Table) -> Drawing | None:
             "name": row[described.columns.index("method")],
             "mode": "lines+markers",
             "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
-            "marker": marker(policy, layout, size=9) | {"maxdisplayed": 8},
+            "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},
             "hovertemplate": "%{fullData.name}: %{y:.0%} of heads and steps read at most %{x:.3g}"
             " tokens per selected one<extra></extra>",
         }
@@ -55,7 +56,7 @@ def distribution(table: Table) -> Drawing | None:
         lines,
         axis_title("Over-fetch", metric("over_fetch").unit, "dense attention is 1"),
         axis_title("Part of heads and steps", "ratio"),
-        420,
+        lines_height(len(lines)),
         **baseline_line(1.0, "dense"),
     )
 

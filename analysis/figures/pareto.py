@@ -7,7 +7,16 @@ import polars as pl
 
 from analysis.baselines import relative
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import BASELINE, axis_title, colour, dash, drawing, in_order, marker
+from analysis.figures._style import (
+    BASELINE,
+    axis_title,
+    colour,
+    dash,
+    drawing,
+    in_order,
+    lines_height,
+    marker,
+)
 from analysis.metrics import metric
 from analysis.tables import Table
 
@@ -51,7 +60,7 @@ def pareto(table: Table, name: str) -> Drawing | None:
         [*lines, edge],
         axis_title("Latency of a decode step", "multiple of dense", "lower is better"),
         axis_title(one.title, one.unit, f"{one.better} is better"),
-        440,
+        lines_height(len(lines) + 1),
     )
 
 

@@ -6,6 +6,7 @@ from analysis.baselines import BASELINES, relative
 from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     INK,
+    MARGIN,
     axis_title,
     bars_height,
     baseline_line,
@@ -38,21 +39,25 @@ def against(table: Table, value: str, baseline: str) -> Drawing | None:
             },
             "line": {"color": INK, "width": 1},
         },
-        "text": [f"{ratio:.2f}\u00d7" for ratio in ratios["ratio"]],
-        "textposition": "outside",
-        "cliponaxis": False,
         "showlegend": False,
         "hovertemplate": "%{y}: %{x:.4g} \u00d7 " + BASELINES[baseline] + "<extra></extra>",
     }
     largest = max(1.0, *ratios["ratio"].to_list())
+    beside = {"xref": "paper", "x": 1, "xanchor": "left", "yref": "y", "showarrow": False}
+    line = baseline_line(1.0, BASELINES[baseline])
+    line["annotations"] += [
+        beside | {"y": label, "text": f"{ratio:.2f}\u00d7"}
+        for label, ratio in zip(labels(ratios), ratios["ratio"], strict=True)
+    ]
     return drawing(
         [bars],
         axis_title(f"{value.capitalize()} of a decode step", f"multiple of {BASELINES[baseline]}"),
         "",
         bars_height(len(ratios)),
-        xaxis={"range": [0, 1.15 * largest]},
+        xaxis={"range": [0, 1.05 * largest]},
         yaxis={"autorange": "reversed", "type": "category"},
-        **baseline_line(1.0, BASELINES[baseline]),
+        margin=MARGIN | {"r": 52},
+        **line,
     )
 
 

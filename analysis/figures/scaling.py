@@ -5,7 +5,16 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import axis_title, colour, dash, drawing, in_order, marker, scaled
+from analysis.figures._style import (
+    axis_title,
+    colour,
+    dash,
+    drawing,
+    in_order,
+    lines_height,
+    marker,
+    scaled,
+)
 from analysis.tables import Table
 
 POINTS = 200
@@ -65,7 +74,7 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | 
         lines,
         axis_title(x_title, x_unit),
         axis_title("Latency of a decode step", unit),
-        420,
+        lines_height(len(lines)),
         yaxis={"rangemode": "tozero"},
     )
 

@@ -1,39 +1,48 @@
 """How much of the answer is the device: the same selections on several hardware files."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import axis_title, colour, dash, drawing, in_order, marker, scaled
+from analysis.figures._style import (
+    axis_title,
+    colour,
+    dash,
+    drawing,
+    in_order,
+    lines_height,
+    marker,
+    scaled,
+)
 from analysis.hardware import varied_parameter
+from analysis.metrics import metric
 from analysis.tables import Table
 
 
-def sensitivity(table: Table) -> Drawing | None:
-    """Draw latency over the hardware parameter that varies, or over the hardware by name."""
-    measured = in_order(table.measured().drop_nulls("latency"))
+def sensitivity(table: Table, value: str) -> Drawing | None:
+    """Draw `value` over the hardware parameter that varies, or over the hardware by name."""
+    measured = in_order(table.measured().drop_nulls(value))
     machines = sorted(measured["hardware"].unique())
     if len(machines) < 2:
         return None
     varied = varied_parameter(table.runs, machines)
     title = "Hardware" if varied is None else axis_title(varied.name, varied.unit)
     places: dict[str, Any] = {name: name for name in machines} if varied is None else varied.values
-    factor, unit = scaled(measured["latency"].to_list(), "ns")
+    factor, unit = scaled(measured[value].to_list(), metric(value).unit)
     lines: list[dict[str, Any]] = []
     points = measured.group_by("policy", "layout", "method", "hardware", maintain_order=True).agg(
-        pl.col("latency").mean()
+        pl.col(value).mean()
     )
     for (method,), group in points.group_by("method", maintain_order=True):
         policy, layout = group["policy"][0], group["layout"][0]
-        own = sorted(
-            zip((places[name] for name in group["hardware"]), group["latency"], strict=True)
-        )
+        own = sorted(zip((places[name] for name in group["hardware"]), group[value], strict=True))
         lines.append(
             {
                 "type": "scatter",
                 "x": [place for place, _ in own],
-                "y": [latency / factor for _, latency in own],
+                "y": [amount / factor for _, amount in own],
                 "name": str(method),
                 "mode": "lines+markers" if varied else "markers",
                 "line": {"color": colour(policy), "dash": dash(layout)},
@@ -44,21 +53,22 @@ def sensitivity(table: Table) -> Drawing | None:
     return drawing(
         lines,
         title,
-        axis_title("Latency of a decode step", unit),
-        440,
+        axis_title(f"{value.capitalize()} of a decode step", unit),
+        lines_height(len(lines)),
         yaxis={"rangemode": "tozero"},
     )
 
 
-FIGURES = (
+FIGURES = tuple(
     Figure(
-        name="sensitivity",
-        title="Sensitivity to the hardware",
+        name=f"sensitivity_{value}",
+        title=f"{value.capitalize()} on each device",
         caption="The same selections on each device; dense attention is the baseline. Where the"
         " lines cross, the choice of method depends on the device.",
-        draw=sensitivity,
+        draw=partial(sensitivity, value=value),
         scope="hardware",
         group="Sensitivity to the hardware",
-        order=80,
-    ),
+        order=80 + place,
+    )
+    for place, value in enumerate(("latency", "energy"))
 )

@@ -5,7 +5,7 @@ import polars as pl
 from analysis.metrics import Metric
 
 METRIC = Metric(
-    title="Energy: mac",
+    title="Energy: MAC",
     unit="pJ",
     better="lower",
     source="MAC commands times the energy of one; coefficients in the hardware file.",

@@ -194,7 +194,7 @@ def test_one_budget_draws_no_line_over_budgets(load: Load) -> None:
 
 
 def test_sensitivity_is_drawn_over_the_one_parameter_that_differs(sweep: Table) -> None:
-    drawing = draw(sweep, "sensitivity")
+    drawing = draw(sweep, "sensitivity_energy")
     assert drawing.layout["xaxis"]["title"]["text"] == "energy.activation_pj (pJ)"
     assert drawing.data[0]["x"] == [900.0, 901.0]
 
