@@ -13,6 +13,8 @@ from tracegen.errors import UserError
 
 _KEYS = ("trace", "policy", "policy_parameters", "layout", "hardware", "budget")
 _VOLATILE = ("configuration_sha256",)
+_REPEATED = (".values.title", ".values.assumed")
+"""Entries that stand elsewhere in `run.json` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ def _differences(before: Any, after: Any, entry: str = "") -> Iterator[Differenc
             yield Difference(entry, _text(left), _text(right))
         return
     for key in [*left, *(key for key in right if key not in left)]:
-        if key not in _VOLATILE:
-            inner = f"{entry}.{key}" if entry else str(key)
+        inner = f"{entry}.{key}" if entry else str(key)
+        if key not in _VOLATILE and not inner.endswith(_REPEATED):
             yield from _differences(left.get(key), right.get(key), inner)
 
 
