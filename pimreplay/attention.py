@@ -104,7 +104,7 @@ class _Round:
 
 @dataclass(slots=True)
 class _Stream:
-    """Runs of requests of one kind: hundreds of thousands of them, so that each must cost little."""
+    """Runs of requests of one kind; there are hundreds of thousands, so each must cost little."""
 
     kinds: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)

@@ -175,8 +175,3 @@ def plus_plus(points: Tensor, clusters: int, seed: int) -> Tensor:
         target = draws[cluster + 1][:, None] * weight[:, -1:]
         index = torch.searchsorted(weight, target, right=True)[:, 0].clamp_max(n - 1)
     return chosen
-
-
-def flops(points: int, clusters: int, dim: int, iterations: int) -> int:
-    """Return the arithmetic of k-means: a product per point and centroid, and the sums."""
-    return iterations * points * dim * (2 * clusters + 1)

@@ -11,6 +11,7 @@ from analysis.starc.cost import IntArray, LayerRun, LayerSimulator, StepCosts
 from analysis.starc.row_tokens import RowTokens
 from analysis.starc.shapes import SHAPES, TITLES, Shape, System
 from pimreplay.hardware import Hardware
+from pimreplay.kmeans_flops import flops
 from pimreplay.schedule import overhead_cost
 
 FloatArray = NDArray[np.float64]
@@ -176,8 +177,6 @@ def scored_vectors(method: str, context: IntArray, shape: Shape) -> FloatArray:
 def _clustering(
     hardware: Hardware, system: System, simulator: LayerSimulator, series: Series
 ) -> Iterator[Clustering]:
-    from pimreplay.clustering import flops
-
     shape, heads = series.shape, system.heads(series.shape)
     windowed = overhead_cost(
         hardware,

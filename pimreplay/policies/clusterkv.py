@@ -12,7 +12,8 @@ import torch
 from torch.nn.functional import normalize
 
 from pimreplay.budget import Budget
-from pimreplay.clustering import assign, flops, kmeans
+from pimreplay.clustering import assign, kmeans
+from pimreplay.kmeans_flops import flops
 from pimreplay.policies._choose import Gqa, share
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.policies._once import once

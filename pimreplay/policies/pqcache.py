@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pimreplay.budget import Budget
-from pimreplay.clustering import assign, flops, kmeans
+from pimreplay.clustering import assign, kmeans
+from pimreplay.kmeans_flops import flops
 from pimreplay.policies._choose import Gqa, share, spread, top_mask
 from pimreplay.policies._once import once
 from pimreplay.policies._overhead import ELEMENT_BYTES, overhead

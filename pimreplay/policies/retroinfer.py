@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pimreplay.budget import Budget
-from pimreplay.clustering import flops, largest_product, means
+from pimreplay.clustering import largest_product, means
+from pimreplay.kmeans_flops import flops
 from pimreplay.policies._attend import attend
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.policies._once import once

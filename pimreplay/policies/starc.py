@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 
 from pimreplay.budget import Budget
-from pimreplay.clustering import flops, kmeans, plus_plus
+from pimreplay.clustering import kmeans, plus_plus
+from pimreplay.kmeans_flops import flops
 from pimreplay.policies._choose import Gqa, share
 from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.policies._once import once
