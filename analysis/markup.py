@@ -29,7 +29,7 @@ def table(
 ) -> str:
     """Return a table that scrolls in its own region; `heads` and `rows` are HTML.
 
-    `wrapped` breaks the lines of its first column too: for text, not for numbers.
+    `wrapped` breaks words rather than being wider than the page: for text, not for numbers.
     """
     label = html.escape(caption, quote=True)
     mark = f' id="{identity}"' if identity else ""
@@ -52,10 +52,9 @@ def heading(text: str, number: bool = False, sorts: int | None = None) -> str:
 
 
 def row(head: str, *cells: str) -> str:
-    """Return a row of text: its first cell names it, and may break after its dots."""
+    """Return a row of text: its first cell names it."""
     texts = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    name = html.escape(head).replace(".", ".<wbr>")
-    return f'<tr><th scope="row">{name}</th>{texts}</tr>'
+    return f'<tr><th scope="row">{html.escape(head)}</th>{texts}</tr>'
 
 
 def figure(name: str, title: str, caption: str) -> str:
