@@ -1,8 +1,8 @@
-"""Attention weights of a whole prompt, in tiles: their column sums, and outputs where needed.
+"""Attention of a whole prompt, in tiles of queries: its output and the column sums of its weights.
 
-A policy such as H2O starts from how much attention each token has received. Summing that over all
-prompt queries needs every weight once, and none of them twice: a tile of queries at a time, never
-prompt x prompt.
+A policy such as H2O starts from how much attention each token has received. Libraries attend
+without showing the weights, and computing them a second time would take as long as the attention
+itself; here each weight is computed once, for both, and never are all of them in memory.
 """
 
 from collections.abc import Iterator
@@ -31,8 +31,10 @@ def attend_in_tiles(
     scale: float,
     soft_cap: float | None,
     window: int | None,
-) -> Tensor:
-    """Attend as transformers' eager attention does, in tiles of queries.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Attend, and add up how much attention each token receives from all queries.
+
+    Everything is computed in float32, whatever the type of the tensors.
 
     Args:
         query: (q_heads, new_tokens, head_dim), the last tokens of those in `key`.
@@ -43,67 +45,39 @@ def attend_in_tiles(
         window: causal window in tokens.
 
     Returns:
-        (q_heads, new_tokens, head_dim) in the type of `query`.
+        The output, (q_heads, new_tokens, head_dim) in the type of `query`, and two float32 tensors
+        (q_heads, tokens): the plain sum of the softmax weights over queries, and the sum in which
+        the weight of a query t counts 0.98 ** (new_tokens - 1 - t).
     """
-    group = query.shape[0] // key.shape[0]
-    offset = key.shape[1] - query.shape[1]
+    q_heads, new_tokens, head_dim = query.shape
+    kv_heads, tokens, _ = key.shape
+    group, device = q_heads // kv_heads, query.device
+    age = torch.arange(new_tokens - 1, -1, -1, device=device, dtype=torch.float64)
+    factors = torch.stack([torch.ones_like(age), DECAY**age]).float()  # (2, new_tokens)
     output = torch.empty_like(query)
-    for head in range(key.shape[0]):
+    sums = torch.zeros(q_heads, 2, tokens, device=device)
+    own = torch.eye(group, device=device)[:, None, None, :]  # (group, 1, 1, group)
+    tile = torch.empty(0, device=device)
+    for head in range(kv_heads):
         heads = slice(head * group, (head + 1) * group)
-        for rows, columns in _tiles(query.shape[1], key.shape[1], group, window, query.device):
-            queries = query[heads, rows].transpose(0, 1)  # (rows, group, head_dim)
-            logits = torch.matmul(queries, key[head, columns].T) * scale
-            if soft_cap is not None:
-                logits = _cap(logits, soft_cap)
-            hidden = _hidden(rows, columns, offset, window, query.device)
-            logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
-            weight = torch.softmax(logits, dim=-1, dtype=torch.float32)
-            mixed = torch.matmul(weight.to(query.dtype), value[head, columns])
-            output[heads, rows] = mixed.transpose(0, 1)
-    return output
-
-
-def column_sums(
-    query: Tensor, key: Tensor, scale: float, soft_cap: float | None, window: int | None
-) -> tuple[Tensor, Tensor]:
-    """Return how much attention each prompt token received from all prompt queries.
-
-    Args:
-        query: (q_heads, tokens, head_dim).
-        key: (kv_heads, tokens, head_dim).
-        scale: factor on query . key.
-        soft_cap: logits become cap * tanh(logits / cap).
-        window: causal window in tokens.
-
-    Returns:
-        Two float32 tensors (q_heads, tokens): the plain sum of the softmax weights over queries,
-        and the sum in which the weight of a query t counts 0.98 ** (tokens - 1 - t).
-    """
-    q_heads, tokens, _ = query.shape
-    group = q_heads // key.shape[0]
-    age = torch.arange(tokens - 1, -1, -1, device=query.device, dtype=torch.float64)
-    factors = torch.stack([torch.ones_like(age), DECAY**age]).float()  # (2, tokens)
-    sums = torch.zeros(q_heads, 2, tokens, device=query.device)
-    own = torch.eye(group, device=query.device)[:, None, None, :]  # (group, 1, 1, group)
-    tile = torch.empty(0, device=query.device)
-    for head in range(key.shape[0]):
-        heads = slice(head * group, (head + 1) * group)
-        keys = key[head].float().T.contiguous()
+        keys, values = key[head].float().T.contiguous(), value[head].float()
         # Queries that share a row of the tile lie together: one product of two matrices a tile.
-        queries = torch.empty(tokens, group, keys.shape[0], device=query.device)
+        queries = torch.empty(new_tokens, group, head_dim, device=device)
         queries.copy_(query[heads].transpose(0, 1)).mul_(scale)
         safe = soft_cap is None and _bounded(queries, keys)
-        for rows, columns in _tiles(tokens, tokens, group, window, query.device):
-            n_columns = columns.stop - columns.start
+        for rows, columns in _tiles(new_tokens, tokens, group, window, device):
             logits, tile = _logits(queries, keys, rows, columns, tile)
             if soft_cap is not None:
                 logits = _cap(logits, soft_cap)
-            weight, total = _weights(logits, rows, columns, window, safe)
+            weight, total = _weights(logits, rows, columns, tokens - new_tokens, window, safe)
+            flat = weight.flatten(0, 1)
+            mixed = torch.mm(flat, values[columns]).view(-1, group, head_dim)
+            output[heads, rows] = (mixed / total[..., None]).transpose(0, 1).to(output.dtype)
             # Zeros between query heads make one contiguous product of the group's sums.
             share = (factors[:, rows, None] / total) * own  # (group, 2, rows, group)
-            added = torch.mm(share.flatten(2).flatten(0, 1), weight.flatten(0, 1))
-            sums[heads, :, columns] += added.view(group, 2, n_columns)
-    return sums[:, 0], sums[:, 1]
+            added = torch.mm(share.flatten(2).flatten(0, 1), flat)
+            sums[heads, :, columns] += added.view(group, 2, -1)
+    return output, sums[:, 0], sums[:, 1]
 
 
 def _logits(
@@ -133,7 +107,7 @@ def _bounded(queries: Tensor, keys: Tensor) -> bool:
 
 
 def _weights(
-    logits: Tensor, rows: slice, columns: slice, window: int | None, safe: bool
+    logits: Tensor, rows: slice, columns: slice, offset: int, window: int | None, safe: bool
 ) -> tuple[Tensor, Tensor]:
     """Return softmax weights before their division by the row's total, and the totals.
 
@@ -141,7 +115,7 @@ def _weights(
     usual subtraction of each row's maximum is left out: it only guards against overflow and costs
     as much as the powers.
     """
-    hidden = _hidden(rows, columns, 0, window, logits.device)
+    hidden = _hidden(rows, columns, offset, window, logits.device)
     if not safe:
         logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
         logits -= logits.amax(dim=-1, keepdim=True)

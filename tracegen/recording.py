@@ -5,14 +5,13 @@ them inside a `with` block and removes both afterwards. No model is patched: eac
 attention goes through `ALL_ATTENTION_FUNCTIONS` is recorded by the same code.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
@@ -31,7 +30,8 @@ class Call:
     """One call of the attention interface, batch of one.
 
     Shapes: query (q_heads, new_tokens, head_dim); key and value (kv_heads, cached_tokens,
-    head_dim), of which a sliding cache may hold only the last ones; output as query.
+    head_dim), of which a sliding cache may hold only the last ones; output as query. `sums` are the
+    column sums of `tracegen.prompt_attention`, None for a step that was not attended in tiles.
     """
 
     layer: int
@@ -39,6 +39,7 @@ class Call:
     key: Tensor
     value: Tensor
     output: Tensor
+    sums: Sequence[Tensor] | None
     softmax_scale: float
     soft_cap: float | None
     sliding_window: int | None
@@ -181,34 +182,32 @@ class _Recorder:
                 f"{self._name}: it builds an attention mask of its own, so it cannot be captured"
             )
         scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
-        output = self._output(module, query, key, value, scale, softcap, window)
-        call = Call(layer, query[0], key[0], value[0], output[0], scale, softcap, window)
+        sums = None
+        if query.shape[2] == 1 < key.shape[2] and softcap is None and self._sdpa:
+            output = self._step(module, query, key, value, scale, window)
+        else:
+            attended, *sums = attend_in_tiles(query[0], key[0], value[0], scale, softcap, window)
+            output = attended[None]
+        call = Call(layer, query[0], key[0], value[0], output[0], sums, scale, softcap, window)
         self._sink.record(call)
         return output.transpose(1, 2), None
 
-    def _output(
+    def _step(
         self,
         module: Any,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         scale: float,
-        soft_cap: float | None,
         window: int | None,
     ) -> Tensor:
-        """Return the attention output, (1, q_heads, new_tokens, head_dim)."""
-        new_tokens, tokens = query.shape[2], key.shape[2]
-        if new_tokens == 1 and window is not None and tokens > window:
+        """Return the attention output of one new token, (1, q_heads, 1, head_dim)."""
+        if window is not None and key.shape[2] > window:
             key, value = key[:, :, -window:], value[:, :, -window:]
-            tokens = window
-        if soft_cap is not None or not self._sdpa:
-            return attend_in_tiles(query[0], key[0], value[0], scale, soft_cap, window)[None]
-        if window is None or tokens <= window:
-            output: Tensor = sdpa_attention_forward(
-                module, query, key, value, None, scaling=scale, is_causal=True
-            )[0]
-            return output.transpose(1, 2)
-        return _sliding_sdpa(query, key, value, scale, window)
+        output: Tensor = sdpa_attention_forward(
+            module, query, key, value, None, scaling=scale, is_causal=True
+        )[0]
+        return output.transpose(1, 2)
 
     def _refuse(self, query: Tensor, key: Tensor, value: Tensor, others: dict[str, Any]) -> None:
         if query.shape[0] != 1:
@@ -232,27 +231,6 @@ class _Recorder:
                 f"{self._name}: its attention also depends on {', '.join(strange)}, which a trace "
                 "does not hold, so it cannot be captured"
             )
-
-
-def _sliding_sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int) -> Tensor:
-    """Attend within a causal window, in tiles of queries, never a mask of prompt x prompt."""
-    tokens = query.shape[2]
-    output = torch.empty_like(query)
-    tile = max(128, min(window, 1024))
-    for start in range(0, tokens, tile):
-        stop = min(start + tile, tokens)
-        first = max(0, start - window + 1)
-        row = torch.arange(start, stop, device=query.device)[:, None]
-        column = torch.arange(first, stop, device=query.device)[None, :]
-        output[:, :, start:stop] = functional.scaled_dot_product_attention(
-            query[:, :, start:stop],
-            key[:, :, first:stop],
-            value[:, :, first:stop],
-            attn_mask=(column <= row) & (column > row - window),
-            scale=scale,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-    return output
 
 
 def _configurations(model: Any) -> list[Any]:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tracegen.prompt_attention import column_sums
 from tracegen.recording import Call
 from tracegen.schema import Manifest
 from tracegen.store import NUMPY_DTYPE, Vectors
@@ -132,13 +131,11 @@ class _Layer:
         for part, one in enumerate((call.key, call.value)):
             for head in range(manifest.kv_heads):
                 self._put(part, head, 0, to_numpy(one[head], manifest.dtype))
-        sums = column_sums(
-            call.query, call.key, call.softmax_scale, call.soft_cap, call.sliding_window
-        )
+        assert call.sums is not None  # a prompt is always attended in tiles
         self._writer.write_prompt(
             self._number,
             to_numpy(call.query[:, -manifest.prompt_queries :], manifest.dtype),
-            (to_numpy(sums[0], "float32"), to_numpy(sums[1], "float32")),
+            (to_numpy(call.sums[0], "float32"), to_numpy(call.sums[1], "float32")),
         )
 
     def _flush(self) -> None:

@@ -218,11 +218,11 @@ class _Head:
 def _column_sums(query: Array, key: Array, manifest: Manifest) -> tuple[Array, Array]:
     import torch
 
-    from tracegen.prompt_attention import column_sums
+    from tracegen.prompt_attention import attend_in_tiles
 
-    scale = manifest.softmax_scale[0]
-    plain, decayed = column_sums(
-        torch.from_numpy(query)[None], torch.from_numpy(key)[None], scale, None, None
+    keys = torch.from_numpy(key)[None]
+    _, plain, decayed = attend_in_tiles(
+        torch.from_numpy(query)[None], keys, keys, manifest.softmax_scale[0], None, None
     )
     return plain[0].numpy(), decayed[0].numpy()
 

@@ -14,7 +14,7 @@ from transformers.modeling_utils import AttentionInterface
 from tracegen.capture import Request, capture, generate
 from tracegen.errors import UserError
 from tracegen.model import LoadedModel
-from tracegen.prompt_attention import column_sums
+from tracegen.prompt_attention import attend_in_tiles
 from tracegen.recording import NAME, Call, recording
 from tracegen.spill import to_numpy
 from tracegen.store import Trace
@@ -133,14 +133,14 @@ def test_prompt_longer_than_its_window_attends_within_it(build_model: Callable[.
 
 @pytest.mark.parametrize("window", [None, 1, 7, 64])
 @pytest.mark.parametrize("soft_cap", [None, 5.0])
-def test_column_sums_are_those_of_the_whole_matrix(
+def test_attention_in_tiles_is_that_of_the_whole_matrix(
     monkeypatch: pytest.MonkeyPatch, window: int | None, soft_cap: float | None
 ) -> None:
     monkeypatch.setattr("tracegen.prompt_attention._TILE_BYTES", 8192)
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(4, 150, 8, generator=generator)
-    key = torch.randn(2, 150, 8, generator=generator)
-    plain, decayed = column_sums(query, key, 0.5, soft_cap, window)
+    key, value = torch.randn(2, 2, 150, 8, generator=generator)
+    output, plain, decayed = attend_in_tiles(query, key, value, 0.5, soft_cap, window)
     logits = (query.view(2, 2, 150, 8) @ key[:, None].transpose(2, 3)).view(4, 150, 150) * 0.5
     if soft_cap is not None:
         logits = soft_cap * torch.tanh(logits / soft_cap)
@@ -150,6 +150,8 @@ def test_column_sums_are_those_of_the_whole_matrix(
     decay = 0.98 ** torch.arange(149, -1, -1)
     torch.testing.assert_close(plain, weight.sum(1), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(decayed, (decay[:, None] * weight).sum(1), rtol=1e-5, atol=1e-5)
+    mixed = weight @ value.repeat_interleave(2, 0)
+    torch.testing.assert_close(output, mixed, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
@@ -159,8 +161,11 @@ def test_recording_leaves_the_models_numbers_as_they_were(
     model = llama.model.to(dtype)
     model.set_attn_implementation("sdpa")
     with recording(model, Kept()):
-        recorded = generate(model, PROMPT, 5)
-    assert recorded == generate(model, PROMPT, 5)
+        ids, log_probs = generate(model, PROMPT, 5)
+    own_ids, own_log_probs = generate(model, PROMPT, 5)
+    assert ids == own_ids
+    # A prompt is attended in float32, the steps as the model attends them.
+    np.testing.assert_allclose(log_probs, own_log_probs, atol=32 * torch.finfo(dtype).eps)
 
 
 def test_only_the_layers_asked_for_are_kept(llama: LoadedModel, tmp_path: Path) -> None:
