@@ -115,11 +115,13 @@ class _Stream:
         self.lengths.append(addresses.size)
         self.addresses.append(addresses)
 
-    def alternate(self, words: tuple[str, str], addresses: IntArray) -> None:
-        """Add requests of two kinds in turn, (n, 2)."""
-        self.kinds += [KINDS[word] for word in words] * len(addresses)
-        self.lengths += [1] * addresses.size
-        self.addresses.append(addresses)
+    def rounds(self, *runs: tuple[str, IntArray]) -> None:
+        """Add the runs in turn, round after round: (rounds, requests) each, or (1, requests)."""
+        rounds = max(len(addresses) for _, addresses in runs)
+        self.kinds += [KINDS[word] for word, _ in runs] * rounds
+        self.lengths += [addresses.shape[1] for _, addresses in runs] * rounds
+        every = [np.broadcast_to(one, (rounds, one.shape[1])) for _, one in runs]
+        self.addresses.append(np.concatenate(every, axis=1))
 
     def requests(self) -> Requests:
         kinds = np.repeat(np.array(self.kinds, dtype=np.uint8), self.lengths)
@@ -307,19 +309,32 @@ def _single(stream: _Stream, layout: _Layout, one: _Round) -> None:
     barrier = layout.channels
     stream.add("PIM_WR_GB", one.query_writes)
     stream.add("PIM_BARRIER", barrier)
-    length = one.score_groups
-    for j in range(length + 1):
-        _score(stream, layout, one, j)
-        if j < length:
-            stream.add("PIM_BARRIER", barrier)
+    _stage(stream, layout, one.score_macs, BLOCKS_PER_MOVE, one.score_moves)
     stream.add("PIM_SFM", one.softmax)
     stream.add("PIM_MV_GB", one.context_writes)
     stream.add("PIM_BARRIER", barrier)
-    length = len(one.context_macs)
-    for j in range(length + 1):
-        _context(stream, layout, one, j)
-        if j < length:
-            stream.add("PIM_BARRIER", barrier)
+    _stage(stream, layout, one.context_macs, 1, one.context_moves)
+
+
+def _stage(stream: _Stream, layout: _Layout, macs: IntArray, group: int, moves: IntArray) -> None:
+    """MACs in groups of `group` rows; each but the last hides the move of the sums before it."""
+    word, barrier = _mac_word(layout), layout.channels
+    whole = len(macs) // group * group
+    groups = macs[:whole].reshape(whole // group, group * macs[0].size)
+    rest = macs[whole:]
+    stream.add(word, groups[0] if whole else rest)
+    stream.add("PIM_BARRIER", barrier)
+    if len(groups) > 1:
+        stream.rounds(
+            (word, groups[1:]),
+            ("PIM_MV_SB", moves.reshape(1, -1)),
+            ("PIM_BARRIER", barrier.reshape(1, -1)),
+        )
+    if whole and len(rest):
+        stream.add(word, rest)
+        stream.add("PIM_MV_SB", moves)
+        stream.add("PIM_BARRIER", barrier)
+    stream.add("PIM_MV_SB", moves)
 
 
 def _mac_word(layout: _Layout) -> str:
@@ -353,17 +368,11 @@ def _cluster(stream: _Stream, layout: _Layout, valid: int) -> None:
     columns = np.arange(blocks * layout.columns, dtype=np.int64) * layout.column
     norms = layout.place(columns.reshape(blocks, layout.columns), valid) + scratch
     norms = np.concatenate([norms, norms])  # squares, then divisions
+    charged = ceil(blocks / BLOCKS_PER_MOVE) * BLOCKS_PER_MOVE
     # norms of the keys
     stream.add("PIM_MV_GB", moves)
     stream.add("PIM_BARRIER", barrier)
-    length = ceil(blocks / BLOCKS_PER_MOVE)
-    for j in range(length + 1):
-        if j < length:
-            stream.add("PIM_MAC_AB", norms[j * BLOCKS_PER_MOVE : (j + 1) * BLOCKS_PER_MOVE])
-        if j > 0:
-            stream.add("PIM_MV_SB", score_moves)
-        if j < length:
-            stream.add("PIM_BARRIER", barrier)
+    _stage(stream, layout, norms[:charged], BLOCKS_PER_MOVE, score_moves)
     # centroid updates, then every key and value read and written once
     centroid_rows = ceil(ceil(tokens / CLUSTER_TOKENS) / CLUSTER_ROW_TOKENS)
     vector = [bank * layout.bank + c for bank in range(org.banks) for c in range(layout.columns)]
@@ -376,9 +385,8 @@ def _cluster(stream: _Stream, layout: _Layout, valid: int) -> None:
             (0, scratch + VALUE_OFFSET),
             (VALUE_OFFSET, scratch + 2 * VALUE_OFFSET),
         ):
-            places = layout.place(vector, valid).reshape(-1) + row * layout.row
-            both = np.stack([places + source, places + target], axis=1)
-            stream.alternate(("PIM_MV_GB", "PIM_WR_GB"), both)
+            places = layout.place(vector, valid).reshape(-1, 1) + row * layout.row
+            stream.rounds(("PIM_MV_GB", places + source), ("PIM_WR_GB", places + target))
     stream.add("PIM_BARRIER", barrier)
     # similarities of the first blocks
     pairs = tokens * tokens / CLUSTER_TOKENS
@@ -386,13 +394,7 @@ def _cluster(stream: _Stream, layout: _Layout, valid: int) -> None:
     block = np.arange(length, dtype=np.int64) % ceil(pairs / layout.lanes)
     columns = block[:, None] * layout.columns + np.arange(layout.columns)
     macs = layout.place(columns * layout.column, valid) + scratch
-    for j in range(length + 1):
-        if j < length:
-            stream.add("PIM_MAC_AB", macs[j])
-        if j > 0:
-            stream.add("PIM_MV_SB", score_moves)
-        if j < length:
-            stream.add("PIM_BARRIER", barrier)
+    _stage(stream, layout, macs, 1, score_moves)
 
 
 def export(requests: Requests, path: Path) -> None:
