@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.hardware import hardware_of
 from analysis.runs import Run
 from tracegen.errors import UserError
 
@@ -85,6 +86,23 @@ def trace_path(run: Run, name: str) -> tuple[str, str]:
     )
 
 
+def _geometry(run: Run, hardware: str, trace: str) -> tuple[int, int]:
+    """Return tokens per block, and key blocks per DRAM row, of a device as the run recorded it.
+
+    The device's file may have been anywhere, and may have changed since.
+
+    Raises:
+        UserError: the run did not record them.
+    """
+    recorded = hardware_of([run]).get(hardware, {}).get("geometry", {}).get(trace)
+    if recorded is None:
+        raise UserError(
+            f"{run.path}/run.json: records no geometry of {hardware} for {trace}; replay again to"
+            " see single steps"
+        )
+    return int(recorded["block_tokens"]), int(recorded["key_blocks_per_row"])
+
+
 def inspect(
     run: Run, described: dict[str, Any], layer: int, kv_head: int, q_head: int, step: int
 ) -> Inspection:
@@ -93,7 +111,7 @@ def inspect(
     `described` is the configuration's row of `Table.configurations`.
 
     Raises:
-        UserError: the trace is gone or was changed, or the policy or hardware is not known here.
+        UserError: the trace is gone or was changed, or the policy is not known here.
     """
     path, trace_hash = trace_path(run, described["trace"])
     settings = run.config.get("configuration", {})
@@ -101,12 +119,13 @@ def inspect(
     policy = described["policy"]
     if described["policy_parameters"]:
         policy = f"{policy}:{described['policy_parameters']}"
+    block_tokens, key_blocks_per_row = _geometry(run, described["hardware"], described["trace"])
     computed = _computed(
         path,
         trace_hash,
         "dense" if dense_layer else policy,
         "sequential" if dense_layer else described["layout"],
-        described["hardware"],
+        block_tokens,
         described["budget"],
         layer,
         kv_head,
@@ -128,10 +147,10 @@ def inspect(
         selected=computed.mask[q_head, step, :visible],
         weight=exact_weights(head, q_head, step),
         slot=computed.slot[epoch, :visible],
-        block_tokens=computed.block_tokens,
+        block_tokens=block_tokens,
         blocks=computed.touched[q_head, step],
         group_blocks=np.asarray(computed.touched[:, step].any(axis=0)),
-        key_blocks_per_row=computed.key_blocks_per_row,
+        key_blocks_per_row=key_blocks_per_row,
         dense_layer=dense_layer,
     )
 
@@ -157,8 +176,6 @@ class _Computed:
     slot: np.ndarray
     epoch_of_step: np.ndarray
     touched: np.ndarray
-    block_tokens: int
-    key_blocks_per_row: int
 
 
 @lru_cache(maxsize=6)
@@ -167,18 +184,16 @@ def _computed(
     trace_hash: str,
     policy: str,
     layout: str,
-    hardware: str,
+    block_tokens: int,
     budget: str,
     layer: int,
     kv_head: int,
     seed: int,
 ) -> _Computed:
-    from pimreplay import hardware as devices
     from pimreplay.budget import Budget
     from pimreplay.layouts import load_layout, touched_blocks
     from pimreplay.policies import load_policy
     from pimreplay.replay import read_head, select
-    from tracegen.schema import ITEM_BYTES
     from tracegen.store import Trace
 
     trace = Trace.open(path)
@@ -188,12 +203,8 @@ def _computed(
         )
     head = read_head(trace, layer, kv_head, seed, "cpu")
     selection = select(head, load_policy(policy), Budget.parse(budget))
-    element_bytes = ITEM_BYTES[trace.manifest.dtype]
-    known = hardware in devices.names()
-    device = devices.load(hardware if known else f"{hardware}.toml")  # a file in this folder
-    geometry = device.geometry(head.head_dim, element_bytes)
     placement = load_layout(layout).place(
-        selection.groups, head.tokens, head.prompt_tokens, head.steps, geometry.block_tokens
+        selection.groups, head.tokens, head.prompt_tokens, head.steps, block_tokens
     )
     texts = trace.tokens()["text"].to_list()
     return _Computed(
@@ -202,7 +213,5 @@ def _computed(
         mask=selection.mask.numpy(),
         slot=placement.slot.numpy(),
         epoch_of_step=placement.epoch_of_step.numpy(),
-        touched=touched_blocks(selection.mask, placement, geometry.block_tokens).numpy(),
-        block_tokens=geometry.block_tokens,
-        key_blocks_per_row=geometry.key_blocks_per_row,
+        touched=touched_blocks(selection.mask, placement, block_tokens).numpy(),
     )

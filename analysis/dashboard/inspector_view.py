@@ -1,6 +1,7 @@
 """The step inspector: the text with the selection marked, the blocks and rows, what was missed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 from dash import dcc, html
@@ -18,6 +19,14 @@ GRAPH = {
 
 ROW_LINES = 64
 """Row borders are drawn up to so many."""
+
+KINDS = {
+    "empty": "#ffffff",
+    "not read": "#d0d7de",
+    "read, not selected": "#E69F00",
+    "selected": "#0072B2",
+}
+"""What a cell of the block map can be, in the order of its numbers, and its colour."""
 
 HEAVY_RATIO = 0.01
 """A token that carries more attention weight than this is marked when it is missed."""
@@ -47,14 +56,31 @@ def inspector(one: Inspection, method: str) -> list[object]:
         ),
         html.H3("Heaviest tokens missed"),
         _missed_table(one),
-        html.H3("Blocks and lanes"),
+        html.H3("Blocks and lanes", id="block-map-title"),
         html.P(_rows_sentence(one)),
         html.Figure(
             [
-                dcc.Graph(figure=block_map(one).plain(), config=GRAPH, id="block-map"),
+                html.P(
+                    [
+                        html.Span(
+                            [html.Span(className="swatch", style={"background": colour}), kind]
+                        )
+                        for kind, colour in KINDS.items()
+                    ],
+                    className="swatches",
+                ),
+                html.Div(
+                    dcc.Graph(figure=block_map(one).plain(), config=GRAPH, id="block-map"),
+                    role="group",
+                    **{
+                        "aria-labelledby": "block-map-title",
+                        "aria-describedby": "block-map-caption",
+                    },
+                ),
                 html.Figcaption(
                     "Each column is a block, read at once in all lanes; tall columns of wasted"
-                    " lanes are over-fetch."
+                    " lanes are over-fetch.",
+                    id="block-map-caption",
                 ),
             ]
         ),
@@ -62,8 +88,19 @@ def inspector(one: Inspection, method: str) -> list[object]:
 
 
 def percent(ratio: float) -> str:
-    """Return a ratio in percent."""
-    return f"{100 * ratio:.1f} %"
+    """Return a ratio in percent, small ones with the digits that tell them from zero."""
+    digits = ".1f" if ratio == 0 or ratio >= 1e-3 else ".2g"
+    return f"{100 * ratio:{digits}} %"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as `0 to 3, 7`."""
+    parts: list[str] = []
+    for _, run in groupby(enumerate(numbers), lambda item: item[1] - item[0]):
+        members = [number for _, number in run]
+        last = f" to {members[-1]}" if len(members) > 1 else ""
+        parts.append(f"{members[0]}{last}")
+    return ", ".join(parts)
 
 
 def states(one: Inspection) -> np.ndarray:
@@ -99,15 +136,9 @@ def block_map(one: Inspection) -> Drawing:
     grid = np.zeros((one.block_tokens, n_blocks), dtype=np.int8)
     lane, block = one.slot % one.block_tokens, one.slot // one.block_tokens
     grid[lane, block] = np.where(one.selected, 3, np.where(one.blocks[block], 2, 1))
-    kinds = {
-        "empty": "#ffffff",
-        "not read": "#d0d7de",
-        "read, not selected": "#E69F00",
-        "selected": "#0072B2",
-    }
     scale = [
-        [edge / len(kinds), colour]
-        for place, colour in enumerate(kinds.values())
+        [edge / len(KINDS), colour]
+        for place, colour in enumerate(KINDS.values())
         for edge in (place, place + 1)
     ]
     trace = {
@@ -117,7 +148,7 @@ def block_map(one: Inspection) -> Drawing:
         "zmin": -0.5,
         "zmax": 3.5,
         "ygap": 0.5,
-        "colorbar": {"tickvals": [0, 1, 2, 3], "ticktext": list(kinds), "thickness": 12},
+        "showscale": False,
         "hovertemplate": "block %{x}, lane %{y}<extra></extra>",
     }
     edges = range(one.key_blocks_per_row, n_blocks, one.key_blocks_per_row)
@@ -153,10 +184,9 @@ def _sentence(one: Inspection, method: str) -> str:
 def _rows_sentence(one: Inspection) -> str:
     rows = one.key_rows
     total = -(-len(one.blocks) // one.key_blocks_per_row)
-    listed = ", ".join(map(str, rows[:40])) + (" and more" if len(rows) > 40 else "")
     return (
         f"All {one.q_heads} query heads of the group together touch {int(one.group_blocks.sum())}"
-        f" blocks in {len(rows)} of {total} DRAM rows of keys: {listed}."
+        f" blocks in {len(rows)} of {total} DRAM rows of keys: {ranges(rows)}."
     )
 
 

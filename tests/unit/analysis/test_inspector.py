@@ -71,6 +71,37 @@ def test_its_blocks_are_what_the_results_counted(run: Run, table: Table) -> None
     assert len(one.key_rows) == steps["key_rows"].item()
 
 
+def test_a_device_from_a_file_elsewhere_is_known_by_what_the_run_recorded(
+    replayed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from pimreplay.cli import app
+
+    device = tmp_path / "devices" / "elsewhere.toml"
+    device.parent.mkdir()
+    device.write_text('schema = 1\nbase = "attacc_hbm3_bg"\ntitle = "Named by its path"\n')
+    trace = open_run(replayed).config["traces"][0]["path"]
+    out = ["--hardware", str(device), "--workers", "0", "--out", str(tmp_path / "results")]
+    arguments = ["run", trace, "--policy", "starc", "--budget", "64", "--dense-layers", "1"]
+    CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
+    device.unlink()
+    monkeypatch.chdir(tmp_path)
+    own = open_run(tmp_path / "results")
+    one = inspect(own, described(tidy([own]), "starc"), layer=1, kv_head=0, q_head=0, step=7)
+    steps = own.steps.filter(policy="starc", layer=1, kv_head=0, step=7).collect()
+    assert one.group_blocks.sum() == steps["blocks"].item()
+    assert len(one.key_rows) == steps["key_rows"].item()
+
+
+def test_a_run_that_recorded_no_geometry_is_refused(run: Run, table: Table) -> None:
+    from dataclasses import replace
+
+    other = replace(run, config=run.config | {"hardware": []})
+    with pytest.raises(UserError, match="records no geometry of attacc_hbm3_bank"):
+        inspect(other, described(table, "topk"), layer=1, kv_head=0, q_head=0, step=0)
+
+
 def test_a_layer_kept_dense_reads_everything(run: Run, table: Table) -> None:
     one = inspect(run, described(table, "topk"), layer=0, kv_head=0, q_head=0, step=0)
     assert one.dense_layer
