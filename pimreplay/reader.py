@@ -26,7 +26,7 @@ def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
     Raises `UserError` with the file, the line, what was found and what is allowed: for a file
     that is missing, empty or cut short, a line that is no request, an address beyond the device.
     """
-    slots, lengths, letters = _parser.word_table()
+    table = _parser.word_table()
     most = CHUNK_BYTES // 5 + 1  # no request is shorter than "LD 0\n"
     kinds = np.empty(most, dtype=np.uint8)
     addresses = np.empty(most, dtype=np.int64)
@@ -47,7 +47,7 @@ def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
         start = 0
         while True:
             n, used, why = _parser.parse(
-                *(text[start:], slots, lengths, letters, address_map.total_bits, kinds, addresses)
+                text[start:], table, address_map.total_bits, kinds, addresses
             )
             if n:
                 line += n
