@@ -76,15 +76,17 @@ WORD = 32
     CHANGED,  # a queue of reads or writes changed, or a barrier went: look again next cycle
     AGE,  # position of the next PIM request
     COUNT,  # requests in the PIM queue
-    LIVE,  # masks of PIM positions: all, barriers, those that wait for no timing, MACs
+    LIVE,  # masks of PIM positions: all, barriers, those that wait for no timing
     BARRIERS,
     FREE,
-    MACS,
+    MACS_ALL,  # MACs on all, same and single banks
+    MACS_SAME,
+    MACS_SINGLE,
     HITS,  # MACs whose row is open, closed, and in whose place another is open
     TO_OPEN,
     TO_CLOSE,
     LISTED,  # length of each list: reads, writes, half-served requests
-) = range(23)
+) = range(25)
 READS, WRITES, ACTIVE = range(3)
 ISSUED = LISTED + 3  # commands issued, by number
 KIND = ISSUED + COMMANDS + 1  # final command, bank and row of each PIM position
@@ -293,13 +295,25 @@ def _change_rows(s, rows, device, command, bank, row):
                     s[OPEN_BANKS] -= 1
                     s[device[OPEN] + at] = 0
     s[VERSION] += 1
-    waiting = s[MACS]
+    waiting = s[MACS_ALL] | s[MACS_SAME] | s[MACS_SINGLE]
     s[HITS] = 0
     s[TO_OPEN] = 0
     s[TO_CLOSE] = 0
-    while waiting:
-        _classify(s, rows, device, _lowest(waiting))
-        waiting &= waiting - 1
+    if s[ALL_ROW] == ALL_CLOSED:
+        s[TO_OPEN] = waiting
+    elif s[ALL_ROW] != MIXED:
+        s[TO_CLOSE] = waiting
+        hits = np.int64(0)
+        while waiting:
+            position = _lowest(waiting)
+            waiting &= waiting - 1
+            hits |= np.int64(s[ROW_OF + position] == s[ALL_ROW]) << position
+        s[HITS] = hits
+        s[TO_CLOSE] &= ~hits
+    else:
+        while waiting:
+            _classify(s, rows, device, _lowest(waiting))
+            waiting &= waiting - 1
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -406,13 +420,6 @@ def _issue(s, rows, device, command, bank, row, clock):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _mask(device, final, bank):
-    """Return where the mask of a bank's moves, or of its MACs of one kind, lies."""
-    kind = final - MACAB + 1 if final <= MACPB else 0
-    return device[MASKS] + kind * device[CHANNEL_BANKS] + bank
-
-
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _set_bits(s, rows, device, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[KIND + position], s[BANK_OF + position]
@@ -422,10 +429,10 @@ def _set_bits(s, rows, device, position):
         s[BARRIERS] |= bit
         return
     kind = final - MACAB + 1 if final <= MACPB else 0
-    s[_mask(device, final, bank)] |= bit
+    s[device[MASKS] + kind * device[CHANNEL_BANKS] + bank] |= bit
     s[MAC_WORDS + kind * device[WORDS] + bank // WORD] |= np.int64(1) << (bank % WORD)
     if final <= MACPB:
-        s[MACS] |= bit
+        s[MACS_ALL + kind - 1] |= bit
         _classify(s, rows, device, position)
     elif final >= SFM:
         s[FREE] |= bit
@@ -433,8 +440,20 @@ def _set_bits(s, rows, device, position):
 
 @njit(cache=True, error_model="numpy", _nrt=False)
 def _pack(s, rows, device):
-    """Give the live entries the lowest positions, in the same order."""
+    """Make room for younger entries: give the live ones lower positions, in the same order."""
     live = s[LIVE]
+    lowest = _lowest(live)
+    if lowest >= WINDOW // 4:
+        for i in range(LIVE, TO_CLOSE + 1):
+            s[i] >>= lowest
+        for i in range(device[MASKS], device[LISTS]):
+            s[i] >>= lowest
+        for i in range(WINDOW - lowest):
+            s[KIND + i] = s[KIND + i + lowest]
+            s[BANK_OF + i] = s[BANK_OF + i + lowest]
+            s[ROW_OF + i] = s[ROW_OF + i + lowest]
+        s[AGE] = WINDOW - lowest
+        return
     for i in range(LIVE, TO_CLOSE + 1):
         s[i] = 0
     for i in range(MAC_WORDS, device[LISTS]):
@@ -478,13 +497,13 @@ def _drop(s, device, position, clock):
     if final == BARRIER:
         s[BARRIERS] &= keep
         return
-    mask = _mask(device, final, bank)
+    kind = final - MACAB + 1 if final <= MACPB else 0
+    mask = device[MASKS] + kind * device[CHANNEL_BANKS] + bank
     s[mask] &= keep
     if s[mask] == 0:
-        kind = final - MACAB + 1 if final <= MACPB else 0
         s[MAC_WORDS + kind * device[WORDS] + bank // WORD] &= ~(np.int64(1) << (bank % WORD))
     if final <= MACPB:
-        s[MACS] &= keep
+        s[MACS_ALL + kind - 1] &= keep
         s[HITS] &= keep
     elif final >= SFM:
         s[FREE] &= keep
@@ -553,35 +572,36 @@ def _scan(s, device, clock):
                     event = cycle
             if ready and not _wanted(s, device, bank):
                 found |= ready
-    if s[MACS]:
-        for kind in range(3):
-            for word in range(device[WORDS]):
-                banks = s[MAC_WORDS + (kind + 1) * device[WORDS] + word]
-                while banks:
-                    bank = word * WORD + _lowest(banks)
-                    banks &= banks - 1
-                    macs = s[device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank]
-                    part = macs & s[HITS] & below
-                    if part:
-                        cycle = _ready_cycle(s, device, MACAB + kind, bank)
-                        if cycle <= clock:
-                            found |= part
-                        elif cycle < event:
-                            event = cycle
-                    part = macs & s[TO_OPEN]
-                    if part:
-                        cycle = _ready_cycle(s, device, ACTAB + kind, bank)
-                        if cycle > clock:
-                            event = min(event, cycle)
-                        elif not _wanted(s, device, bank):
-                            found |= part
-                    part = macs & s[TO_CLOSE]
-                    if part:
-                        cycle = _ready_cycle(s, device, PREA + kind, bank)
-                        if cycle > clock:
-                            event = min(event, cycle)
-                        elif not _wanted(s, device, bank):
-                            found |= part
+    for kind in range(3):
+        if s[MACS_ALL + kind] == 0:
+            continue
+        for word in range(device[WORDS]):
+            banks = s[MAC_WORDS + (kind + 1) * device[WORDS] + word]
+            while banks:
+                bank = word * WORD + _lowest(banks)
+                banks &= banks - 1
+                macs = s[device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank]
+                part = macs & s[HITS] & below
+                if part:
+                    cycle = _ready_cycle(s, device, MACAB + kind, bank)
+                    if cycle <= clock:
+                        found |= part
+                    elif cycle < event:
+                        event = cycle
+                part = macs & s[TO_OPEN]
+                if part:
+                    cycle = _ready_cycle(s, device, ACTAB + kind, bank)
+                    if cycle > clock:
+                        event = min(event, cycle)
+                    elif not _wanted(s, device, bank):
+                        found |= part
+                part = macs & s[TO_CLOSE]
+                if part:
+                    cycle = _ready_cycle(s, device, PREA + kind, bank)
+                    if cycle > clock:
+                        event = min(event, cycle)
+                    elif not _wanted(s, device, bank):
+                        found |= part
     found &= ~head  # the oldest is known not to be ready
     if found == 0:
         return np.int64(-1), event
