@@ -18,8 +18,11 @@ def with_baseline(
     baseline: str,
     name: str = "baseline",
     by: tuple[str, ...] = (),
+    among: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Add to each row the `value` that `baseline` reached under the same conditions.
+
+    The baseline is looked for in `among`, which has the columns of `measured`; None: in itself.
 
     Same conditions: trace, hardware, `by`, and (except for dense, which reads everything) budget.
     The same run is preferred, then the sequential layout, which is where a token-wise policy or
@@ -27,7 +30,8 @@ def with_baseline(
     """
     same = ["trace", "hardware", *by] + ([] if baseline == "dense" else ["budget"])
     candidates = (
-        measured.filter(pl.col("policy") == baseline)
+        (measured if among is None else among)
+        .filter(pl.col("policy") == baseline)
         .sort(
             [pl.col("layout") != "sequential", pl.col("policy_parameters") != "", "configuration"]
         )
@@ -44,12 +48,17 @@ def with_baseline(
 
 
 def relative(
-    measured: pl.DataFrame, value: str, baseline: str, name: str, by: tuple[str, ...] = ()
+    measured: pl.DataFrame,
+    value: str,
+    baseline: str,
+    name: str,
+    by: tuple[str, ...] = (),
+    among: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Add the column `name`: `value` over what the baseline reached; null without a baseline."""
     ratio = pl.when(pl.col("baseline") > 0).then(pl.col(value) / pl.col("baseline"))
     return (
-        with_baseline(measured, value, baseline, by=by)
+        with_baseline(measured, value, baseline, by=by, among=among)
         .with_columns(ratio.alias(name))
         .drop("baseline")
     )

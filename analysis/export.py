@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures import Drawing, figures
+from analysis.figures._menu import without_menu
 from analysis.summary import at, settings
 from analysis.tables import Table
 from tracegen.errors import FailedRun, UserError, nearest
@@ -37,13 +38,7 @@ def check_export(form: str) -> None:
 
 def still_layout(drawing: Drawing) -> dict[str, Any]:
     """Return the layout of a picture: its width fixed, a menu replaced by what it shows."""
-    layout = drawing.layout | {"width": WIDTH}
-    menus = layout.pop("updatemenus", None)
-    if not menus:
-        return layout
-    shown = menus[0]["buttons"][menus[0]["active"]]["label"]
-    title = {"text": shown, "font": {"size": 13}, "x": 0.02, "y": 0.98, "yanchor": "top"}
-    return layout | {"title": title}
+    return without_menu(drawing).layout | {"width": WIDTH}
 
 
 def export_figures(table: Table, folder: Path, form: str) -> list[Path]:

@@ -138,7 +138,7 @@ def _drawn(table: Table, found: Sequence[Setting]) -> dict[str, dict[str, Any]]:
         for name, figure in figures().items():
             drawing = figure.draw(at(sparse, setting, figure.scope))
             if drawing is not None:
-                own[name] = drawing.plain()
+                own[name] = drawing.still().plain()
         size += len(json.dumps(own))
         if drawn and size > FIGURE_BYTES:
             break

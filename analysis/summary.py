@@ -49,7 +49,8 @@ def overview(table: Table) -> pl.DataFrame:
     measured = table.measured()
     for baseline in BASELINES:
         for value in ("latency", "energy"):
-            measured = relative(measured, value, baseline, f"{value}_vs_{baseline}")
+            name = f"{value}_vs_{baseline}"
+            measured = relative(measured, value, baseline, name, among=table.references)
     versus = [f"{value}_vs_{one}" for value in ("latency", "energy") for one in BASELINES]
     return (
         in_order(measured)

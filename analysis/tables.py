@@ -141,6 +141,8 @@ class Table:
     window_steps: int
     """Decode steps in a window."""
     kept: Kept = Kept()
+    baselines: pl.DataFrame | None = None
+    """Configurations that others are compared with, shown or not; None: those that are shown."""
     _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, compare=False)
 
     def narrowed(
@@ -198,6 +200,11 @@ class Table:
         lanes = self.tidy.lane_windows
         return None if lanes is None else lanes.filter(*self.kept.window_filter())
 
+    @property
+    def references(self) -> pl.DataFrame:
+        """Latency and energy of a decode step of every configuration to compare with."""
+        return self.remembered("references", _baselines)
+
     def remembered(self, name: str, make: "Callable[[Table], pl.DataFrame]") -> pl.DataFrame:
         """Return `make(self)`, computed once for this part of the table."""
         if (name,) not in self._cache:
@@ -223,6 +230,15 @@ class Table:
                 .sort("configuration", *by)
             )
         return self._cache[key]
+
+
+def _baselines(table: Table) -> pl.DataFrame:
+    if table.baselines is None:
+        return table.measured()
+    numbers = frozenset(table.baselines["configuration"])
+    kept = replace(table.kept, configurations=numbers)
+    whole = replace(table, configurations=table.baselines, kept=kept, _cache={})
+    return whole.measured(only=("latency", "energy"))
 
 
 def over_windows(rows: pl.DataFrame) -> pl.DataFrame:

@@ -37,8 +37,10 @@ def make_app(table: Table | None, problems: Sequence[str] = ()) -> dash.Dash:
         Output("content", "children"),
         Output("status", "children"),
         Output("method", "options"),
-        Output("inspector-controls", "hidden"),
+        Output("one-method", "hidden"),
+        Output("inspector-numbers", "hidden"),
         Input("url", "search"),
+        running=[(Output("main", "aria-busy"), "true", "false")],
     )(content.update)
 
     def download() -> flask.Response:

@@ -9,6 +9,7 @@ from dash import dcc, html
 from analysis.dashboard.inspector_view import GRAPH, inspector
 from analysis.dashboard.state import KEYS, State, narrowed, read_state
 from analysis.figures import Drawing, Figure, figures
+from analysis.figures._menu import without_menu
 from analysis.figures._style import in_order
 from analysis.inspector import inspect
 from analysis.overview_table import columns, shown_settings
@@ -18,6 +19,10 @@ from tracegen.errors import UserError
 
 TABLE = "Table"
 INSPECTOR = "Step inspector"
+CLICK = (
+    "Click a bar, a point, a line or a cell to keep only its method, budget, device, layer or KV"
+    " head; click it again for everything. The step inspector opens at what was clicked."
+)
 TABLE_ROWS = 60
 """Most rows of the table in the page; the download holds all."""
 
@@ -57,24 +62,28 @@ class Content:
         }
         return many | single
 
-    def update(self, query: str | None) -> tuple[list[Any], str, list[str], bool]:
-        """Return the content, a line of status, the inspected methods, and what is hidden."""
+    def update(self, query: str | None) -> tuple[list[Any], str, list[str], bool, bool]:
+        """Return the content, a line of status, the methods to choose from, and what is hidden.
+
+        Hidden are the choice of one method, and the numbers of the step inspector, where the view
+        does not use them.
+        """
         state = self.state(query or "")
         inspecting = state.view == INSPECTOR
-        problems = list(state.problems)
+        one_method = inspecting
         try:
             if inspecting:
                 content = self._inspector(state)
             elif state.view == TABLE:
                 content = self._table(state, query or "")
             else:
-                content = self._figures(state)
+                content, one_method = self._figures(state)
         except UserError as error:
             content = [html.P(str(error), className="banner", role="alert")]
         status = f"Shown: {state.setting.label()}."
-        if problems:
-            status += " Not used: " + "; ".join(problems) + "."
-        return content, status, self._methods(state), not inspecting
+        if state.problems:
+            status += " Not used: " + "; ".join(state.problems) + "."
+        return content, status, self._methods(state), not one_method, not inspecting
 
     def overview(self, query: str) -> pl.DataFrame:
         """Return the overview of what the address asks for, every budget and device of it."""
@@ -83,17 +92,24 @@ class Content:
     def _narrow(self, state: State, scope: str) -> Table:
         return at(narrowed(self.table, state), state.setting, scope)
 
-    def _figures(self, state: State) -> list[Any]:
-        cards = []
+    def _figures(self, state: State) -> tuple[list[Any], bool]:
+        """Return the figures of a view, and whether one of them shows one method at a time."""
+        cards, missing, maps = [], [], False
         for figure in figures().values():
-            if figure.group == state.view:
-                drawing = figure.draw(self._narrowed(state.filters(), figure.scope))
-                if drawing is not None:
-                    cards.append(_card(figure, drawing))
-        if not cards:
-            text = "These results hold nothing for this view with the filters as they are."
-            return [html.P(text, role="note")]
-        return [html.H2(state.view), html.Div(cards, className="figures")]
+            if figure.group != state.view:
+                continue
+            drawing = figure.draw(self._narrowed(state.filters(), figure.scope))
+            if drawing is None:
+                missing.append(html.P(f"{figure.title}: not drawn, it needs {figure.needs}."))
+                continue
+            maps |= "updatemenus" in drawing.layout
+            cards.append(_card(figure, without_menu(drawing, state.method)))
+        content = [html.H2(state.view)]
+        if cards:
+            content += [html.P(CLICK, className="hint"), html.Div(cards, className="figures")]
+        if missing:
+            content.append(html.Div(missing, role="note"))
+        return content, maps
 
     def _methods(self, state: State) -> list[str]:
         described = in_order(at(self.table, state.setting).configurations)

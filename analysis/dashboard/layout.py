@@ -35,7 +35,13 @@ def page(table: Table, content: Content, problems: Sequence[str]) -> html.Div:
                         [
                             _choice("view", "View", content.views, row=True),
                             html.Div(id="status", role="status", **{"aria-live": "polite"}),
-                            html.Div(_inspector_controls(table), id="inspector-controls"),
+                            html.Div("Working\u2026", id="working", role="status"),
+                            html.Div(_choice("method", "Method", [], row=True), id="one-method"),
+                            html.Div(
+                                _inspector_numbers(table),
+                                id="inspector-numbers",
+                                className="numbers",
+                            ),
                             html.Div(id="content"),
                         ],
                         id="main",
@@ -97,21 +103,15 @@ def _windows(table: Table) -> str:
     return "" if table.window_steps == 1 else f", in steps of {table.window_steps}"
 
 
-def _inspector_controls(table: Table) -> list[object]:
+def _inspector_numbers(table: Table) -> list[object]:
     layers = sorted(table.rows["layer"].unique())
     heads = sorted(table.rows["kv_head"].unique())
     last = int((table.rows["first_step"] + table.rows["steps"]).max()) - 1  # type: ignore[arg-type]
     return [
-        _choice("method", "Method", [], row=True),
-        html.Div(
-            [
-                _number("layer", f"Layer, {layers[0]} to {layers[-1]}", layers[0], layers[-1]),
-                _number("kv_head", f"KV head, {heads[0]} to {heads[-1]}", heads[0], heads[-1]),
-                _number("q_head", "Query head of its group, from 0", 0, 1024),
-                _number("step", f"Step, 0 to {last}", 0, last),
-            ],
-            className="numbers",
-        ),
+        _number("layer", f"Layer, {layers[0]} to {layers[-1]}", layers[0], layers[-1]),
+        _number("kv_head", f"KV head, {heads[0]} to {heads[-1]}", heads[0], heads[-1]),
+        _number("q_head", "Query head of its group, from 0", 0, 1024),
+        _number("step", f"Step, 0 to {last}", 0, last),
     ]
 
 

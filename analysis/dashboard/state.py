@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 import polars as pl
 
+from analysis.baselines import BASELINES
 from analysis.summary import Setting, settings
 from analysis.tables import Table
 
@@ -164,19 +165,19 @@ def _setting(
 def narrowed(table: Table, state: State) -> Table:
     """Return the part of the table that the state asks for, every budget and device included.
 
-    Dense attention stays whatever policies and layouts are chosen: it is the baseline.
+    Dense attention stays whatever policies and layouts are chosen: it is the baseline. The other
+    baselines are still compared with, whether they are shown or not.
     """
     described = table.configurations
-    for key, values in (
-        ("run", state.runs),
-        ("model", state.models),
-        ("policy", state.policies),
-        ("layout", state.layouts),
-    ):
+    for key, values in (("run", state.runs), ("model", state.models)):
         if values:
-            baseline = pl.col("policy") == "dense" if key in ("policy", "layout") else pl.lit(False)
-            described = described.filter(pl.col(key).is_in(list(values)) | baseline)
-    return table.narrowed(
+            described = described.filter(pl.col(key).is_in(list(values)))
+    baselines = described.filter(pl.col("policy").is_in(list(BASELINES)))
+    for key, values in (("policy", state.policies), ("layout", state.layouts)):
+        if values:
+            dense = pl.col("policy") == "dense"
+            described = described.filter(pl.col(key).is_in(list(values)) | dense)
+    return replace(table, baselines=baselines).narrowed(
         configurations=described["configuration"].to_list(),
         layers=state.layers,
         kv_heads=state.kv_heads,

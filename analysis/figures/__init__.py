@@ -24,12 +24,21 @@ class Drawing:
     """One drawn figure, as Plotly's JavaScript takes it."""
 
     data: list[dict[str, Any]]
-    """Traces, each with its `type`."""
+    """Traces, each with its `type`. A click chooses: in all of a trace `meta["pick"]`, at one
+    point its `customdata`, and `meta["x"]`, `meta["y"]` name controls that take its place."""
     layout: dict[str, Any]
 
     def plain(self) -> dict[str, Any]:
         """Return data and layout as one object, for JSON."""
         return {"data": self.data, "layout": self.layout}
+
+    def still(self) -> "Drawing":
+        """Return the drawing without what clicks choose, for pages that have no controls."""
+        data = [
+            {key: value for key, value in trace.items() if key not in ("meta", "customdata")}
+            for trace in self.data
+        ]
+        return Drawing(data, self.layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class Figure:
     scope: Literal["setting", "budgets", "hardware", "contexts"] = "setting"
     """Drawn for one trace, device and budget, or over all budgets, over all devices, or over
     all traces of the model."""
+    needs: str = "values that these results do not hold"
+    """What is missing where there is nothing to draw."""
     group: str = "Method by method"
     """Heading that it stands under."""
     order: int = 100

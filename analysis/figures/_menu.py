@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.figures import Drawing
+
 
 def choice(traces: Mapping[str, dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the traces with one visible, and the layout with a menu of all.
@@ -12,7 +14,12 @@ def choice(traces: Mapping[str, dict[str, Any]]) -> tuple[list[dict[str, Any]], 
     """
     names = list(traces)
     shown = next((name for name in names if not name.startswith("dense")), names[0])
-    data = [trace | {"name": name, "visible": name == shown} for name, trace in traces.items()]
+    data = [
+        trace
+        | {"name": name, "visible": name == shown}
+        | {"meta": {"pick": {"method": name}} | trace.get("meta", {})}
+        for name, trace in traces.items()
+    ]
     if len(names) == 1:
         return data, {}
     buttons = [
@@ -30,3 +37,19 @@ def choice(traces: Mapping[str, dict[str, Any]]) -> tuple[list[dict[str, Any]], 
         "pad": {"t": 0, "b": 4},
     }
     return data, {"updatemenus": [menu]}
+
+
+def without_menu(drawing: Drawing, method: str | None = None) -> Drawing:
+    """Return the drawing with its menu replaced by the name of the method that it shows.
+
+    That is `method` where the menu has it, else what the menu shows at the start.
+    """
+    if "updatemenus" not in drawing.layout:
+        return drawing
+    menu = drawing.layout["updatemenus"][0]
+    names = [button["label"] for button in menu["buttons"]]
+    shown = method if method in names else names[menu["active"]]
+    layout = {key: value for key, value in drawing.layout.items() if key != "updatemenus"}
+    layout["title"] = {"text": shown, "font": {"size": 13}, "x": 0.02, "y": 0.98, "yanchor": "top"}
+    data = [trace | {"visible": trace["name"] == shown} for trace in drawing.data]
+    return Drawing(data, layout)

@@ -82,6 +82,20 @@ def marker(policy: str, layout: str, size: int = 10) -> dict[str, Any]:
     }
 
 
+def pick(method: str, policy: str, layout: str, **others: Any) -> dict[str, Any]:
+    """Return what a click on a mark chooses: controls of the dashboard with their values.
+
+    Dense attention is only named: it is the baseline, and stays whatever is kept.
+    """
+    kept = {} if policy == "dense" else {"policy": policy, "layout": layout}
+    return {"method": method, **kept, **others}
+
+
+def picks(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return what a click on the mark of each row chooses."""
+    return [pick(*row) for row in frame.select("method", "policy", "layout").iter_rows()]
+
+
 def _layout_place(layout: str) -> int:
     known = _LAYOUTS.get(layout.partition(":")[0])
     return 4 + zlib.crc32(layout.encode()) if known is None or ":" in layout else known

@@ -19,6 +19,7 @@ from analysis.figures._style import (
     lines_height,
     map_height,
     marker,
+    pick,
 )
 from analysis.tables import Table
 
@@ -71,7 +72,7 @@ def lanes_by_steps(table: Table) -> Drawing | None:
             x=(own["window"] * bucket * table.window_steps).to_list(),
             y=[name.removeprefix("lane_") for name in names],
             hover="step %{x}, lane %{y}",
-        )
+        ) | {"meta": {"x": ["step"]}}
     data, menu = choice(maps)
     return drawing(
         data,
@@ -104,6 +105,7 @@ def lane_distribution(table: Table) -> Drawing | None:
                 "x": values.gather(places).to_list(),
                 "y": ((places + 1) / len(values)).tolist(),
                 "name": method,
+                "meta": {"pick": pick(method, policy, layout)},
                 "mode": "lines+markers",
                 "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
                 "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},
@@ -150,6 +152,7 @@ FIGURES = (
         caption="The steeper at 1, the more evenly the lanes of the channels in use are loaded;"
         " dense attention, the baseline, loads all alike.",
         draw=lane_distribution,
+        needs="the table channels.parquet",
         group="Banks",
         order=62,
     ),
@@ -160,6 +163,7 @@ FIGURES = (
         " summed over steps: an even colour is an even load; a channel without a KV head is"
         " empty. Each method has its own scale.",
         draw=channels_by_lanes,
+        needs="the table channels.parquet",
         group="Banks",
         order=60,
     ),

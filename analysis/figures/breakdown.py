@@ -15,6 +15,7 @@ from analysis.figures._style import (
     drawing,
     in_order,
     labels,
+    picks,
     scaled,
 )
 from analysis.metrics import metric
@@ -55,12 +56,13 @@ def breakdown(table: Table, whole: str) -> Drawing | None:
         return None
     totals = measured.select(pl.sum_horizontal(known).alias("sum"))["sum"]
     factor, unit = scaled(totals.to_list(), metric(known[0]).unit)
-    rows = labels(measured)
+    rows, chosen = labels(measured), picks(measured)
     bars: list[dict[str, Any]] = [
         {
             "type": "bar",
             "x": (measured[name] / factor).to_list(),
             "y": rows,
+            "customdata": chosen,
             "orientation": "h",
             "name": _short(name),
             "marker": {

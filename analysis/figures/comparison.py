@@ -14,6 +14,7 @@ from analysis.figures._style import (
     colour,
     drawing,
     in_order,
+    picks,
     scaled,
     symbol,
 )
@@ -55,18 +56,20 @@ def comparison(table: Table, name: str) -> Drawing | None:
             "lowerfence": [row[f"{name}_low"] / factor],
             "upperfence": [row[f"{name}_high"] / factor],
             "orientation": "h",
+            "meta": {"pick": chosen},
             "name": row["method"],
             "fillcolor": colour(row["policy"]),
             "line": {"color": INK if row["policy"] != "dense" else "#6e7781", "width": 1.2},
             "showlegend": False,
             "hoverinfo": "x+name",
         }
-        for row in rows
+        for row, chosen in zip(rows, picks(spread), strict=True)
     ]
     means = {
         "type": "scatter",
         "x": [row[f"{name}_mean"] / factor for row in rows],
         "y": [row["method"] for row in rows],
+        "customdata": picks(spread),
         "mode": "markers",
         "name": "mean",
         "showlegend": False,

@@ -39,6 +39,7 @@ def grid(table: Table, name: str) -> Drawing | None:
         values = {(layer, head): value / factor for _, layer, head, value in own.iter_rows()}
         maps[described["method"]] = {
             "type": "heatmap",
+            "meta": {"x": ["heads", "kv_head"], "y": ["layers", "layer"]},
             "z": [[values.get((layer, head)) for head in heads] for layer in layers],
             "x": [f"{head}" for head in heads],
             "y": [f"{layer}" for layer in layers],

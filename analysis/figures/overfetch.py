@@ -13,6 +13,7 @@ from analysis.figures._style import (
     in_order,
     lines_height,
     marker,
+    pick,
 )
 from analysis.metrics import metric
 from analysis.tables import Table
@@ -37,6 +38,7 @@ def distribution(table: Table) -> Drawing | None:
             "x": list(row[len(described.columns) :]),
             "y": quantiles.tolist(),
             "name": row[described.columns.index("method")],
+            "meta": {"pick": pick(row[described.columns.index("method")], policy, layout)},
             "mode": "lines+markers",
             "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
             "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},

@@ -16,6 +16,7 @@ from analysis.figures._style import (
     in_order,
     lines_height,
     marker,
+    pick,
 )
 from analysis.metrics import metric
 from analysis.tables import Table
@@ -23,7 +24,7 @@ from analysis.tables import Table
 
 def pareto(table: Table, name: str) -> Drawing | None:
     """Draw one point a configuration of one trace and device, budgets joined by a line."""
-    points = relative(table.measured(), "latency", "dense", "cost")
+    points = relative(table.measured(), "latency", "dense", "cost", among=table.references)
     points = in_order(points.drop_nulls([name, "cost"]))
     if points.is_empty():
         return None
@@ -31,16 +32,19 @@ def pareto(table: Table, name: str) -> Drawing | None:
     lines: list[dict[str, Any]] = []
     for (method,), group in points.group_by("method", maintain_order=True):
         own = group.sort("cost")
-        policy = own["policy"][0]
+        policy, layout = own["policy"][0], own["layout"][0]
         lines.append(
             {
                 "type": "scatter",
                 "x": own["cost"].to_list(),
                 "y": own[name].to_list(),
+                "customdata": [
+                    pick(str(method), policy, layout, budget=budget) for budget in own["budget"]
+                ],
                 "mode": "lines+markers",
                 "name": str(method),
-                "line": {"color": colour(policy), "width": 1, "dash": dash(own["layout"][0])},
-                "marker": marker(policy, own["layout"][0], size=11),
+                "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
+                "marker": marker(policy, layout, size=11),
                 "text": [f"budget {budget}" for budget in own["budget"]],
                 "hovertemplate": f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
                 f"<br>{one.title.lower()} %{{y:.4g}}<extra></extra>",

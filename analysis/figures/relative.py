@@ -15,13 +15,14 @@ from analysis.figures._style import (
     in_order,
     labels,
     pattern,
+    picks,
 )
 from analysis.tables import Table
 
 
 def against(table: Table, value: str, baseline: str) -> Drawing | None:
     """Draw `value` of every method over what `baseline` takes, as bars from zero."""
-    ratios = relative(table.measured(), value, baseline, "ratio")
+    ratios = relative(table.measured(), value, baseline, "ratio", among=table.references)
     ratios = in_order(ratios.drop_nulls("ratio").filter(pl.col("policy") != baseline))
     if ratios.is_empty():
         return None
@@ -29,6 +30,7 @@ def against(table: Table, value: str, baseline: str) -> Drawing | None:
         "type": "bar",
         "x": ratios["ratio"].to_list(),
         "y": labels(ratios),
+        "customdata": picks(ratios),
         "orientation": "h",
         "marker": {
             "color": [colour(policy) for policy in ratios["policy"]],
@@ -71,6 +73,7 @@ def _draw(value: str, baseline: str) -> Figure:
         caption=f"Attention of all shown layers of a decode step; left of the line is"
         f" better than {BASELINES[baseline]} on the same device.",
         draw=draw,
+        needs=f"results of {BASELINES[baseline]} and of another method",
         group="Against the baselines",
         order={"latency": 1, "energy": 2}[value] + {"dense": 0, "topk": 2}[baseline],
     )

@@ -13,6 +13,7 @@ from analysis.figures._style import (
     in_order,
     lines_height,
     marker,
+    pick,
     scaled,
 )
 from analysis.tables import Table
@@ -62,6 +63,7 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | 
                 "type": "scatter",
                 "x": own[x].to_list(),
                 "y": (own["latency"] / factor).to_list(),
+                "meta": {"pick": pick(str(method), policy, layout)},
                 "name": str(method),
                 "mode": "lines+markers",
                 "line": {"color": colour(policy), "width": 2, "dash": dash(layout)},
@@ -95,6 +97,7 @@ FIGURES = (
         title="Latency against budget",
         caption="What a larger budget costs; dense attention reads everything at any budget.",
         draw=against_budget,
+        needs="results at two budgets",
         scope="budgets",
         group="Context and budget",
         order=51,

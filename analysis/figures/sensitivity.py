@@ -14,6 +14,7 @@ from analysis.figures._style import (
     in_order,
     lines_height,
     marker,
+    pick,
     scaled,
 )
 from analysis.hardware import varied_parameter
@@ -37,12 +38,14 @@ def sensitivity(table: Table, value: str) -> Drawing | None:
     )
     for (method,), group in points.group_by("method", maintain_order=True):
         policy, layout = group["policy"][0], group["layout"][0]
-        own = sorted(zip((places[name] for name in group["hardware"]), group[value], strict=True))
+        names = sorted(group["hardware"], key=lambda name: places[name])
+        amounts = dict(zip(group["hardware"], group[value], strict=True))
         lines.append(
             {
                 "type": "scatter",
-                "x": [place for place, _ in own],
-                "y": [amount / factor for _, amount in own],
+                "x": [places[name] for name in names],
+                "y": [amounts[name] / factor for name in names],
+                "customdata": [pick(str(method), policy, layout, hardware=name) for name in names],
                 "name": str(method),
                 "mode": "lines+markers" if varied else "markers",
                 "line": {"color": colour(policy), "dash": dash(layout)},
@@ -67,6 +70,7 @@ FIGURES = tuple(
         " lines cross, the choice of method depends on the device.",
         draw=partial(sensitivity, value=value),
         scope="hardware",
+        needs="results on two devices",
         group="Sensitivity to the hardware",
         order=80 + place,
     )

@@ -4,6 +4,7 @@ window.dash_clientside.pimreplay = {
   /* The address is the state. A control writes the query; an address sets the controls. */
   sync: function (search, ...rest) {
     const initial = rest.pop();
+    window.dash_clientside.pimreplay.initial = initial;
     const keys = Object.keys(initial);
     const nothing = window.dash_clientside.no_update;
     const triggered = window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);

@@ -292,6 +292,76 @@ def test_a_filter_changes_the_figures_and_the_address(browser: Browser, dashboar
     assert browser.console() == []
 
 
+def press(browser: Browser, selector: str) -> None:
+    """Click the middle of an element with the mouse."""
+    box = "const b = document.querySelector(arguments[0]).getBoundingClientRect();"
+    x, y = browser.js(box + "return [b.x + b.width / 2, b.y + b.height / 2]", selector)
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        mouse = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+        browser.driver.execute_cdp_cmd("Input.dispatchMouseEvent", mouse)
+        time.sleep(0.1)  # hovering is throttled, and a click is one on what is hovered
+
+
+def test_clicking_a_bar_keeps_its_method_and_clicking_again_lets_go(
+    browser: Browser, dashboard: str
+) -> None:
+    open_dashboard(browser, dashboard)
+    bars = "document.querySelectorAll('#latency_against_dense .bars .point').length"
+    browser.wait(f"{bars} === 3")
+    press(browser, "#latency_against_dense .bars .point:nth-of-type(2) path")
+    browser.wait(f"{bars} === 1")
+    checked = (
+        "return [...document.querySelectorAll('#policy input:checked, #layout input:checked')]"
+    )
+    assert len(browser.js(checked)) == 2
+    query = "?method=quest+%C2%B7+sequential&policy=quest&layout=sequential"
+    assert browser.js("return location.search") == query
+    press(browser, "#latency_against_dense .bars .point path")
+    browser.wait(f"{bars} === 3")
+    assert browser.js(checked) == []
+    assert "policy" not in browser.js("return location.search")
+    assert browser.console() == []
+
+
+def test_clicking_a_cell_keeps_its_layer_and_head_for_every_figure(
+    browser: Browser, dashboard: str
+) -> None:
+    open_dashboard(browser, dashboard + "?view=Layer+by+layer")
+    browser.wait("document.querySelector('#grid_attention_mass .main-svg')")
+    browser.wait("document.querySelector('#grid_attention_mass .js-plotly-plot').picksWith")
+    browser.js(
+        "const plot = document.querySelector('#grid_attention_mass .js-plotly-plot');"
+        "const trace = plot.data.find((one) => one.visible);"
+        "plot.emit('plotly_click', {points: [{data: trace, x: '1', y: '1'}]})"
+    )
+    browser.wait("document.getElementById('layers').value === '1'")
+    browser.wait("document.getElementById('heads').value === '1'")
+    shown = "document.querySelector('#grid_over_fetch .js-plotly-plot').data[0].x.join()"
+    browser.wait(f"{shown} === '1'")
+    query = browser.js("return location.search")
+    for part in ("layers=1", "heads=1", "kv_head=1"):
+        assert part in query
+    browser.open(dashboard + query)
+    browser.wait("document.getElementById('heads')?.value === '1'")
+
+
+def test_a_click_that_takes_long_says_that_it_works(browser: Browser, dashboard: str) -> None:
+    open_dashboard(browser, dashboard)
+    browser.js(
+        "window.seen = []; new MutationObserver(() => window.seen.push("
+        "document.getElementById('main').getAttribute('aria-busy'))).observe("
+        "document.getElementById('main'), {attributes: true, attributeFilter: ['aria-busy']})"
+    )
+    choose(browser, "view", "Step inspector")
+    browser.wait("document.getElementById('inspector-text')")
+    browser.wait("window.seen.at(-1) === 'false'")
+    assert browser.js("return window.seen")[0] == "true"
+    browser.js("document.getElementById('main').setAttribute('aria-busy', 'true')")
+    working = "getComputedStyle(document.getElementById('working'))"
+    browser.wait(f"{working}.visibility === 'visible' && {working}.display === 'block'")
+    assert browser.low_contrast() == []
+
+
 def test_a_shared_address_opens_the_same_view(browser: Browser, dashboard: str) -> None:
     query = "?view=Layer+by+layer&policy=quest&layers=1&first=2&last=5"
     open_dashboard(browser, dashboard + query)
@@ -359,7 +429,7 @@ def test_the_step_inspector_marks_the_selected_tokens(
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("view", ["Against+the+baselines", "Table", "Step+inspector"])
+@pytest.mark.parametrize("view", ["Against+the+baselines", "Banks", "Table", "Step+inspector"])
 def test_the_dashboard_fits_and_everything_has_a_name_and_contrast(
     browser: Browser, dashboard: str, width: int, view: str
 ) -> None:

@@ -1,9 +1,13 @@
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from analysis.dashboard.content import Content
-from analysis.dashboard.state import narrowed, parse_numbers
+from analysis.dashboard.state import KEYS, narrowed, parse_numbers
+from analysis.figures import figures
+from analysis.summary import at
 from analysis.tables import Table
 
 Load = Callable[..., Table]
@@ -58,23 +62,76 @@ def test_dense_layers_come_back_when_asked_for(content: Content) -> None:
 
 def test_every_view_shows_something(content: Content) -> None:
     for view in content.views[:-1]:
-        children, status, _, hidden = content.update(f"?view={view}")
+        children, status, _, no_method, no_numbers = content.update(f"?view={view}")
         assert children[0].children == view, view
         assert status == "Shown: trace needle, hardware fast, budget 256."
-        assert hidden
+        assert no_method == (view not in ("Banks", "Layer by layer")), view
+        assert no_numbers
 
 
 def test_the_views_hold_every_figure_of_the_report(content: Content) -> None:
-    from analysis.figures import figures
-
     assert {one.group for one in figures().values()} <= set(content.views)
 
 
 def test_the_inspector_says_when_the_trace_is_gone(content: Content) -> None:
-    children, _, methods, hidden = content.update("?view=Step inspector")
+    children, _, methods, *hidden = content.update("?view=Step inspector")
     assert "the trace needle is not at traces/needle any more" in children[0].children
     assert methods[0] == "topk · sequential"
-    assert not hidden
+    assert hidden == [False, False]
+
+
+def drawn(content: Content, query: str, name: str) -> dict[str, Any]:
+    """Return what the dashboard's graph `name` shows."""
+    children, *_ = content.update(query)
+    for card in next(
+        one for one in children if getattr(one, "className", "") == "figures"
+    ).children:
+        graph = card.children[1].children
+        if graph.id == name:
+            return graph.figure
+    raise AssertionError(f"{name} is not drawn for {query}")
+
+
+def test_a_baseline_is_compared_with_where_a_filter_does_not_show_it(content: Content) -> None:
+    figure = drawn(content, "?policy=starc", "latency_against_topk")
+    bars = dict(zip(figure["data"][0]["y"], figure["data"][0]["x"], strict=True))
+    assert bars == {"dense · sequential": pytest.approx(2), "starc · clustered": pytest.approx(0.5)}
+    table = content.overview("?policy=starc").filter(policy="starc")
+    assert table["latency_vs_topk"].to_list() == pytest.approx([0.5] * 4)
+    assert table["latency_vs_sparq"].null_count() == 0
+
+
+def test_a_map_shows_the_chosen_method_and_its_name(content: Content) -> None:
+    query = "?view=Banks&method=quest+·+sequential"
+    figure = drawn(content, query, "banks_channel_lane")
+    shown = [trace["name"] for trace in figure["data"] if trace["visible"]]
+    assert shown == ["quest · sequential"] == [figure["layout"]["title"]["text"]]
+    assert "updatemenus" not in figure["layout"]
+
+
+def test_what_is_not_drawn_says_what_it_needs(load: Load) -> None:
+    children, *_ = Content(load()).update("?view=Sensitivity to the hardware")
+    texts = [one.children for one in children[1].children]
+    assert texts[0] == "Latency on each device: not drawn, it needs results on two devices."
+
+
+@pytest.mark.parametrize("name", figures())
+def test_what_a_mark_stands_for_are_values_of_controls(content: Content, name: str) -> None:
+    sparse = content.table.narrowed(policy_layers=True)
+    figure = figures()[name]
+    drawing = figure.draw(at(sparse, content.state("").setting, figure.scope))
+    assert drawing is not None
+    found = 0
+    for trace in drawing.data:
+        meta = trace.get("meta", {})
+        picks = [meta.get("pick", {}), *trace.get("customdata", [])]
+        assert {*meta.get("x", []), *meta.get("y", [])} <= set(KEYS)
+        for pick in picks:
+            state = content.state("?" + urlencode(pick))
+            assert set(pick) <= set(KEYS)
+            assert state.problems == ()
+            found += bool(pick)
+    assert found >= 4
 
 
 @pytest.mark.parametrize(
