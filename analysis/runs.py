@@ -44,6 +44,8 @@ REQUIRED = (
     "attention_mass_ratio",
 )
 
+_NUMBERS = REQUIRED[REQUIRED.index("layer") :]
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -167,15 +169,20 @@ class _Tables:
                 scan = pl.scan_parquet(path)
             else:
                 scan = pl.scan_pyarrow_dataset(dataset(path, filesystem=self.system))
-            columns = scan.collect_schema().names()
+            schema = scan.collect_schema()
             rows = scan.select(pl.len()).collect().item()
         except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{where}: not readable as Parquet ({reason}); replay again") from error
-        missing = [column for column in required if column not in columns]
+        missing = [column for column in required if column not in schema]
         if missing:
             raise UserError(
                 f"{where}: no column {', '.join(missing)}; replay again with this version"
+            )
+        wrong = [name for name in _NUMBERS if name in required and not schema[name].is_numeric()]
+        if wrong:
+            raise UserError(
+                f"{where}: column {wrong[0]} holds {schema[wrong[0]]}, not numbers; replay again"
             )
         return scan, rows
 

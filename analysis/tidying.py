@@ -1,6 +1,7 @@
 """Make the tidy table of one or several runs: stream their results, aggregate, describe."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from analysis.tables import (
     Tidy,
     over_windows,
 )
+from tracegen.errors import UserError
 
 ROWS = 150_000
 """Tidy rows aimed at; windows widen beyond it."""
@@ -25,9 +27,13 @@ _ROW = [*_ROW_KEY, "first_step", "steps", "dense_layer", "visible_tokens"]
 
 
 def tidy(runs: Sequence[Run], rows: int = ROWS) -> Table:
-    """Aggregate the results of `runs` into the tidy table, streaming: memory follows `rows`."""
+    """Aggregate the results of `runs` into the tidy table, streaming: memory follows `rows`.
+
+    Raises:
+        UserError: a table of a run is damaged.
+    """
     steps = [_described(run, run.steps) for run in runs]
-    configurations = _configurations(steps)
+    configurations = _configurations(runs, steps)
     total = sum(one.select(pl.len()).collect().item() for one in steps)
     width = 1
     while total / width > rows:
@@ -35,9 +41,11 @@ def tidy(runs: Sequence[Run], rows: int = ROWS) -> Table:
     frames, lanes, lane_windows = [], [], []
     for run, scan in zip(runs, steps, strict=True):
         numbered = _numbered(scan, configurations)
-        per_layer = _layer_windows(run, configurations, width)
-        per_lane = _lane_loads(run, configurations)
-        frame = _windows(numbered, width)
+        with _reading(run):
+            per_layer = _layer_windows(run, configurations, width)
+            per_lane = _lane_loads(run, configurations)
+            frame = _windows(numbered, width)
+            loads = _lane_windows(numbered, width)
         frame = _joined(frame, per_layer, ["configuration", "layer", "window"])
         frame = _joined(
             frame, None if per_lane is None else _lane_balance(per_lane), ["configuration", "layer"]
@@ -45,7 +53,6 @@ def tidy(runs: Sequence[Run], rows: int = ROWS) -> Table:
         frames.append(frame.with_columns(_missing(frame, VALUES)).sort(_ROW_KEY))
         if per_lane is not None:
             lanes.append(per_lane)
-        loads = _lane_windows(numbered, width)
         if loads is not None:
             lane_windows.append(loads)
     table = _with_decided(pl.concat([one.select(*_ROW, *VALUES) for one in frames]), configurations)
@@ -89,9 +96,25 @@ def _with_decided(rows: pl.DataFrame, configurations: pl.DataFrame) -> pl.DataFr
     )
 
 
-def _configurations(steps: Sequence[pl.LazyFrame]) -> pl.DataFrame:
+@contextmanager
+def _reading(run: Run) -> Iterator[None]:
+    """Say which results are damaged: a Parquet file can be so behind an intact footer."""
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{run.path}: damaged, its tables cannot be read ({reason}); replay again"
+        ) from error
+
+
+def _configurations(runs: Sequence[Run], steps: Sequence[pl.LazyFrame]) -> pl.DataFrame:
     """Number the configurations of all runs and give each its method label."""
-    found = pl.concat([one.select(_SOURCE).unique().collect() for one in steps])
+    each = []
+    for run, scan in zip(runs, steps, strict=True):
+        with _reading(run):
+            each.append(scan.select(_SOURCE).unique().collect())
+    found = pl.concat(each)
     found = found.sort(_SOURCE).with_row_index("configuration")
     variants = pl.col("policy_parameters").n_unique().over("policy") > 1
     details = pl.when(variants & (pl.col("policy_parameters") != "")).then(

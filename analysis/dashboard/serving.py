@@ -8,7 +8,7 @@ from pathlib import Path
 from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
-from analysis.runs import Run, open_runs
+from analysis.runs import open_runs
 from analysis.tables import Table
 from analysis.tidying import tidy
 from tracegen.errors import UserError
@@ -31,8 +31,24 @@ def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:
             good.append(folder)
         except UserError as error:
             problems.append(str(error))
-    runs: tuple[Run, ...] = open_runs(good) if good else ()
-    return (tidy(runs) if runs else None), problems
+    try:
+        return _table(good), problems
+    except UserError:  # damaged inside: find out which
+        whole = [folder for folder in good if _is_whole(folder, problems)]
+        return _table(whole), problems
+
+
+def _table(folders: Sequence[str]) -> Table | None:
+    return tidy(open_runs(folders)) if folders else None
+
+
+def _is_whole(folder: str, problems: list[str]) -> bool:
+    try:
+        _table([folder])
+    except UserError as error:
+        problems.append(str(error))
+        return False
+    return True
 
 
 def serve(folders: Sequence[str], host: str, port: int) -> None:

@@ -2,10 +2,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from analysis.runs import open_runs
+from analysis.runs import open_run, open_runs
+from analysis.tidying import tidy
 from tracegen.errors import UserError
 
 Make = Callable[..., Path]
@@ -24,8 +26,6 @@ def test_two_folders_of_one_name_are_told_apart_by_their_parents(make: Make) -> 
 
 
 def test_results_are_read_from_a_url_too(make: Make) -> None:
-    from analysis.tidying import tidy
-
     folder = make()
     (local,), (remote,) = open_runs([folder]), open_runs([folder.as_uri()])
     assert remote.name == "results"
@@ -92,8 +92,6 @@ def test_a_missing_table_means_incomplete_results(make: Make) -> None:
 
 
 def test_a_missing_column_is_named(make: Make) -> None:
-    import polars as pl
-
     folder = make()
     steps = pl.read_parquet(folder / "steps.parquet").drop("energy_pj")
     steps.write_parquet(folder / "steps.parquet")
@@ -102,9 +100,31 @@ def test_a_missing_column_is_named(make: Make) -> None:
 
 
 def test_results_without_rows_are_refused(make: Make) -> None:
-    import polars as pl
-
     folder = make()
     pl.read_parquet(folder / "steps.parquet").clear().write_parquet(folder / "steps.parquet")
     with pytest.raises(UserError, match="holds no rows, nothing was replayed"):
         open_runs([folder])
+
+
+def test_pages_damaged_behind_an_intact_footer_are_named(make: Make) -> None:
+    from analysis.dashboard.serving import load
+
+    whole, damaged = make("whole"), make("damaged")
+    file = damaged / "steps.parquet"
+    content = bytearray(file.read_bytes())
+    content[100 : len(content) // 2] = bytes(len(content) // 2 - 100)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged: damaged, its tables cannot be read \(.+\)"):
+        tidy(open_runs([damaged]))
+    table, problems = load([str(whole), str(damaged)])
+    assert table is not None
+    assert [run.name for run in table.runs] == ["whole"]
+    assert len(problems) == 1
+
+
+def test_a_column_of_words_where_numbers_belong_is_named(make: Make) -> None:
+    folder = make()
+    steps = pl.read_parquet(folder / "steps.parquet")
+    steps.with_columns(latency_ns=pl.lit("fast")).write_parquet(folder / "steps.parquet")
+    with pytest.raises(UserError, match="column latency_ns holds String, not numbers"):
+        open_run(folder)
