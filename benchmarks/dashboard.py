@@ -131,6 +131,14 @@ QUERIES = (
     "&layout=clustered&dense=yes",
     "&budget=2048&hardware=device_5&layers=4&heads=1",
 )
+OUTPUTS = (
+    ("content", "children"),
+    ("status", "children"),
+    ("method", "options"),
+    ("one-method", "hidden"),
+    ("inspector-numbers", "hidden"),
+)
+"""What the dashboard's callback writes."""
 
 
 def _views(client: object) -> list[str]:
@@ -141,15 +149,10 @@ def _views(client: object) -> list[str]:
 
 
 def _ask(client: object, view: str, query: str) -> float:
+    outputs = [f"{name}.{key}" for name, key in OUTPUTS]
     body = {
-        "output": "..content.children...status.children...method.options"
-        "...inspector-controls.hidden..",
-        "outputs": [
-            {"id": "content", "property": "children"},
-            {"id": "status", "property": "children"},
-            {"id": "method", "property": "options"},
-            {"id": "inspector-controls", "property": "hidden"},
-        ],
+        "output": f"..{'...'.join(outputs)}..",
+        "outputs": [{"id": name, "property": key} for name, key in OUTPUTS],
         "inputs": [{"id": "url", "property": "search", "value": f"?view={view}{query}"}],
         "changedPropIds": ["url.search"],
     }
