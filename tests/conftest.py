@@ -1,6 +1,6 @@
 """Fixtures that several packages' tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,19 @@ def write_random_trace(
     prompt_tokens: int = 96,
     decode_steps: int = 8,
     seed: int = 0,
+    kind: str = "synthetic",
+    model: str = "random vectors",
+    spread: float = 1.0,
+    text: Sequence[str] | None = None,
 ) -> Trace:
-    """Write a trace of random float16 vectors, with everything that a capture stores."""
+    """Write a trace of random float16 vectors, with everything that a capture stores.
+
+    `spread` is their standard deviation: the larger, the fewer tokens hold the attention.
+    """
     q_heads = kv_heads * group
     manifest = Manifest(
-        kind="synthetic",
-        model="random vectors",
+        kind=kind,
+        model=model,
         layers=tuple(range(layers)),
         q_heads=q_heads,
         kv_heads=kv_heads,
@@ -43,7 +50,7 @@ def write_random_trace(
     rng = np.random.default_rng(seed)
 
     def vectors(heads: int, rows: int) -> np.ndarray:
-        return rng.standard_normal((heads, rows, head_dim)).astype(np.float16)
+        return (spread * rng.standard_normal((heads, rows, head_dim))).astype(np.float16)
 
     def sums() -> np.ndarray:
         return rng.random((q_heads, prompt_tokens), dtype=np.float32)
@@ -59,7 +66,7 @@ def write_random_trace(
                 prompt_query=vectors(q_heads, manifest.prompt_queries),
                 prompt_attention=(sums(), sums()),
             )
-        writer.write_tokens(token_id=list(range(manifest.tokens)))
+        writer.write_tokens(token_id=list(range(manifest.tokens)), text=text)
     return Trace.open(where)
 
 

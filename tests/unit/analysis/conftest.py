@@ -12,6 +12,7 @@ from analysis.runs import open_runs
 from analysis.tables import Table
 from analysis.tidying import tidy
 from pimreplay.results import ResultsWriter
+from tracegen.store import Trace
 
 METHODS = {
     "dense": ("sequential", 1.0),
@@ -178,54 +179,19 @@ def load(make: Callable[..., Path]) -> Callable[..., Table]:
 
 
 @pytest.fixture(scope="session")
-def replayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def replayed(tmp_path_factory: pytest.TempPathFactory, make_trace: Callable[..., Trace]) -> Path:
     """Return results of a real replay, over a small trace whose tokens have text."""
     from typer.testing import CliRunner
 
     from pimreplay.cli import app
 
     folder = tmp_path_factory.mktemp("replayed")
-    _write_text_trace(folder / "words")
+    shape = {"head_dim": 64, "prompt_tokens": 300, "decode_steps": 12}
+    words = [f"word{token} " for token in range(300 + 12)]
+    make_trace(folder / "words", **shape, kind="imported", spread=2.0, text=words)
     policies = [part for name in ("dense", "topk", "quest", "starc") for part in ("--policy", name)]
     arguments = ["run", str(folder / "words"), *policies, "--budget", "64", "--dense-layers", "1"]
     out = ["--hardware", "attacc_hbm3_bank", "--out", str(folder / "results")]
     result = CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder / "results"
-
-
-def _write_text_trace(folder: Path) -> None:
-    from tracegen.schema import Manifest
-    from tracegen.writer import TraceWriter
-
-    layers, q_heads, kv_heads, head_dim, prompt_tokens, steps = 2, 4, 2, 64, 300, 12
-    manifest = Manifest(
-        kind="imported",
-        model="random words",
-        layers=tuple(range(layers)),
-        q_heads=q_heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        dtype="float16",
-        prompt_tokens=prompt_tokens,
-        decode_steps=steps,
-        softmax_scale=(head_dim**-0.5,) * layers,
-        sliding_window=(None,) * layers,
-        has_output=False,
-        prompt_queries=0,
-        has_prompt_attention=False,
-    )
-    random = np.random.default_rng(0)
-
-    def vectors(heads: int, rows: int) -> np.ndarray:
-        return (2 * random.standard_normal((heads, rows, head_dim))).astype(np.float16)
-
-    with TraceWriter(folder, manifest) as writer:
-        for layer in range(layers):
-            writer.write_layer(
-                layer,
-                key=vectors(kv_heads, manifest.tokens),
-                value=vectors(kv_heads, manifest.tokens),
-                query=vectors(q_heads, steps),
-            )
-        writer.write_tokens(text=[f"word{token} " for token in range(manifest.tokens)])
