@@ -12,17 +12,19 @@ from typing import Any, Protocol
 from pimreplay.budget import Budget
 from pimreplay.parts import Part, Unit, decode, finish
 from pimreplay.plan import Point, Settings, describe, versions
-from pimreplay.pool import Crew, Died, InlineCrew, LocalCrew
+from pimreplay.pool import Crew, Died, InlineCrew, LocalCrew, one_thread
 from pimreplay.replay import HeadFailure, HeadResult, Job, Target
-from pimreplay.results import ResultsWriter
+from pimreplay.results import SCHEMAS, ResultsWriter
 from pimreplay.rows import write_point
 from tracegen.errors import UserError
+from tracegen.schema import TOKENS
 from tracegen.store import Trace
 
 WORKER_BYTES = 600 << 20
 """Memory of a worker before it reads a head: interpreter, torch, compiled kernels, two tiles."""
 BYTES_A_CORE = 1250 << 20
 KEPT_SELECTIONS_BYTES = 64 << 20
+TOKEN_COLUMNS = [name for name in SCHEMAS["tokens"].names if name != "trace"]
 
 
 class Parts(Protocol):
@@ -206,6 +208,7 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
         UserError: not even one worker fits into the memory allowed.
     """
     if workers == 0:
+        one_thread()
         return InlineCrew(finish)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = workers or cores or 1
@@ -267,11 +270,9 @@ def write_results(
             units = units_of(number, point, settings)
             write_point(writer, point, [parts.get(unit) for unit in units])
     for trace in {point.trace.path: point.trace for point in points}.values():
-        frame = Trace.open(trace.path).tokens()
-        writer.write(
-            "tokens",
-            {"trace": trace.name, **{name: frame[name].to_arrow() for name in frame.columns}},
-        )
+        rows = Trace.open(trace.path).parquet(TOKENS).read()
+        texts = {name: rows[name].combine_chunks() for name in TOKEN_COLUMNS}
+        writer.write("tokens", {"trace": trace.name, **texts})
     writer.finish({**describe(points, settings), **extra})
 
 

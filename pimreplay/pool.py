@@ -50,7 +50,7 @@ class Crew(Protocol):
 
 def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _one_thread()
+    one_thread()
     while True:
         try:
             job = pipe.recv()
@@ -62,7 +62,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
             return
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """Workers are as many as cores; and sums do not change with the number of threads."""
     for name in THREAD_VARIABLES:
         os.environ[name] = "1"
@@ -252,7 +252,7 @@ def _no_cluster(address: str, reason: str) -> UserError:
 
 class _RayWorker:
     def __init__(self, work: Callable[[Any], Any]) -> None:
-        _one_thread()
+        one_thread()
         self._work = work
 
     def do(self, job: Any) -> Any:

@@ -6,17 +6,19 @@ comes as its 16 bits in uint16. Never imports torch.
 
 import hashlib
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from tracegen.errors import UserError
 from tracegen.schema import MANIFEST, TOKENS, Manifest, columns, layer_path, parse_manifest
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NUMPY_DTYPE = {"float16": np.float16, "bfloat16": np.uint16, "float32": np.float32}
 Vectors = npt.NDArray[Any]
@@ -141,8 +143,10 @@ class Trace:
         )
         return plain, decayed
 
-    def tokens(self) -> pl.DataFrame:
+    def tokens(self) -> "pl.DataFrame":
         """Return token, token_id, text, position, phase ("prompt", "decode") and log_prob."""
+        import polars as pl  # a replay's workers read vectors only
+
         table = self._open(TOKENS).read()
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
