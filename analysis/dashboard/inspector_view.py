@@ -89,7 +89,7 @@ def inspector(one: Inspection, method: str) -> list[object]:
 
 def percent(ratio: float) -> str:
     """Return a ratio in percent, small ones with the digits that tell them from zero."""
-    digits = ".1f" if ratio == 0 or ratio >= 1e-3 else ".2g"
+    digits = ".1f" if ratio == 0 or ratio >= 1e-3 else "#.2g"
     return f"{100 * ratio:{digits}} %"
 
 
