@@ -149,8 +149,8 @@ FIGURES = (
     Figure(
         name="lane_distribution",
         title="Distribution of lane loads",
-        caption="The steeper at 1, the more evenly the lanes of the channels in use are loaded;"
-        " dense attention, the baseline, loads all alike.",
+        caption="The steeper at 1, the more evenly the lanes of the channels in use are loaded over"
+        " the whole run; dense attention, the baseline, loads all alike.",
         draw=lane_distribution,
         needs="the table channels.parquet",
         group="Banks",
@@ -170,8 +170,8 @@ FIGURES = (
     Figure(
         name="banks_lane_step",
         title="Load of the lanes, step by step",
-        caption="Selected tokens in each lane at each decode step, mean over KV heads and layers;"
-        " each method has its own scale.",
+        caption="Selected tokens in each lane at each decode step, mean over KV heads and layers:"
+        " with one KV head kept, its channel alone. Each method has its own scale.",
         draw=lanes_by_steps,
         group="Banks",
         order=61,
