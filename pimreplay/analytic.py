@@ -5,11 +5,13 @@ docs/timing_model.md. `benchmarks/fidelity.py` prints the error against the sche
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.hardware import Geometry, Hardware
+from pimreplay.timing import Organisation, Timing
 
 IntArray = NDArray[np.int64]
 BLOCKS_PER_MOVE = 16
@@ -26,18 +28,13 @@ class Counts:
     scores: IntArray
     """Query-key products: block tokens times query heads."""
     key_rows: IntArray
+    """Activation commands for keys."""
     value_rows: IntArray
     key_macs: IntArray
     value_macs: IntArray
     query_writes: IntArray
     softmax_moves: IntArray
     gemv_moves: IntArray
-    key_span_cycles: IntArray
-    """First to last MAC of the score product, row switches included."""
-    key_last_cycles: IntArray
-    """The part of it in the last row."""
-    value_span_cycles: IntArray
-    value_last_cycles: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,17 @@ class Moves:
     """GEMV buffers that get probabilities, one by one."""
 
 
-def moves_of(hardware: Hardware) -> Moves:
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What of a hardware file decides cycles."""
+
+    level: str
+    organisation: Organisation
+    timing: Timing
+    refresh: bool
+
+
+def moves_of(hardware: Hardware | Device) -> Moves:
     """Return how many moves a stage takes at the hardware's level."""
     org = hardware.organisation
     if hardware.level == "buffer":
@@ -77,7 +84,7 @@ def moves_of(hardware: Hardware) -> Moves:
     return Moves(groups, org.ranks * (org.banks if hardware.level == "bank" else 1), groups)
 
 
-def mac_spacing_cycles(hardware: Hardware) -> int:
+def mac_spacing_cycles(hardware: Hardware | Device) -> int:
     """Return the cycles between two MAC commands to open rows."""
     t = hardware.timing
     return {
@@ -87,88 +94,55 @@ def mac_spacing_cycles(hardware: Hardware) -> int:
     }[hardware.level]
 
 
-def count(
+def evaluate(
     hardware: Hardware, geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int
-) -> Counts:
-    """Count rows, MACs and moves of reading `blocks` (points, n_blocks) for `q_heads` queries."""
-    from pimreplay import _counting
+) -> tuple[Counts, Cycles]:
+    """Count and time reading `blocks` (points, n_blocks) for `q_heads` queries."""
+    from pimreplay import _walk
 
-    t, moves = hardware.timing, moves_of(hardware)
-    spacing = mac_spacing_cycles(hardware)
-    # one move of each query's scores goes to the bank that MACs name, and waits for them
-    waiting = 2 + (q_heads - 1) * t.n_ccdl_cycles
-    flat = np.ascontiguousarray(blocks).view(np.uint8)
-    timing = [
-        spacing,
-        t.n_rtpl_cycles,
-        t.n_rp_cycles,
-        t.n_rcdrd_cycles,
-        t.n_ras_cycles,
-        t.n_rc_cycles,
-    ]
-    keys = np.zeros((len(flat), 5), dtype=np.int64)
-    values = np.zeros((len(flat), 5), dtype=np.int64)
+    points, n_blocks = blocks.shape
+    moves, each = moves_of(hardware), q_heads * geometry.block_tokens
+    found = np.zeros((_walk.FIELDS, points), dtype=np.int64)
+    device = Device(hardware.level, hardware.organisation, hardware.timing, hardware.refresh)
+    parameters = _parameters(device, geometry, q_heads)
+    longest = max(1, -(-n_blocks // geometry.lane_words))
+    tail = _tails(device, geometry, q_heads, 1 << (longest - 1).bit_length())
     key_row, value_row = geometry.key_blocks_per_row, geometry.value_blocks_per_row
-    slices = geometry.value_slices
-    if hardware.level == "buffer":
-        # a row of every bank of the pseudo-channel opens under the MACs of the others
-        key_row *= geometry.interleaved_banks
-        value_row *= geometry.interleaved_banks
-        timing[1:] = 0, 0, 0, 0, 0
-    extra = (*timing, max(0, waiting - spacing))
-    plain = (*timing, 0)
-    if hardware.level == "bg":
-        rows = [-(-flat.shape[1] // row) for row in (key_row, value_row)]
-        banks = hardware.organisation.banks
-        _counting.count_banked(
-            *(flat, key_row, geometry.key_columns * q_heads, 1, 0, 0, banks),
-            *(BLOCKS_PER_MOVE, QUEUE_ENTRIES, extra, keys),
-        )
-        _counting.count_banked(
-            *(flat, value_row, q_heads, slices, rows[1], rows[0], banks),
-            *(1 << 40, QUEUE_ENTRIES, plain, values),
-        )
-        key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS]
-        value_macs = values[:, _counting.MACS]
-        last, span = values[:, _counting.LAST], values[:, _counting.SPAN]
-    else:
+    flat = np.ascontiguousarray(blocks).view(np.uint8)
+    if hardware.level == "bank":
         words, unit = _words(flat, key_row, value_row)
-        key_work = geometry.key_columns * q_heads
-        _counting.count(words, key_row // unit, key_work, extra, keys)
-        _counting.count(words, value_row // unit, q_heads, plain, values)
-        key_rows, value_rows = keys[:, _counting.ROWS], values[:, _counting.ROWS] * slices
-        value_macs = values[:, _counting.MACS] * slices
-        # one slice after the other: each but the last ends with a row switch
-        last = values[:, _counting.LAST]
-        switch = np.maximum(
-            np.maximum(t.n_ras_cycles, t.n_rcdrd_cycles + last + t.n_rtpl_cycles) + t.n_rp_cycles,
-            t.n_rc_cycles,
+        times = _row_times(device, geometry, q_heads)
+        _walk.walk_all_bank(
+            words, key_row // unit, value_row // unit, parameters, *times, tail, found
         )
-        if hardware.level == "buffer":
-            switch = last + spacing
-            key_rows = _units(hardware, geometry.key_columns, blocks)
-            value_rows = _units(hardware, 1, blocks) * slices
-        span = values[:, _counting.SPAN]
-        span = span + (slices - 1) * (span - last + switch)
-    n = keys[:, _counting.BLOCKS]
+    else:
+        from pimreplay import _bank_walk
+
+        parameters = parameters.copy()
+        if hardware.level == "bg":
+            parameters[_walk.VALUE_FIRST] = -(-n_blocks // key_row)
+            parameters[_walk.SLICE_ROWS] = -(-n_blocks // value_row)
+        else:
+            parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
+        _bank_walk.walk_banks(_words(flat)[0], parameters, tail, found)
+    n = found[_walk.BLOCKS]
     some = n > 0
     groups = -(-n // BLOCKS_PER_MOVE)
-    gemv = -(-n * geometry.block_tokens // (geometry.block_tokens * geometry.lane_words))
-    return Counts(
+    stops = moves.score * groups + np.where(some, moves.context * geometry.value_slices, 0)
+    counts = Counts(
         blocks=n,
-        scores=n * geometry.block_tokens * q_heads,
-        key_rows=key_rows,
-        value_rows=value_rows,
-        key_macs=keys[:, _counting.MACS],
-        value_macs=value_macs,
-        query_writes=np.where(some, geometry.query_writes * q_heads, 0),
-        softmax_moves=(groups * moves.score + np.where(some, moves.context * slices, 0)) * q_heads,
-        gemv_moves=gemv * moves.gemv_targets * q_heads,
-        key_span_cycles=keys[:, _counting.SPAN],
-        key_last_cycles=keys[:, _counting.LAST],
-        value_span_cycles=np.where(some, span, 0),
-        value_last_cycles=last,
+        scores=n * each,
+        key_rows=found[_walk.KEY_ROWS],
+        value_rows=found[_walk.VALUE_ROWS],
+        key_macs=n * (geometry.key_columns * q_heads),
+        value_macs=n * (geometry.value_slices * q_heads),
+        query_writes=some * (geometry.query_writes * q_heads),
+        softmax_moves=stops * q_heads,
+        gemv_moves=-(-n // geometry.lane_words) * (moves.gemv_targets * q_heads),
     )
+    context = found[_walk.VALUE_END] - found[_walk.VALUE_BEGIN]
+    score, softmax = found[_walk.KEY_END], some.astype(np.int64)
+    return counts, Cycles(score, softmax, context, found[_walk.END] - context - score - softmax)
 
 
 def _words(flat: NDArray[np.uint8], *rows: int) -> tuple[NDArray[np.uint64], int]:
@@ -181,120 +155,103 @@ def _words(flat: NDArray[np.uint8], *rows: int) -> tuple[NDArray[np.uint64], int
     return flat.view(np.uint64), 8
 
 
-def _units(hardware: Hardware, columns: int, blocks: NDArray[np.bool_]) -> IntArray:
-    """Count the bank rows that a buffer-level device opens, each in all pseudo-channels."""
-    org = hardware.organisation
-    interleaved = org.ranks * org.bank_groups * org.banks
-    points, n_blocks = blocks.shape
-    if interleaved % columns == 0:  # a block's columns lie side by side: count whole blocks
-        places = interleaved // columns
-        stretch = places * org.columns
-        padded = np.zeros((points, -(-n_blocks // stretch) * stretch), dtype=np.bool_)
-        padded[:, :n_blocks] = blocks
-        opened = padded.reshape(points, -1, org.columns, places).any(axis=2)
-        rows: IntArray = opened.sum(axis=(1, 2), dtype=np.int64) * columns
-        return rows
-    index = np.arange(n_blocks * columns).reshape(n_blocks, columns)
-    unit = index // (interleaved * org.columns) * interleaved + index % interleaved
-    touched = np.zeros((points, int(unit.max(initial=0)) + 1), dtype=np.bool_)
-    point, block = np.nonzero(blocks)
-    for column in range(columns):
-        touched[point, unit[block, column]] = True
-    result: IntArray = touched.sum(axis=1, dtype=np.int64)
-    return result
+@lru_cache(maxsize=64)
+def _parameters(device: Device, geometry: Geometry, q_heads: int) -> IntArray:
+    """Return what the walk is told of a device, in the order of its parameters."""
+    from pimreplay import _walk as w
+
+    t, org, moves = device.timing, device.organisation, moves_of(device)
+    values = {
+        w.SPACING: mac_spacing_cycles(device),
+        w.BUS: max(t.n_bl_cycles, t.n_ccds_cycles),
+        w.SAME: max(t.n_bl_cycles, t.n_ccds_cycles, t.n_ccdl_cycles),
+        w.RTPL: t.n_rtpl_cycles,
+        w.RP: t.n_rp_cycles,
+        w.RCD: t.n_rcdrd_cycles,
+        w.RAS: t.n_ras_cycles,
+        w.RC: t.n_rc_cycles,
+        w.REFI: t.n_refi_cycles if device.refresh else 1 << 60,
+        w.RFC: t.n_rfc_cycles,
+        w.WRITES: geometry.query_writes * q_heads,
+        w.QUERIES: q_heads,
+        w.SCORE_MOVES: moves.score * q_heads,
+        w.CONTEXT_MOVES: moves.context * q_heads,
+        w.TARGETS: moves.gemv_targets * q_heads,
+        w.KEY_COLUMNS: geometry.key_columns,
+        w.SLICES: geometry.value_slices,
+        w.KEY_ROW: geometry.key_blocks_per_row,
+        w.VALUE_ROW: geometry.value_blocks_per_row,
+        w.KEY_BANKS: org.banks,
+        w.VALUE_BANKS: org.banks,
+        w.COLUMNS: org.columns,
+        w.WORDS: geometry.lane_words,
+    }
+    if device.level == "buffer":
+        every, columns = geometry.interleaved_banks, geometry.key_columns
+        values |= {
+            w.KEY_BANKS: every if every % columns else every // columns,
+            w.VALUE_BANKS: every,
+            w.GROUPS: org.bank_groups,
+            w.PLACES: org.bank_groups * org.ranks,
+            w.PLACE_BANKS: org.banks,
+        }
+    parameters = np.zeros(w.PARAMETERS, dtype=np.int64)
+    for index, value in values.items():
+        parameters[index] = value
+    return parameters
 
 
-def cycles(hardware: Hardware, geometry: Geometry, counts: Counts, q_heads: int) -> Cycles:
-    """Return the cycles of each point by part.
+@lru_cache(maxsize=64)
+def _tails(device: Device, geometry: Geometry, q_heads: int, longest: int) -> IntArray:
+    from pimreplay import _walk
 
-    The parts follow each other: the query's writes and the score product; the last scores' move,
-    softmax and the probabilities' moves; the context product; its last moves. Row switches hide
-    moves and the other way round.
-    """
-    t, moves = hardware.timing, moves_of(hardware)
-    some = counts.blocks > 0
-    bus = max(t.n_bl_cycles, t.n_ccds_cycles) if hardware.level != "buffer" else t.n_ccdl_cycles
-    writes = geometry.query_writes * q_heads
-    start = np.maximum(2 + (writes - 1) * t.n_ccdl_cycles, 1 + t.n_rcdrd_cycles)
-    # all-bank MACs hold a refresh off until their row is done, then it stands in for a precharge;
-    # others do not: it closes every row at once
-    waits = hardware.level == "bank"
-    refresh = t.n_rfc_cycles + 1 + (-t.n_rp_cycles if waits else t.n_rcdrd_cycles)
-    interval = t.n_refi_cycles if hardware.refresh else 1 << 60
-
-    # score, with the refreshes that fall due before its last row opens
-    before = start + counts.key_span_cycles - (counts.key_last_cycles if waits else 0)
-    first = _refreshes(before, interval, refresh)
-    score = start + counts.key_span_cycles + first * refresh
-
-    # moves between the products
-    gemv = _gemv_cycles(hardware, counts.gemv_moves // q_heads // moves.gemv_targets, q_heads)
-    tail = moves.score * q_heads * bus + 1 + gemv + 1
-    # the context's first row opens as soon as its request is in the queue
-    waiting = moves.score * q_heads + q_heads + counts.gemv_moves + 2
-    seen = np.maximum(0, waiting - QUEUE_ENTRIES + 1) * bus
-    spacing = mac_spacing_cycles(hardware)
-    opening = seen + t.n_rp_cycles + t.n_rcdrd_cycles
-    if waits:
-        # the last key row must have been open for tRAS, and for tRC before the next opens
-        opened = score - counts.key_last_cycles - t.n_rcdrd_cycles
-        opened = np.where(counts.key_rows == 1, 1, opened)
-        close = np.maximum(score + t.n_rtpl_cycles, opened + t.n_ras_cycles)
-        ready = np.maximum(close + t.n_rp_cycles, opened + t.n_rc_cycles) + t.n_rcdrd_cycles
-        opening = np.maximum(opening, ready - score)
-    gap = np.maximum(opening, tail)
-    gap = np.maximum(gap, spacing)
-    # a refresh inside that gap costs what reaches beyond it
-    due = (score + gap) // interval
-    inside = due > first
-    closed = np.maximum(score + t.n_rtpl_cycles, due * interval)
-    opened = closed + 1 + t.n_rfc_cycles + t.n_rcdrd_cycles
-    begin = np.where(inside, np.maximum(score + gap, opened), score + gap)
-
-    # context, likewise; its last moves are hidden by nothing
-    served = np.maximum(first, due)
-    before = counts.value_span_cycles - (counts.value_last_cycles if waits else 0)
-    second = _refreshes_from(begin, before, served, interval, refresh)
-    context = counts.value_span_cycles + second * refresh
-    end = moves.context * q_heads * bus
-    zero = np.zeros_like(counts.blocks)
-    return Cycles(
-        score=np.where(some, score, zero),
-        softmax=np.where(some, 1, zero),
-        context=np.where(some, context, zero),
-        move=np.where(some, begin - score - 1 + end, zero),
+    org, moves = device.organisation, moves_of(device)
+    score = gemv = [0]
+    if device.level != "buffer":
+        gemv = list(range(org.ranks * org.bank_groups))
+        score = [
+            rank * org.bank_groups + group
+            for group in range(org.bank_groups)
+            for rank in range(org.ranks)
+        ]
+    parameters = _parameters(device, geometry, q_heads)
+    found: IntArray = _walk.tails(
+        parameters, np.array(score + gemv), moves.score, moves.gemv_targets, longest
     )
+    return found
 
 
-def _gemv_cycles(hardware: Hardware, each: IntArray, q_heads: int) -> IntArray:
-    """Cycles of moving `each` columns of probabilities to each GEMV buffer, one after the other.
+@lru_cache(maxsize=64)
+def _row_times(
+    device: Device, geometry: Geometry, q_heads: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cycles of a row by its blocks, for keys and for values; see `walk_all_bank`."""
+    t, spacing = device.timing, mac_spacing_cycles(device)
+    moves = moves_of(device).score
 
-    Moves to one bank group are tCCDL apart, to different ones tBL; the controller sees only its
-    queue, so that long runs to one group overlap with the next one's for a queue's length.
-    """
-    t, moves = hardware.timing, moves_of(hardware)
-    runs = moves.gemv_targets * q_heads
-    fastest = runs * each * max(t.n_bl_cycles, t.n_ccds_cycles)
-    if moves.gemv_targets == 1:
-        return runs * each * t.n_ccdl_cycles
-    alone = runs * each - (runs - 1) * QUEUE_ENTRIES
-    return np.maximum(fastest, alone * t.n_ccdl_cycles)
+    def switch(reading: int) -> int:
+        close = max(t.n_ras_cycles, t.n_rcdrd_cycles + reading + t.n_rtpl_cycles)
+        return max(close + t.n_rp_cycles, t.n_rc_cycles)
 
-
-def _refreshes(before: IntArray, interval: int, cost: int) -> IntArray:
-    """How many refreshes start when the last row opens after `before` cycles without any."""
-    return _refreshes_from(np.zeros_like(before), before, np.zeros_like(before), interval, cost)
-
-
-def _refreshes_from(
-    begin: IntArray, before: IntArray, served: IntArray, interval: int, cost: int
-) -> IntArray:
-    """How many more refreshes fall due before a last row that opens `before` after `begin`.
-
-    The r-th more is due at (served + r) intervals, when r - 1 have delayed everything.
-    """
-    room = begin + before - cost - served * interval
-    more: IntArray = np.maximum(0, -(-room // (interval - cost)) - 1)
-    # the first: nothing has delayed it yet
-    one = begin + before > (served + 1) * interval
-    return np.where(one, np.maximum(1, more), 0)
+    values = np.zeros((1, geometry.value_blocks_per_row + 1, 2), dtype=np.int64)
+    for blocks in range(1, geometry.value_blocks_per_row + 1):
+        reading = (blocks * q_heads - 1) * spacing
+        values[0, blocks] = switch(reading), reading
+    keys = np.zeros((2 * BLOCKS_PER_MOVE, geometry.key_blocks_per_row + 1, 2), dtype=np.int64)
+    work = geometry.key_columns * q_heads
+    for phase in range(2 * BLOCKS_PER_MOVE):
+        for blocks in range(1, geometry.key_blocks_per_row + 1):
+            reading = (blocks * work - 1) * spacing
+            end = phase + blocks
+            # a query head's first move goes to the bank that MACs name: it waits for those that
+            # are in the queue, unless it was there already when the row before was closed
+            for barrier in range(phase // BLOCKS_PER_MOVE + 1, (end - 1) // BLOCKS_PER_MOVE + 1):
+                waiting = q_heads
+                if barrier == 1:
+                    continue  # the first group has no moves
+                if phase % BLOCKS_PER_MOVE and barrier == phase // BLOCKS_PER_MOVE + 1:
+                    ahead = (barrier * BLOCKS_PER_MOVE - phase) * work
+                    waiting -= min(q_heads, max(0, (QUEUE_ENTRIES - 1 - ahead) // moves + 1))
+                reading += max(0, 2 + (waiting - 1) * t.n_ccdl_cycles - spacing)
+            keys[phase, blocks] = switch(reading), reading
+    return keys, values

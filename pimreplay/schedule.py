@@ -77,16 +77,13 @@ def head_step_cost(
     geometry = hardware.geometry(head_dim, element_bytes)
     if blocks.ndim != 2:
         raise ValueError(f"blocks must be (points, n_blocks), got shape {blocks.shape}")
-    if fidelity == "analytic":
-        counts = analytic.count(hardware, geometry, blocks, q_heads)
-        cycles = analytic.cycles(hardware, geometry, counts, q_heads)
-    elif fidelity == "command":
+    if fidelity not in ("analytic", "command"):
+        raise UserError(f"fidelity {fidelity!r} is unknown; known: analytic, command")
+    counts, cycles = analytic.evaluate(hardware, geometry, blocks, q_heads)
+    if fidelity == "command":
         from pimreplay import head_commands
 
-        counts = analytic.count(hardware, geometry, blocks, q_heads)
         cycles = head_commands.cycles(hardware, geometry, head_dim, blocks, q_heads)
-    else:
-        raise UserError(f"fidelity {fidelity!r} is unknown; known: analytic, command")
     energy = step_energy(hardware, geometry, head_dim, element_bytes, counts, cycles.total)
     return StepCost(
         cycles=cycles.total,
