@@ -18,7 +18,7 @@ from pathlib import Path
 LIMIT_BYTES = 3_000_000_000
 TRACE_BYTES = 4_000_000_000
 KV_HEADS, GROUP, HEAD_DIM, PROMPT_TOKENS = 8, 4, 128, 32_768
-POLICIES = ("topk", "sparq", "quest", "starc")
+POLICIES = ("topk", "starc")
 SAMPLE_S = 0.1
 
 
