@@ -36,6 +36,9 @@ TOKENS_A_STEP = 8192
 # Small enough that the activations of one pass stay in the cache of a desktop processor.
 TOKENS_A_PASS = {"cpu": 2048, "cuda": 32768}
 CHECKPOINT_SECONDS = 240.0
+# The finished weights are a running mean over about this many steps: single steps on a few
+# thousand tokens are noisy, and their mean retrieves better than any one of them.
+AVERAGED_STEPS = 64
 STEPS_A_REPORT = 20
 
 
@@ -70,6 +73,8 @@ class Trainer:
     model: LlamaForCausalLM
     optimizer: torch.optim.Optimizer
     progress: Progress
+    average: dict[str, Tensor]
+    """Running mean of the weights, which the finished model is made of."""
 
     @property
     def checkpoint(self) -> Path:
@@ -83,6 +88,7 @@ class Trainer:
             "recipe": asdict(self.job.recipe),
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
+            "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, part)
@@ -94,6 +100,7 @@ class Trainer:
             state = load_checkpoint(self.checkpoint, self.job.recipe)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self.average = state["average"]
             self.progress = Progress(**state["progress"])
 
     def apply(self, weight: Tensor) -> float:
@@ -111,6 +118,9 @@ class Trainer:
             gradient.copy_(part.view_as(gradient))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
+        share = 1 / min(self.progress.step + 1, AVERAGED_STEPS)
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, share)
         return norm
 
 
@@ -122,7 +132,7 @@ def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        made_with = state["recipe"]
+        made_with, _ = state["recipe"], state["average"]
     except Exception:
         raise UserError(f"{path}: not a readable checkpoint; delete it to start anew") from None
     changed = [name for name, value in asdict(recipe).items() if made_with.get(name) != value]
@@ -183,7 +193,8 @@ def _trainer(job: Job) -> Trainer:
         betas=(0.9, 0.98),
         fused=True,
     )
-    trainer = Trainer(job, model, optimizer, Progress())
+    average = {name: weight.clone() for name, weight in model.state_dict().items()}
+    trainer = Trainer(job, model, optimizer, Progress(), average)
     trainer.resume()
     return trainer
 
@@ -337,7 +348,7 @@ def write_model(job: Job, out: Path) -> None:
     """Write the model of the checkpoint to `out`, in half precision; the weights come last."""
     state = load_checkpoint(job.work / "checkpoint.pt", job.recipe)
     model = LlamaForCausalLM(job.recipe.config())
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state["average"])
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     model.half().save_pretrained(part)
