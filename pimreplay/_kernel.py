@@ -87,7 +87,7 @@ WORD = 32
     TO_CLOSE,
     LISTED,  # length of each list: reads, writes, half-served requests
 ) = range(25)
-READS, WRITES, ACTIVE = range(3)
+READS, WRITES, ACTIVE = np.arange(3)  # typed, so that no function is compiled once for each
 ISSUED = LISTED + 3  # commands issued, by number
 KIND = ISSUED + COMMANDS + 1  # final command, bank and row of each PIM position
 BANK_OF = KIND + WINDOW
@@ -731,7 +731,7 @@ def _choose(s, rows, device, clock, first):
     """
     event = np.int64(0)
     if s[LISTED + ACTIVE]:
-        index, ready = _best(s, rows, device, np.int64(ACTIVE), clock)
+        index, ready = _best(s, rows, device, ACTIVE, clock)
         if ready:
             slot = _slot(s, device, ACTIVE, index)
             command = s[slot + L_NEXT]
@@ -739,7 +739,7 @@ def _choose(s, rows, device, clock, first):
                 if command <= PREPB and command != ACT:
                     # it would close the row of a request that waits for it: its own
                     return np.int64(NO_QUEUE), np.int64(0), command, event
-                return np.int64(ACTIVE), np.int64(index), command, event
+                return ACTIVE, np.int64(index), command, event
     if s[REFRESH_IN] != s[REFRESH_OUT]:
         command = np.int64(PREA if s[OPEN_BANKS] else REFAB)
         if first == FREE_SLOT or _pairs(first, command):
@@ -762,7 +762,7 @@ def _choose(s, rows, device, clock, first):
         event = NEVER
     if queue == NO_QUEUE:
         _set_write_mode(s)
-        turn = np.int64(WRITES if s[WRITE_MODE] else READS)
+        turn = WRITES if s[WRITE_MODE] else READS
         if s[LISTED + turn]:
             index, ready = _best(s, rows, device, turn, clock)
             if ready:
@@ -986,7 +986,7 @@ def _send(s, rows, device, kind, address, clock, event):
             if s[_slot(s, device, WRITES, i) + L_ADDRESS] == address:
                 s[LAST_POP] = max(s[LAST_POP] + 1, clock + 1)
                 return event
-    queue = np.int64(READS if final == RD else WRITES)
+    queue = READS if final == RD else WRITES
     if s[LISTED + queue] >= CAPACITY:
         return np.int64(-1)
     slot = _append(s, device, queue)
