@@ -194,6 +194,11 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
                 merged[key] = {**kept, **value}
             else:
                 merged[key] = {**merged[key], **value}
+        elif key == "assumed" and isinstance(value, list):
+            # what the base assumes stays assumed, but for the tables that this file fills itself
+            base_says: list[str] = merged.get(key, [])
+            kept_texts = [text for text in base_says if text.partition(":")[0] not in values]
+            merged[key] = [*kept_texts, *(text for text in value if text not in kept_texts)]
         else:
             merged[key] = value
     return merged

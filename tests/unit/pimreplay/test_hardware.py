@@ -27,6 +27,20 @@ def test_a_shipped_file_is_sound_and_says_its_sources(name: str) -> None:
     assert device.assumed, "published HBM timings are scaled: say so"
 
 
+def test_a_variant_keeps_what_its_base_assumes_about_tables_it_does_not_fill(
+    tmp_path: Path,
+) -> None:
+    variant = tmp_path / "half.toml"
+    variant.write_text(
+        'schema = 1\nbase = "attacc_hbm3_bank"\nassumed = ["energy: a what-if value"]\n'
+        '[energy]\nsource = "what-if"\nactivation_pj = 450.56\n'
+    )
+    base = hardware.load("attacc_hbm3_bank").assumed
+    kept = [text for text in base if not text.startswith("energy:")]
+    assert len(kept) < len(base)
+    assert list(hardware.load(str(variant)).assumed) == [*kept, "energy: a what-if value"]
+
+
 @pytest.mark.parametrize("name", organisation_names())
 def test_an_organisation_preset_fits_its_density(name: str) -> None:
     org = load_organisation(name)
