@@ -251,24 +251,20 @@ def _read_rows(s, p, chosen, begin, stop, keys, first_row, start):
 def _read_columns(s, p, chosen, begin, stop, keys, first_row, start):
     """Read blocks whose columns go round the banks; return the last MAC's cycle.
 
-    Query heads pass over the blocks one after the other. Where the controller sees the next pass,
-    it reads a row to its end before it closes it.
+    Query heads pass over the blocks of a row one after the other while it is open in all banks.
     """
     columns = p[w.KEY_COLUMNS] if keys else 1
     banks = p[w.KEY_BANKS] if keys else p[w.VALUE_BANKS]
     width = p[w.VALUE_BANKS] // banks
     runs = columns // width
     stretch = banks * p[w.COLUMNS]
-    together = (stop - begin - 1) * columns <= w.WINDOW
     end = start
     first = begin
     while first < stop:
-        until = stop
-        if together:
-            row = chosen[first] * runs // stretch
-            until = first + 1
-            while until < stop and chosen[until] * runs // stretch == row:
-                until += 1
+        row = chosen[first] * runs // stretch
+        until = first + 1
+        while until < stop and chosen[until] * runs // stretch == row:
+            until += 1
         for _ in range(p[w.QUERIES]):
             for i in range(first, until):
                 for column in range(chosen[i] * runs, (chosen[i] + 1) * runs):

@@ -129,8 +129,9 @@ class HeadStream:
     def _ordered(self, blocks: IntArray, per_row: int, first: int, columns: int) -> IntArray:
         """Return MAC addresses of blocks, a row once for each query head."""
         columns_per_row = self.hardware.organisation.columns
-        if self.hardware.level == "buffer":
-            start, row = blocks * columns, blocks * 0
+        if self.hardware.level == "buffer":  # the same row of all banks is open at once
+            start = blocks * columns
+            row = start // (columns_per_row * self.geometry.interleaved_banks)
         else:
             row = blocks // per_row
             start = row * columns_per_row + blocks % per_row * columns

@@ -14,7 +14,7 @@ from pimreplay.scheduler import schedule
 
 # buffer level with one query head: with more, each head passes over the rows anew, and which of
 # them the controller reads together is only roughly known
-CASES = [("bank", (1, 2, 4), 0.05), ("bg", (1, 2, 4), 0.05), ("buffer", (1,), 0.09)]
+CASES = [("bank", (1, 2, 4), 0.05), ("bg", (1, 2, 4), 0.05), ("buffer", (1, 2, 4), 0.09)]
 
 
 @pytest.mark.parametrize(("level", "q_heads", "bound"), CASES)
