@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tracegen.schema import DECAY
 
-_TILE_BYTES = 2 << 20  # a tile of float32 weights stays in a core's cache
+_TILE_BYTES = 6 << 20  # float32 weights: few enough for the caches, enough to hide the calls
 _TILE_BYTES_CUDA = 1 << 28
 _SAFE_EXPONENT = 70  # e ** 70 times ten million tokens is within float32, whose end is e ** 88
 
