@@ -2,12 +2,13 @@
 
     python benchmarks/scheduler.py
 
-Takes the golden cases of more than 10,000 lines. `parse` is from the text, which the reference reads
-too, to arrays (none where a case is given by its parameters), `schedule` from arrays to cycles; the
-ratio compares their sum with `reference_wall_s`, the AttAcc simulator's run time on the machine that
-made the golden files, so it means most on a like machine. One thread, compiled code warm, best of some runs. Then
-a cold compilation, and the peak memory of a 10-million-line trace made here. Times are processor
-time, which other work on the machine stretches less. Exit code 1 when a target is missed.
+Takes the golden cases of more than 10,000 lines. `parse` is from the text, which the reference
+reads too, to arrays (none where a case is given by its parameters), `schedule` from arrays to
+cycles; the ratio compares their sum with `reference_wall_s`, the AttAcc simulator's run time on the
+machine that made the golden files, so it means most on a like machine. One thread, compiled code
+warm, best of some runs. Then a cold compilation, and the peak memory of a 10-million-line trace
+made here. Times are processor time, which other work on the machine stretches less. Exit code 1
+when a target is missed.
 """
 
 import argparse
