@@ -446,8 +446,13 @@ def _pack(s, rows, device):
     if lowest >= WINDOW // 4:
         for i in range(LIVE, TO_CLOSE + 1):
             s[i] >>= lowest
-        for i in range(device[MASKS], device[LISTS]):
-            s[i] >>= lowest
+        for i in range(4 * device[WORDS]):
+            first = device[MASKS] + i // device[WORDS] * device[CHANNEL_BANKS]
+            first += i % device[WORDS] * WORD
+            banks = s[MAC_WORDS + i]
+            while banks:
+                s[first + _lowest(banks)] >>= lowest
+                banks &= banks - 1
         for i in range(WINDOW - lowest):
             s[KIND + i] = s[KIND + i + lowest]
             s[BANK_OF + i] = s[BANK_OF + i + lowest]
