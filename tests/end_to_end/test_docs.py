@@ -79,7 +79,7 @@ def build(block: Block) -> None:
         from analysis.tidying import tidy
 
         (figure,) = space["FIGURES"]
-        assert figure.draw(tidy(open_runs(["new/results"]))).data
+        assert figure.draw(tidy(open_runs(["new/base", "new/fast"]))).data
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
