@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from tracegen.schema import Manifest
 from tracegen.store import Trace
 from tracegen.writer import TraceWriter
+
+# In the background of a shell Ctrl-C is ignored, and would be by the commands that tests stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_random_trace(
