@@ -11,7 +11,7 @@ from tracegen.schema import Manifest
 from tracegen.store import Trace
 from tracegen.writer import TraceWriter
 
-# In the background of a shell Ctrl-C is ignored, and would be by the commands that tests stop by it.
+# In the background of a shell Ctrl-C is ignored, and so it would be by commands that tests stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
