@@ -150,6 +150,8 @@ def finished_weights(folder: Path, model: LlamaForCausalLM) -> dict[str, Tensor]
     Raises:
         UserError: there is none in `folder`, or it is of another shape than `model`.
     """
+    if not (folder / "tokenizer.json").is_file():
+        raise UserError(f"{folder}: holds no tokenizer.json; give the folder of a finished model")
     try:
         weights = load_file(folder / "model.safetensors")
     except (OSError, SafetensorError):

@@ -80,9 +80,13 @@ def test_starting_from_another_shape_or_nothing_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=r"has the shape .* start from a model of the same --size"):
         _train(corpus, tmp_path / "out", "--size", "small", "--start-from", str(trained))
-    with pytest.raises(UserError, match="no finished model that can be read; give its folder"):
+    with pytest.raises(UserError, match=r"holds no tokenizer.json; give the folder of a finished"):
         _train(corpus, tmp_path / "out", "--start-from", str(tmp_path))
     assert not list(tmp_path.iterdir())
+    (tmp_path / "tokenizer.json").write_bytes((trained / "tokenizer.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError, match="no finished model that can be read; give its folder"):
+        _train(corpus, tmp_path / "out", "--start-from", str(tmp_path))
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(trained: Path) -> None:
