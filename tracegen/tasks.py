@@ -156,6 +156,13 @@ _FORMS: dict[Split, list[tuple[str, str, str]]] = {
         ),
     ],
 }
+# Invented forms are made of these: a model trained on sentences of a few fixed lengths learns how
+# far the value lies from its key, and fails on a sentence with more words in between.
+_LINKS = (
+    "was is had came went stood lay wrote sent took gave found left brought said held made asked "
+    "in on at by near behind over with from to after before because when while since again still "
+    "often never once more along together it him her them this that every some only very so then"
+).split()
 _RELATIONS: dict[Split, list[str]] = {
     "train": (
         "secret number|access code|room number|locker number|password|pass number|house number|"
@@ -251,9 +258,24 @@ def value(rng: random.Random, split: Split) -> str:
     return str(rng.randrange(10 ** (n_digits - 1), 10**n_digits))
 
 
+def _invented_form(rng: random.Random) -> tuple[str, str, str]:
+    """Return a form for training, of random words, with 1 to 10 words between key and value."""
+    opening = " ".join(rng.choices(_LINKS, k=rng.randrange(5)))
+    between = " ".join(rng.choices(_LINKS, k=rng.randrange(1, 9)))
+    if rng.random() < 0.6:
+        between += " the {rel}"
+    lead = f"{{key}} {between}"
+    if rng.random() < 0.5:
+        lead = f"{opening} {lead}".lstrip()
+    return f"{opening} {{key}} {between} {{value}}.".lstrip(), "What about {key}?", lead
+
+
 def facts(rng: random.Random, n_facts: int, split: Split) -> list[Fact]:
     """Return `n_facts` facts of one sentence form and relation, with distinct keys and values."""
-    statement, question, lead = rng.choice(_FORMS[split])
+    if split == "train" and rng.random() < 0.5:
+        statement, question, lead = _invented_form(rng)
+    else:
+        statement, question, lead = rng.choice(_FORMS[split])
     relation = rng.choice(_RELATIONS[split])
     # An answer without a lead can be found only where the question names the key.
     asks = [ask for ask in _ASK[split] if "{lead}" in ask or "{key}" in question]
