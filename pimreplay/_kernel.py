@@ -121,10 +121,13 @@ LIST = CAPACITY + CAPACITY * FIELDS
     SHIFT_ROW,
     HALF_BANKS,  # banks of a pseudo-channel
     PATHS,
-) = range(20)
-STRIDES = 20  # distance between the banks of a command on one bank, all, same and single banks
-RULE_START = STRIDES + 4  # where the rules of each (level, command) start
-RULES = RULE_START + LEVELS * COMMANDS + 1  # following command, cycles, window
+    ROWS,  # rows that each bank has open, room for so many
+    ROW_ROOM,
+) = range(22)
+STRIDES = 22  # distance between the banks of a command on one bank, all, same and single banks
+RULE_START = STRIDES + 4  # where the rules of each command start
+RULES = RULE_START + COMMANDS + 1  # level, following command, cycles, window
+RULE = 4
 ALL_CLOSED, MIXED = -1, -2
 MOST_EACH = 8
 """The most requests in a row to one channel that are looked for in the next channels too."""
@@ -139,11 +142,13 @@ def device_of(
     read_latency: int,
     shifts: tuple[int, int, int, int],
     rules: tuple[Any, Any],
+    row_room: int = 4,
 ) -> Any:
     """Return the constants of channels of so many pseudo-channels, ranks, groups, banks.
 
-    `rules` are those of `pimreplay.commands.rule_table`. A bank's path is where the ready cycles of
-    each level above it lie, and the number of its rank: (banks, levels + 1).
+    `rules` are those of `pimreplay.commands.rule_table`; `row_room` is how many open rows a bank
+    has room for. A bank's path is where the ready cycles of each level above it lie, and the number
+    of its rank: (banks, levels + 1).
     """
     pseudo_channels, ranks, groups, banks = counts
     all_ranks = pseudo_channels * ranks
@@ -158,7 +163,9 @@ def device_of(
     device[HISTORY] = device[LISTS] + 3 * LIST
     device[OPEN] = device[HISTORY] + all_ranks * 4
     device[NODES] = device[OPEN] + channel_banks
-    device[SIZE] = device[NODES] + nodes * RESOURCES
+    device[ROWS] = device[NODES] + nodes * RESOURCES
+    device[ROW_ROOM] = row_room
+    device[SIZE] = device[ROWS] + channel_banks * row_room
     device[N_REFI] = n_refi
     device[READ_LATENCY] = read_latency
     device[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
@@ -195,6 +202,19 @@ def new_state(device: Any, channels: int) -> Any:
     return state
 
 
+def more_row_room(state: Any, device: Any) -> tuple[Any, Any]:
+    """Return the state and the constants with room for twice as many open rows a bank."""
+    wider = device.copy()
+    wider[ROW_ROOM] *= 2
+    wider[SIZE] += device[SIZE] - device[ROWS]
+    grown = np.zeros((len(state), wider[SIZE]), dtype=np.int64)
+    grown[:, : device[ROWS]] = state[:, : device[ROWS]]
+    banks, room = int(device[CHANNEL_BANKS]), int(device[ROW_ROOM])
+    rows = grown[:, device[ROWS] :].reshape(len(state), banks, 2 * room)
+    rows[:, :, :room] = state[:, device[ROWS] :].reshape(len(state), banks, room)
+    return grown, wider
+
+
 if config.DISABLE_JIT:
 
     def _lowest(mask: int) -> int:
@@ -223,7 +243,17 @@ def _stride(device, final):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _next_command(s, rows, device, final, bank, row):
+def _is_open(s, device, bank, n, row):
+    """Tell whether the row is among the first `n` that a bank has open."""
+    first = device[ROWS] + bank * device[ROW_ROOM]
+    for i in range(first, first + n):  # noqa: SIM110 - numba compiles no generator
+        if s[i] == row:
+            return True
+    return False
+
+
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _next_command(s, device, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
     if s[ALL_ROW] == row:
         return final
@@ -236,43 +266,37 @@ def _next_command(s, rows, device, final, bank, row):
         n = s[device[OPEN] + at]
         if n == 0:
             return OPENER[final]
-        found = False
-        for i in range(n):
-            if rows[at, i] == row:
-                found = True
-                break
-        if not found:
+        if not _is_open(s, device, at, n, row):
             return CLOSER[final]
     return final
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _spell_out(s, rows, device):
+def _spell_out(s, device):
     """Write down each bank's open rows where all were alike."""
     if s[ALL_ROW] == MIXED:
         return
     n = 0 if s[ALL_ROW] == ALL_CLOSED else 1
     for bank in range(device[CHANNEL_BANKS]):
         s[device[OPEN] + bank] = n
-        rows[bank, 0] = s[ALL_ROW]
+        s[device[ROWS] + bank * device[ROW_ROOM]] = s[ALL_ROW]
     s[ALL_ROW] = MIXED
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _open_row(s, rows, device, bank, row):
+def _open_row(s, device, bank, row):
     n = s[device[OPEN] + bank]
-    for i in range(n):
-        if rows[bank, i] == row:
-            return
+    if _is_open(s, device, bank, n, row):
+        return
     if n == 0:
         s[OPEN_BANKS] += 1
-    rows[bank, n] = row
+    s[device[ROWS] + bank * device[ROW_ROOM] + n] = row
     s[device[OPEN] + bank] = n + 1
     s[MOST_ROWS] = max(s[MOST_ROWS], n + 1)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _change_rows(s, rows, device, command, bank, row):
+def _change_rows(s, device, command, bank, row):
     """Open or close what a row command opens or closes."""
     if command == PREA:
         s[ALL_ROW] = ALL_CLOSED
@@ -281,12 +305,12 @@ def _change_rows(s, rows, device, command, bank, row):
         s[ALL_ROW] = row
         s[OPEN_BANKS] = device[CHANNEL_BANKS]
     else:
-        _spell_out(s, rows, device)
+        _spell_out(s, device)
         if command == ACT or command >= ACTAB:
             final = RD if command == ACT else command - ACTAB + MACAB
             stride = _stride(device, final)
             for at in range(bank % stride, device[CHANNEL_BANKS], stride):
-                _open_row(s, rows, device, at, row)
+                _open_row(s, device, at, row)
         else:  # PRESB, too, closes one bank of each pseudo-channel only
             final = RD if command == PRE else MACPB
             stride = _stride(device, final)
@@ -312,15 +336,15 @@ def _change_rows(s, rows, device, command, bank, row):
         s[TO_CLOSE] &= ~hits
     else:
         while waiting:
-            _classify(s, rows, device, _lowest(waiting))
+            _classify(s, device, _lowest(waiting))
             waiting &= waiting - 1
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _classify(s, rows, device, position):
+def _classify(s, device, position):
     """Note what a MAC of the PIM queue needs next."""
     final = s[KIND + position]
-    command = _next_command(s, rows, device, final, s[BANK_OF + position], s[ROW_OF + position])
+    command = _next_command(s, device, final, s[BANK_OF + position], s[ROW_OF + position])
     bit = np.int64(1) << position
     if command == final:
         s[HITS] |= bit
@@ -331,12 +355,6 @@ def _classify(s, rows, device, position):
 
 
 # --- timing
-
-
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _node(device, bank, level):
-    """Return where the ready cycles of a bank's node of this level lie, or its rank's number."""
-    return device[device[PATHS] + bank * (LEVELS + 1) + level]
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
@@ -370,35 +388,35 @@ def _ready_cycle(s, device, command, bank):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _apply_rules(s, device, level, command, node, clock, rank):
-    rule = RULE_START + level * COMMANDS + command
-    for i in range(device[rule], device[rule + 1]):
-        past = clock
-        if device[RULES + 3 * i + 2] > 1:
-            past = s[device[HISTORY] + rank * 4 + device[RULES + 3 * i + 2] - 1]
-        later = past + device[RULES + 3 * i + 1]
-        if later > s[node + device[RULES + 3 * i]]:
-            s[node + device[RULES + 3 * i]] = later
+def _apply_rules(s, device, command, bank, highest, clock):
+    """Note what a command makes others wait for, at levels from `highest` down to the bank."""
+    path = device[PATHS] + bank * (LEVELS + 1)
+    rule = RULES + RULE * device[RULE_START + command]
+    end = RULES + RULE * device[RULE_START + command + 1]
+    while rule < end:
+        if device[rule] >= highest:
+            past = clock
+            if device[rule + 3] > 1:
+                past = s[device[HISTORY] + device[path + RANK] * 4 + device[rule + 3] - 1]
+            ready = device[path + device[rule]] + device[rule + 1]
+            s[ready] = max(s[ready], past + device[rule + 2])
+        rule += RULE
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _issue(s, rows, device, command, bank, row, clock):
+def _issue(s, device, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
     s[ISSUED + command] += 1
     if command >= SETM:
         return
-    rank = _node(device, bank, RANK)
+    rank = device[device[PATHS] + bank * (LEVELS + 1) + RANK]
     if command == ACT:
         history = device[HISTORY] + rank * 4
         for i in range(3, 0, -1):
             s[history + i] = s[history + i - 1]
         s[history] = clock
-    for level in range(LEVELS):
-        rule = RULE_START + level * COMMANDS + command
-        if device[rule] < device[rule + 1]:
-            _apply_rules(s, device, level, command, _node(device, bank, level), clock, rank)
+    _apply_rules(s, device, command, bank, np.int64(0), clock)
     if command == MACSB or command == MACPB:
-        last = np.int64(LEVELS - 1)
         first, stride = bank % device[BANKS], device[BANKS]
         if command == MACPB:
             # The reference tells the wrong banks of the broadcast: it takes the pseudo-channel's
@@ -411,16 +429,16 @@ def _issue(s, rows, device, command, bank, row, clock):
                 first = device[CHANNEL_BANKS]
         for other in range(first, device[CHANNEL_BANKS], stride):
             if other != bank:
-                _apply_rules(s, device, last, command, _node(device, other, 4), clock, rank)
+                _apply_rules(s, device, command, other, np.int64(LEVELS - 1), clock)
     if command <= PREPB or ACTAB <= command <= ACTPB:
-        _change_rows(s, rows, device, command, bank, row)
+        _change_rows(s, device, command, bank, row)
 
 
 # --- the PIM queue: masks
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _set_bits(s, rows, device, position):
+def _set_bits(s, device, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[KIND + position], s[BANK_OF + position]
     bit = np.int64(1) << position
@@ -433,13 +451,13 @@ def _set_bits(s, rows, device, position):
     s[MAC_WORDS + kind * device[WORDS] + bank // WORD] |= np.int64(1) << (bank % WORD)
     if final <= MACPB:
         s[MACS_ALL + kind - 1] |= bit
-        _classify(s, rows, device, position)
+        _classify(s, device, position)
     elif final >= SFM:
         s[FREE] |= bit
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _pack(s, rows, device):
+def _pack(s, device):
     """Make room for younger entries: give the live ones lower positions, in the same order."""
     live = s[LIVE]
     lowest = _lowest(live)
@@ -470,24 +488,24 @@ def _pack(s, rows, device):
         s[KIND + n] = s[KIND + position]
         s[BANK_OF + n] = s[BANK_OF + position]
         s[ROW_OF + n] = s[ROW_OF + position]
-        _set_bits(s, rows, device, n)
+        _set_bits(s, device, n)
         n += 1
     s[AGE] = n
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _push(s, rows, device, final, bank, row):
+def _push(s, device, final, bank, row):
     if s[LIVE] == 0:
         s[AGE] = 0
     elif s[AGE] == WINDOW:
-        _pack(s, rows, device)
+        _pack(s, device)
     position = s[AGE]
     s[AGE] = position + 1
     s[COUNT] += 1
     s[KIND + position] = final
     s[BANK_OF + position] = bank
     s[ROW_OF + position] = row
-    _set_bits(s, rows, device, position)
+    _set_bits(s, device, position)
     return position
 
 
@@ -644,11 +662,11 @@ def _remove(s, device, queue, index, clock):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _listed_command(s, rows, device, slot):
+def _listed_command(s, device, slot):
     version = s[VERSION] + 1  # 0 in a slot says: never looked
     if s[slot + L_SEEN] != version:
         s[slot + L_NEXT] = _next_command(
-            s, rows, device, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
+            s, device, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
         )
         s[slot + L_SEEN] = version
     return s[slot + L_NEXT]
@@ -660,26 +678,26 @@ def _is_access(command):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _listed_wanted(s, rows, device, queue, bank):
+def _listed_wanted(s, device, queue, bank):
     for i in range(s[LISTED + queue]):
         slot = _slot(s, device, queue, i)
-        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, rows, device, slot)):
+        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, device, slot)):
             return True
     return False
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _best(s, rows, device, queue, clock):
+def _best(s, device, queue, clock):
     """Return the index of a list's best request, -1 for none, and whether it is ready."""
     if s[LISTED + queue] == 0:
         return np.int64(-1), False
     best = np.int64(0)
     slot = _slot(s, device, queue, best)
-    command = _listed_command(s, rows, device, slot)
+    command = _listed_command(s, device, slot)
     ready = clock >= _ready_cycle(s, device, command, s[slot + L_BANK])
     for i in range(1, s[LISTED + queue]):
         slot = _slot(s, device, queue, i)
-        command = _listed_command(s, rows, device, slot)
+        command = _listed_command(s, device, slot)
         older = s[slot + L_ARRIVE] < s[_slot(s, device, queue, best) + L_ARRIVE]
         if clock < _ready_cycle(s, device, command, s[slot + L_BANK]):
             if not ready and older:
@@ -687,18 +705,18 @@ def _best(s, rows, device, queue, clock):
         elif ready:
             if older:
                 best = i
-        elif _is_access(command) or not _listed_wanted(s, rows, device, queue, s[slot + L_BANK]):
+        elif _is_access(command) or not _listed_wanted(s, device, queue, s[slot + L_BANK]):
             best = i
             ready = True
     return best, ready
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _list_event(s, rows, device, queue, clock, issued, event):
+def _list_event(s, device, queue, clock, issued, event):
     """Return the earlier of `event` and the next cycle at which a request here turns ready."""
     for i in range(s[LISTED + queue]):
         slot = _slot(s, device, queue, i)
-        command = _listed_command(s, rows, device, slot)
+        command = _listed_command(s, device, slot)
         cycle = _ready_cycle(s, device, command, s[slot + L_BANK])
         if cycle > clock:
             event = min(event, cycle)
@@ -727,7 +745,7 @@ def _set_write_mode(s):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _choose(s, rows, device, clock, first):
+def _choose(s, device, clock, first):
     """Choose for one slot: (queue, index, command, next PIM event).
 
     Where none is chosen, the command is what the second slot compares with: the waiting
@@ -736,7 +754,7 @@ def _choose(s, rows, device, clock, first):
     """
     event = np.int64(0)
     if s[LISTED + ACTIVE]:
-        index, ready = _best(s, rows, device, ACTIVE, clock)
+        index, ready = _best(s, device, ACTIVE, clock)
         if ready:
             slot = _slot(s, device, ACTIVE, index)
             command = s[slot + L_NEXT]
@@ -769,7 +787,7 @@ def _choose(s, rows, device, clock, first):
         _set_write_mode(s)
         turn = WRITES if s[WRITE_MODE] else READS
         if s[LISTED + turn]:
-            index, ready = _best(s, rows, device, turn, clock)
+            index, ready = _best(s, device, turn, clock)
             if ready:
                 slot = _slot(s, device, turn, index)
                 command = s[slot + L_NEXT]
@@ -785,7 +803,7 @@ def _choose(s, rows, device, clock, first):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _serve(s, rows, device, queue, index, command, clock, log, channel):
+def _serve(s, device, queue, index, command, clock, log, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
     if queue == PRIORITY:
@@ -802,19 +820,18 @@ def _serve(s, rows, device, queue, index, command, clock, log, channel):
         log[0, 0] += 1
     if queue == PRIORITY:
         s[ISSUED + command] += 1
-        for level in range(2):  # a refresh has no rank: its rules end at its pseudo-channel
-            _apply_rules(s, device, level, command, _node(device, bank, level), clock, bank)
+        _apply_rules(s, device, command, bank, np.int64(0), clock)
         if command == REFAB:
             s[REFRESH_OUT] += 1
         else:
-            _change_rows(s, rows, device, command, bank, row)
+            _change_rows(s, device, command, bank, row)
         return
     if queue == PIM:
         if command == s[KIND + index]:
             _drop(s, device, index, clock)
-        _issue(s, rows, device, command, bank, row, clock)
+        _issue(s, device, command, bank, row, clock)
         return
-    _issue(s, rows, device, command, bank, row, clock)
+    _issue(s, device, command, bank, row, clock)
     if command == s[slot + L_FINAL]:
         if command == RD:
             s[LAST_POP] = max(s[LAST_POP] + 1, clock + device[READ_LATENCY])
@@ -828,7 +845,7 @@ def _serve(s, rows, device, queue, index, command, clock, log, channel):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _tick(s, rows, device, clock, log, channel):
+def _tick(s, device, clock, log, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
         s[NEXT_REFRESH] += device[N_REFI]
@@ -841,9 +858,9 @@ def _tick(s, rows, device, clock, log, channel):
     issued = False
     event = np.int64(0)
     for _ in range(2):  # one command, and then perhaps one of the other bus
-        queue, index, command, event = _choose(s, rows, device, clock, first)
+        queue, index, command, event = _choose(s, device, clock, first)
         if queue != NO_QUEUE:
-            _serve(s, rows, device, queue, index, command, clock, log, channel)
+            _serve(s, device, queue, index, command, clock, log, channel)
             if first != FREE_SLOT:
                 return clock + 1
             issued = True
@@ -858,7 +875,7 @@ def _tick(s, rows, device, clock, log, channel):
         event = min(event, max(s[device[NODES] + command], clock + 1))
     for queue in range(3):
         if s[LISTED + queue]:
-            event = _list_event(s, rows, device, queue, clock, issued, event)
+            event = _list_event(s, device, queue, clock, issued, event)
     return event
 
 
@@ -883,15 +900,12 @@ CLASS_OF, FIRST_OF, SIZE_OF, EVENT = range(4)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _split(state, rows, classes, scalars, target, keep):
+def _split(state, classes, scalars, target, keep):
     """Split a class: its first `keep` members stay, the rest become a new class."""
     new = scalars[CLASSES]
     scalars[CLASSES] += 1
     for i in range(state.shape[1]):  # loops compile faster than slices, which carry messages
         state[new, i] = state[target, i]
-    for bank in range(rows.shape[1]):
-        for i in range(rows.shape[2]):
-            rows[new, bank, i] = rows[target, bank, i]
     classes[EVENT, new] = classes[EVENT, target]
     seen = np.int64(0)
     for channel in range(classes.shape[1]):
@@ -906,7 +920,7 @@ def _split(state, rows, classes, scalars, target, keep):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def _group(state, device, rows, classes, scalars, kinds, addresses, position, last, fold):
+def _group(state, device, classes, scalars, kinds, addresses, position, last, fold):
     """Return (channels, requests each) that go to one class from `position`; (0, 0): need input.
 
     The front end goes round the channels with one request for each, or with a few for each; these
@@ -921,10 +935,10 @@ def _group(state, device, rows, classes, scalars, kinds, addresses, position, la
         for i in range(channel):
             if classes[CLASS_OF, i] == target:
                 before += 1
-        _split(state, rows, classes, scalars, target, before)
+        _split(state, classes, scalars, target, before)
         target = classes[CLASS_OF, channel]
     if not fold and classes[SIZE_OF, target] > 1:
-        _split(state, rows, classes, scalars, target, np.int64(1))
+        _split(state, classes, scalars, target, np.int64(1))
     size = classes[SIZE_OF, target]
     if size == 1:
         return np.int64(1), np.int64(1)
@@ -960,12 +974,12 @@ def _group(state, device, rows, classes, scalars, kinds, addresses, position, la
             break
         same += 1
     if same < size:
-        _split(state, rows, classes, scalars, target, same)
+        _split(state, classes, scalars, target, same)
     return same, each
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _send(s, rows, device, kind, address, clock, event):
+def _send(s, device, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[kind]
     if final > WR and s[COUNT] >= CAPACITY:
@@ -977,7 +991,7 @@ def _send(s, rows, device, kind, address, clock, event):
     bank = (address >> shift) & ((np.int64(1) << (device[SHIFT_HALF] - shift)) - 1)
     bank += half * device[HALF_BANKS]
     if final > WR:
-        position = _push(s, rows, device, final, bank, row)
+        position = _push(s, device, final, bank, row)
         s[LAST_REMOVAL] = clock
         if s[COUNT] == 1:
             return clock + 1
@@ -1006,77 +1020,81 @@ def _send(s, rows, device, kind, address, clock, event):
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
-def run(state, rows, device, classes, scalars, kinds, addresses, last, fold, log):
+def _advance(s, device, event, until, scalars, log, channel):
+    """Process the cycles of a class up to `until`, its next event; return the event after that."""
+    while event <= until and scalars[ERROR] == OK and scalars[WIDER_ROWS] == 0:
+        clock = event
+        event = _tick(s, device, clock, log, channel)
+        if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
+            scalars[ERROR] = REFRESHES_LOST
+        if clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s):
+            scalars[ERROR] = STUCK
+        if s[MOST_ROWS] + 2 > device[ROW_ROOM]:  # a cycle opens at most two more
+            scalars[WIDER_ROWS] = 1
+    return event
+
+
+@njit(cache=True, error_model="numpy", _nrt=False)
+def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
     """Feed requests and advance time; return how many requests were taken.
+
+    Channels meet at the front end only. So each class lags behind until a request is for it, and
+    then goes through all its cycles up to the present, or on to the one that makes room.
 
     Returns when the input is used up (`last` False: feed more, the rest first), or, with
     `last`, when every queue is empty: `scalars[CLOCK]` is then the answer. A return with
-    scalars[WIDER_ROWS] set asks for wider `rows`.
+    scalars[WIDER_ROWS] set asks for more room for rows.
     """
     position = np.int64(0)
     clock = scalars[CLOCK]
-    width = rows.shape[2]
     n = len(kinds)
-    event = NEVER
-    for k in range(scalars[CLASSES]):
-        event = min(event, classes[EVENT, k])
-    while True:
-        while position < n:
-            k = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
-            size, each = scalars[HELD], np.int64(1)
-            if size == 0:
-                size = classes[SIZE_OF, k]
-                if size > 1:
-                    size, each = _group(
-                        state, device, rows, classes, scalars, kinds, addresses, position, last,
-                        fold,
-                    )  # fmt: skip
-                    if size == 0:
-                        scalars[CLOCK] = clock
-                        return position
-                    k = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
-            next_event = np.int64(0)
-            for i in range(position, position + each):
-                next_event = _send(
-                    state[k], rows[k], device, kinds[i], addresses[i], clock, classes[EVENT, k]
-                )
-                if next_event >= 0:
-                    classes[EVENT, k] = next_event
-            if next_event < 0:
-                scalars[HELD] = size
-                break
-            event = min(event, next_event)
-            scalars[HELD] = 0
-            position += size * each
-        if position >= n and not last:
-            scalars[CLOCK] = clock
-            return position
-        if position >= n:
-            waiting = NEVER
+    while position < n or last:
+        draining = position >= n
+        first, end = np.int64(0), scalars[CLASSES]
+        if not draining:
+            first = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
+            end = first + 1
+        event = NEVER
+        for k in range(first, end):
+            classes[EVENT, k] = _advance(
+                state[k], device, classes[EVENT, k], clock, scalars, log, classes[FIRST_OF, k]
+            )
+            event = min(event, classes[EVENT, k])
+        if scalars[ERROR] or scalars[WIDER_ROWS]:
+            break
+        if draining:
             busy = False
             for k in range(scalars[CLASSES]):
                 busy = busy or _busy(state[k])
                 if state[k, LAST_POP] > clock:
-                    waiting = min(waiting, state[k, LAST_POP])
-            if not busy and waiting == NEVER and clock > 0:
-                scalars[CLOCK] = clock
-                return position
-            event = min(event, waiting)
-        clock = event
-        event = NEVER
-        for k in range(scalars[CLASSES]):
-            if classes[EVENT, k] != clock:
-                event = min(event, classes[EVENT, k])
-                continue
-            s = state[k]
-            classes[EVENT, k] = _tick(s, rows[k], device, clock, log, classes[FIRST_OF, k])
-            event = min(event, classes[EVENT, k])
-            if s[REFRESH_IN] - s[REFRESH_OUT] > PRIORITY_CAPACITY:
-                scalars[ERROR] = REFRESHES_LOST
-            if clock - s[LAST_REMOVAL] > STUCK_CYCLES and _busy(s):
-                scalars[ERROR] = STUCK
-            if s[MOST_ROWS] + 2 > width:  # a cycle opens at most two more
-                scalars[WIDER_ROWS] = 1
-        if scalars[ERROR] or scalars[WIDER_ROWS]:
-            scalars[CLOCK] = clock
-            return position
+                    busy = True
+                    event = min(event, state[k, LAST_POP])
+            if not busy and clock > 0:
+                break
+            clock = event
+            continue
+        size, each = scalars[HELD], np.int64(1)
+        if size == 0:
+            size = classes[SIZE_OF, first]
+            if size > 1:
+                size, each = _group(
+                    state, device, classes, scalars, kinds, addresses, position, last, fold
+                )
+                if size == 0:
+                    break
+                first = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
+        event = np.int64(0)
+        for i in range(position, position + each):
+            event = _send(
+                state[first], device, kinds[i], addresses[i], clock, classes[EVENT, first]
+            )
+            if event >= 0:
+                classes[EVENT, first] = event
+        if event < 0:
+            scalars[HELD] = size
+            clock = classes[EVENT, first]
+        else:
+            scalars[HELD] = 0
+            position += size * each
+    scalars[CLOCK] = clock
+    return position

@@ -147,20 +147,24 @@ def rules(timing: Timing) -> list[Rule]:
 
 @cache
 def rule_table(timing: Timing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rules as arrays: (start of each (level, command), and rows of the rules).
+    """Return the rules as arrays: (start of each preceding command, and rows of the rules).
 
-    The start array is (levels * commands + 1,), the rows are (rules, 3): following command,
-    cycles, window.
+    The start array is (commands + 1,), the rows are (rules, 4): level, following command, cycles,
+    window.
     """
     number = {name: index for index, name in enumerate(COMMANDS)} | {"DATA": DATA}
-    groups: list[list[tuple[int, int, int]]] = [[] for _ in range(len(LEVELS) * len(COMMANDS))]
-    for rule in rules(timing):
-        group = LEVELS.index(rule.level) * len(COMMANDS) + number[rule.preceding]
-        groups[group].append((number[rule.following], rule.cycles, rule.window))
-    start = np.zeros(len(groups) + 1, dtype=np.int64)
-    start[1:] = np.cumsum([len(group) for group in groups])
-    rows = [row for group in groups for row in group]
-    return start, np.array(rows, dtype=np.int64).reshape(len(rows), 3)
+    found = sorted(
+        (
+            number[rule.preceding],
+            LEVELS.index(rule.level),
+            number[rule.following],
+            rule.cycles,
+            rule.window,
+        )
+        for rule in rules(timing)
+    )
+    table = np.array(found, dtype=np.int64)
+    return np.searchsorted(table[:, 0], np.arange(len(COMMANDS) + 1)), table[:, 1:]
 
 
 @dataclass(frozen=True, slots=True)

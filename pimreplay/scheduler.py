@@ -75,7 +75,6 @@ class Scheduler:
             rule_table(timing),
         )
         self._state = _kernel.new_state(self._device, channels)
-        self._rows = np.zeros((channels, organisation.channel_banks, 4), dtype=np.int64)
         self._classes = np.zeros((4, channels), dtype=np.int64)
         self._classes[_kernel.SIZE_OF, 0] = channels
         self._classes[_kernel.EVENT] = 1
@@ -127,14 +126,14 @@ class Scheduler:
 
     def log(self) -> NDArray[np.int64]:
         """Return the issued commands: (n, 5) cycle, channel, command, bank of the channel, row."""
-        return self._log[1 : self._log[0, 0]]
+        log = self._log[1 : self._log[0, 0]]
+        return log[np.argsort(log[:, 0], kind="stable")]
 
     def _run(self, kinds: NDArray[np.uint8], addresses: NDArray[np.int64], *, last: bool) -> int:
         taken = 0
         while True:
             taken += _kernel.run(
                 self._state,
-                self._rows,
                 self._device,
                 self._classes,
                 self._scalars,
@@ -158,7 +157,7 @@ class Scheduler:
                 )
             if not self._scalars[_kernel.WIDER_ROWS]:
                 return int(taken)
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)], axis=2)
+            self._state, self._device = _kernel.more_row_room(self._state, self._device)
             self._scalars[_kernel.WIDER_ROWS] = 0
 
 
