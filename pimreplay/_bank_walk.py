@@ -45,7 +45,8 @@ ACTIVATED = READING + CALENDAR  # of each set of banks: its activate, its last M
 LAST = ACTIVATED + MOST_BANKS
 ROW = LAST + MOST_BANKS
 HOLD = ROW + MOST_BANKS  # and the last MAC elsewhere that keeps it open
-SIZE = HOLD + MOST_BANKS
+PLACE = HOLD + MOST_BANKS  # of each bank group: its last MAC
+SIZE = PLACE + MOST_BANKS
 
 
 @njit(cache=True, forceinline=True, error_model="numpy")
@@ -160,6 +161,25 @@ def _place(s, spacing, ready, work):
     return end
 
 
+@njit(cache=True, forceinline=True, error_model="numpy")
+def _slot(s, ready):
+    """Return the first cycle at which the MAC bus is free from a cycle on."""
+    for i in range(s[GAPS]):
+        if ready < s[GAP + 2 * i + 1]:
+            return max(s[GAP + 2 * i], ready)
+    return max(s[FREE], ready)
+
+
+@njit(cache=True, forceinline=True, error_model="numpy")
+def _apart(s, p, bank, ready):
+    """Return the cycle from which one MAC may go by the last one of its bank group."""
+    last = s[PLACE + bank % p[w.PLACES]]
+    slot = _slot(s, ready)
+    if last - p[w.SAME] < slot < last + p[w.SAME]:
+        return last + p[w.SAME]
+    return ready
+
+
 @njit(cache=True, error_model="numpy")
 def _run(s, p, bank, wanted, work, width, start):
     """Place a run of `work` MACs on a set of `width` banks; return the last one's cycle."""
@@ -176,8 +196,8 @@ def _run(s, p, bank, wanted, work, width, start):
     before, row = s[ACTIVATED + bank], s[ROW + bank]
     ready = max(start, seen, before + p[w.RCD])
     if row == wanted and ready < s[REFRESH]:
-        if work == 1:  # the same bank group again
-            ready = max(ready, s[LAST + bank] + p[w.SAME])
+        if work == 1 and p[w.PLACES]:  # the same bank group again
+            ready = _apart(s, p, bank, ready)
         end = _place(s, spacing, ready, work)
     else:
         at = 0
@@ -210,6 +230,8 @@ def _run(s, p, bank, wanted, work, width, start):
                 s[FREE] = max(s[FREE], s[SHUT])
                 at = 0
                 continue
+            if work == 1 and p[w.PLACES]:
+                ready = _apart(s, p, bank, ready)
             end = max(end, _place(s, spacing, ready, work // width))
             at += 1
         s[ROW + bank] = wanted
@@ -223,6 +245,8 @@ def _run(s, p, bank, wanted, work, width, start):
         end = s[SHUT] + p[w.RCD] + (left - 1) * spacing
         s[FREE] = end + spacing
     s[LAST + bank] = max(s[LAST + bank], end)
+    if width == 1 and p[w.PLACES]:
+        s[PLACE + bank % p[w.PLACES]] = end
     s[LAST_BANK] = bank
     _enter(s, end, work, spacing)
     return end
@@ -301,7 +325,8 @@ def walk_banks(blocks, p, tail, found):
         s[:LEAVE] = 0
         s[TAKEN:ROW] = 0
         s[ROW:HOLD] = -1
-        s[HOLD:] = 0
+        s[HOLD:PLACE] = 0
+        s[PLACE:] = -w.NEVER
         s[REFRESH] = p[w.REFI]
         start = 2 + (p[w.WRITES] - 1) * same
         _enter(s, start - 1, p[w.WRITES], same)

@@ -215,6 +215,9 @@ def more_row_room(state: Any, device: Any) -> tuple[Any, Any]:
     return grown, wider
 
 
+_at = np.uint64
+"""An index that is not negative: numba then leaves out counting from the end."""
+
 if config.DISABLE_JIT:
 
     def _lowest(mask: int) -> int:
@@ -315,9 +318,9 @@ def _change_rows(s, device, command, bank, row):
             final = RD if command == PRE else MACPB
             stride = _stride(device, final)
             for at in range(bank % stride, device[CHANNEL_BANKS], stride):
-                if s[device[OPEN] + at]:
+                if s[_at(device[OPEN] + at)]:
                     s[OPEN_BANKS] -= 1
-                    s[device[OPEN] + at] = 0
+                    s[_at(device[OPEN] + at)] = 0
     s[VERSION] += 1
     waiting = s[MACS_ALL] | s[MACS_SAME] | s[MACS_SINGLE]
     s[HITS] = 0
@@ -331,7 +334,7 @@ def _change_rows(s, device, command, bank, row):
         while waiting:
             position = _lowest(waiting)
             waiting &= waiting - 1
-            hits |= np.int64(s[ROW_OF + position] == s[ALL_ROW]) << position
+            hits |= np.int64(s[_at(ROW_OF + position)] == s[ALL_ROW]) << position
         s[HITS] = hits
         s[TO_CLOSE] &= ~hits
     else:
@@ -366,24 +369,24 @@ def _ready_cycle(s, device, command, bank):
     """
     channel = device[NODES]
     if command == MACAB or command == PREA or command == REFAB:
-        return s[channel + command]
+        return s[_at(channel + command)]
     if command >= SFM:
         return np.int64(0)
     path = device[PATHS] + bank * (LEVELS + 1)
-    half, rank, group = device[path + 1], device[path + 2], device[path + 3]
+    half, rank, group = device[_at(path + 1)], device[_at(path + 2)], device[_at(path + 3)]
     if command >= WRGB:
-        return max(s[half + DATA], s[rank + DATA], s[group + DATA])
+        return max(s[_at(half + DATA)], s[_at(rank + DATA)], s[_at(group + DATA)])
     if command == ACTAB:
-        return max(s[channel + command], s[half + command])
+        return max(s[_at(channel + command)], s[_at(half + command)])
     cycle = max(
-        s[channel + command],
-        s[half + command],
-        s[rank + command],
-        s[group + command],
-        s[device[path + 4] + command],
+        s[_at(channel + command)],
+        s[_at(half + command)],
+        s[_at(rank + command)],
+        s[_at(group + command)],
+        s[_at(device[_at(path + 4)] + command)],
     )
     if command == RD or command == WR:
-        cycle = max(cycle, s[half + DATA], s[rank + DATA], s[group + DATA])
+        cycle = max(cycle, s[_at(half + DATA)], s[_at(rank + DATA)], s[_at(group + DATA)])
     return cycle
 
 
@@ -391,30 +394,32 @@ def _ready_cycle(s, device, command, bank):
 def _apply_rules(s, device, command, bank, highest, clock):
     """Note what a command makes others wait for, at levels from `highest` down to the bank."""
     path = device[PATHS] + bank * (LEVELS + 1)
-    rule = RULES + RULE * device[RULE_START + command]
-    end = RULES + RULE * device[RULE_START + command + 1]
+    rule = RULES + RULE * device[_at(RULE_START + command)]
+    end = RULES + RULE * device[_at(RULE_START + command + 1)]
     while rule < end:
-        if device[rule] >= highest:
+        if device[_at(rule)] >= highest:
             past = clock
-            if device[rule + 3] > 1:
-                past = s[device[HISTORY] + device[path + RANK] * 4 + device[rule + 3] - 1]
-            ready = device[path + device[rule]] + device[rule + 1]
-            s[ready] = max(s[ready], past + device[rule + 2])
+            if device[_at(rule + 3)] > 1:
+                past = s[
+                    _at(device[HISTORY] + device[_at(path + RANK)] * 4 + device[_at(rule + 3)] - 1)
+                ]
+            ready = device[_at(path + device[_at(rule)])] + device[_at(rule + 1)]
+            s[_at(ready)] = max(s[_at(ready)], past + device[_at(rule + 2)])
         rule += RULE
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _issue(s, device, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
-    s[ISSUED + command] += 1
+    s[_at(ISSUED + command)] += 1
     if command >= SETM:
         return
-    rank = device[device[PATHS] + bank * (LEVELS + 1) + RANK]
+    rank = device[_at(device[PATHS] + bank * (LEVELS + 1) + RANK)]
     if command == ACT:
         history = device[HISTORY] + rank * 4
         for i in range(3, 0, -1):
-            s[history + i] = s[history + i - 1]
-        s[history] = clock
+            s[_at(history + i)] = s[_at(history + i - 1)]
+        s[_at(history)] = clock
     _apply_rules(s, device, command, bank, np.int64(0), clock)
     if command == MACSB or command == MACPB:
         first, stride = bank % device[BANKS], device[BANKS]
@@ -440,17 +445,17 @@ def _issue(s, device, command, bank, row, clock):
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _set_bits(s, device, position):
     """Enter a position into the masks of what it waits for."""
-    final, bank = s[KIND + position], s[BANK_OF + position]
+    final, bank = s[_at(KIND + position)], s[_at(BANK_OF + position)]
     bit = np.int64(1) << position
     s[LIVE] |= bit
     if final == BARRIER:
         s[BARRIERS] |= bit
         return
     kind = final - MACAB + 1 if final <= MACPB else 0
-    s[device[MASKS] + kind * device[CHANNEL_BANKS] + bank] |= bit
-    s[MAC_WORDS + kind * device[WORDS] + bank // WORD] |= np.int64(1) << (bank % WORD)
+    s[_at(device[MASKS] + kind * device[CHANNEL_BANKS] + bank)] |= bit
+    s[_at(MAC_WORDS + kind * device[WORDS] + bank // WORD)] |= np.int64(1) << (bank % WORD)
     if final <= MACPB:
-        s[MACS_ALL + kind - 1] |= bit
+        s[_at(MACS_ALL + kind - 1)] |= bit
         _classify(s, device, position)
     elif final >= SFM:
         s[FREE] |= bit
@@ -463,31 +468,31 @@ def _pack(s, device):
     lowest = _lowest(live)
     if lowest >= WINDOW // 4:
         for i in range(LIVE, TO_CLOSE + 1):
-            s[i] >>= lowest
+            s[_at(i)] >>= lowest
         for i in range(4 * device[WORDS]):
             first = device[MASKS] + i // device[WORDS] * device[CHANNEL_BANKS]
             first += i % device[WORDS] * WORD
-            banks = s[MAC_WORDS + i]
+            banks = s[_at(MAC_WORDS + i)]
             while banks:
-                s[first + _lowest(banks)] >>= lowest
+                s[_at(first + _lowest(banks))] >>= lowest
                 banks &= banks - 1
         for i in range(WINDOW - lowest):
-            s[KIND + i] = s[KIND + i + lowest]
-            s[BANK_OF + i] = s[BANK_OF + i + lowest]
-            s[ROW_OF + i] = s[ROW_OF + i + lowest]
+            s[_at(KIND + i)] = s[_at(KIND + i + lowest)]
+            s[_at(BANK_OF + i)] = s[_at(BANK_OF + i + lowest)]
+            s[_at(ROW_OF + i)] = s[_at(ROW_OF + i + lowest)]
         s[AGE] = WINDOW - lowest
         return
     for i in range(LIVE, TO_CLOSE + 1):
-        s[i] = 0
+        s[_at(i)] = 0
     for i in range(MAC_WORDS, device[LISTS]):
-        s[i] = 0
+        s[_at(i)] = 0
     n = np.int64(0)
     while live:
         position = _lowest(live)
         live &= live - 1
-        s[KIND + n] = s[KIND + position]
-        s[BANK_OF + n] = s[BANK_OF + position]
-        s[ROW_OF + n] = s[ROW_OF + position]
+        s[_at(KIND + n)] = s[_at(KIND + position)]
+        s[_at(BANK_OF + n)] = s[_at(BANK_OF + position)]
+        s[_at(ROW_OF + n)] = s[_at(ROW_OF + position)]
         _set_bits(s, device, n)
         n += 1
     s[AGE] = n
@@ -502,9 +507,9 @@ def _push(s, device, final, bank, row):
     position = s[AGE]
     s[AGE] = position + 1
     s[COUNT] += 1
-    s[KIND + position] = final
-    s[BANK_OF + position] = bank
-    s[ROW_OF + position] = row
+    s[_at(KIND + position)] = final
+    s[_at(BANK_OF + position)] = bank
+    s[_at(ROW_OF + position)] = row
     _set_bits(s, device, position)
     return position
 
@@ -512,7 +517,7 @@ def _push(s, device, final, bank, row):
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _drop(s, device, position, clock):
     """Take an entry out of the PIM queue."""
-    final, bank = s[KIND + position], s[BANK_OF + position]
+    final, bank = s[_at(KIND + position)], s[_at(BANK_OF + position)]
     keep = ~(np.int64(1) << position)
     s[LIVE] &= keep
     s[COUNT] -= 1
@@ -522,11 +527,11 @@ def _drop(s, device, position, clock):
         return
     kind = final - MACAB + 1 if final <= MACPB else 0
     mask = device[MASKS] + kind * device[CHANNEL_BANKS] + bank
-    s[mask] &= keep
-    if s[mask] == 0:
-        s[MAC_WORDS + kind * device[WORDS] + bank // WORD] &= ~(np.int64(1) << (bank % WORD))
+    s[_at(mask)] &= keep
+    if s[_at(mask)] == 0:
+        s[_at(MAC_WORDS + kind * device[WORDS] + bank // WORD)] &= ~(np.int64(1) << (bank % WORD))
     if final <= MACPB:
-        s[MACS_ALL + kind - 1] &= keep
+        s[_at(MACS_ALL + kind - 1)] &= keep
         s[HITS] &= keep
     elif final >= SFM:
         s[FREE] &= keep
@@ -535,7 +540,7 @@ def _drop(s, device, position, clock):
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _command_at(s, position):
     """Return the command that an entry of the PIM queue would issue."""
-    final = s[KIND + position]
+    final = s[_at(KIND + position)]
     if MACAB <= final <= MACPB:
         bit = np.int64(1) << position
         if s[TO_OPEN] & bit:
@@ -549,7 +554,7 @@ def _command_at(s, position):
 def _wanted(s, device, bank):
     """Tell whether a MAC in the queue can read the open row of this bank at once."""
     at, step = device[MASKS] + bank, device[CHANNEL_BANKS]
-    return (s[at + step] | s[at + 2 * step] | s[at + 3 * step]) & s[HITS] != 0
+    return (s[_at(at + step)] | s[_at(at + 2 * step)] | s[_at(at + 3 * step)]) & s[HITS] != 0
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
@@ -571,20 +576,20 @@ def _scan(s, device, clock):
         return np.int64(-1), event
     first = _lowest(live)
     head = np.int64(1) << first
-    if s[KIND + first] == BARRIER:
+    if s[_at(KIND + first)] == BARRIER:
         return first, np.int64(0)
     command = _command_at(s, first)
-    if clock >= _ready_cycle(s, device, command, s[BANK_OF + first]):
+    if clock >= _ready_cycle(s, device, command, s[_at(BANK_OF + first)]):
         return first, np.int64(0)
     barriers = s[BARRIERS]
     below = (barriers & -barriers) - 1 if barriers else np.int64(-1)
     found = np.int64(0)
     for word in range(device[WORDS]):
-        banks = s[MAC_WORDS + word]
+        banks = s[_at(MAC_WORDS + word)]
         while banks:
             bank = word * WORD + _lowest(banks)
             banks &= banks - 1
-            moves = s[device[MASKS] + bank] & below
+            moves = s[_at(device[MASKS] + bank)] & below
             ready = moves & s[FREE]
             moves &= ~ready
             if moves:
@@ -596,14 +601,14 @@ def _scan(s, device, clock):
             if ready and not _wanted(s, device, bank):
                 found |= ready
     for kind in range(3):
-        if s[MACS_ALL + kind] == 0:
+        if s[_at(MACS_ALL + kind)] == 0:
             continue
         for word in range(device[WORDS]):
-            banks = s[MAC_WORDS + (kind + 1) * device[WORDS] + word]
+            banks = s[_at(MAC_WORDS + (kind + 1) * device[WORDS] + word)]
             while banks:
                 bank = word * WORD + _lowest(banks)
                 banks &= banks - 1
-                macs = s[device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank]
+                macs = s[_at(device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank)]
                 part = macs & s[HITS] & below
                 if part:
                     cycle = _ready_cycle(s, device, MACAB + kind, bank)
@@ -637,7 +642,7 @@ def _scan(s, device, clock):
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _slot(s, device, queue, index):
     order = device[LISTS] + queue * LIST
-    return order + CAPACITY + s[order + index] * FIELDS
+    return order + CAPACITY + s[_at(order + index)] * FIELDS
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
@@ -810,16 +815,16 @@ def _serve(s, device, queue, index, command, clock, log, channel):
         half = s[REFRESH_OUT] % device[PSEUDO_CHANNELS]
         bank = half * device[HALF_BANKS]
     elif queue == PIM:
-        bank, row = s[BANK_OF + index], s[ROW_OF + index]
+        bank, row = s[_at(BANK_OF + index)], s[_at(ROW_OF + index)]
     else:
         slot = _slot(s, device, queue, index)
-        bank, row = s[slot + L_BANK], s[slot + L_ROW]
+        bank, row = s[_at(slot + L_BANK)], s[_at(slot + L_ROW)]
     if log[0, 0] < len(log):
         entry = log[log[0, 0]]
         entry[0], entry[1], entry[2], entry[3], entry[4] = clock, channel, command, bank, row
         log[0, 0] += 1
     if queue == PRIORITY:
-        s[ISSUED + command] += 1
+        s[_at(ISSUED + command)] += 1
         _apply_rules(s, device, command, bank, np.int64(0), clock)
         if command == REFAB:
             s[REFRESH_OUT] += 1
@@ -827,12 +832,12 @@ def _serve(s, device, queue, index, command, clock, log, channel):
             _change_rows(s, device, command, bank, row)
         return
     if queue == PIM:
-        if command == s[KIND + index]:
+        if command == s[_at(KIND + index)]:
             _drop(s, device, index, clock)
         _issue(s, device, command, bank, row, clock)
         return
     _issue(s, device, command, bank, row, clock)
-    if command == s[slot + L_FINAL]:
+    if command == s[_at(slot + L_FINAL)]:
         if command == RD:
             s[LAST_POP] = max(s[LAST_POP] + 1, clock + device[READ_LATENCY])
         _remove(s, device, queue, index, clock)
@@ -840,11 +845,11 @@ def _serve(s, device, queue, index, command, clock, log, channel):
         if s[LISTED + ACTIVE] < CAPACITY:  # a full list loses the request, as in the reference
             moved = _append(s, device, ACTIVE)
             for i in range(FIELDS):
-                s[moved + i] = s[slot + i]
+                s[_at(moved + i)] = s[_at(slot + i)]
         _remove(s, device, queue, index, clock)
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _tick(s, device, clock, log, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
@@ -1002,20 +1007,20 @@ def _send(s, device, kind, address, clock, event):
     if final == RD:
         for i in range(s[LISTED + WRITES]):
             # the data is still here: it leaves one cycle later without touching the banks
-            if s[_slot(s, device, WRITES, i) + L_ADDRESS] == address:
+            if s[_at(_slot(s, device, WRITES, i) + L_ADDRESS)] == address:
                 s[LAST_POP] = max(s[LAST_POP] + 1, clock + 1)
                 return event
     queue = READS if final == RD else WRITES
-    if s[LISTED + queue] >= CAPACITY:
+    if s[_at(LISTED + queue)] >= CAPACITY:
         return np.int64(-1)
     slot = _append(s, device, queue)
     s[LAST_REMOVAL] = clock
-    s[slot + L_FINAL] = final
-    s[slot + L_BANK] = bank
-    s[slot + L_ROW] = row
-    s[slot + L_ADDRESS] = address
-    s[slot + L_ARRIVE] = clock
-    s[slot + L_SEEN] = 0
+    s[_at(slot + L_FINAL)] = final
+    s[_at(slot + L_BANK)] = bank
+    s[_at(slot + L_ROW)] = row
+    s[_at(slot + L_ADDRESS)] = address
+    s[_at(slot + L_ARRIVE)] = clock
+    s[_at(slot + L_SEEN)] = 0
     return clock + 1  # the write mode may turn
 
 
