@@ -16,7 +16,7 @@ from tracegen.model import LoadedModel, weights_sha256
 from tracegen.recording import Call, recording
 from tracegen.schema import MANIFEST, PROMPT_QUERIES, Manifest, estimate_bytes
 from tracegen.space import free_bytes, in_words
-from tracegen.spill import Spill
+from tracegen.spill import Spill, scratch_bytes
 from tracegen.store import Trace
 from tracegen.writer import TraceWriter
 
@@ -77,10 +77,10 @@ def capture(
             f"the trace would take about {in_words(size)} and --max-gb allows "
             f"{in_words(request.max_gb * GB)}; raise it, or ask for fewer tokens, steps or --layers"
         )
-    free = free_bytes(out)
-    if free is not None and 2 * size > free:
+    free, needed = free_bytes(out), size + scratch_bytes(manifest)
+    if free is not None and needed > free:
         raise UserError(
-            f"{out}: about {in_words(2 * size)} are needed while the trace is made and "
+            f"{out}: about {in_words(needed)} are needed while the trace is made and "
             f"{in_words(free)} are free; free space or choose another folder"
         )
     with TraceWriter(out, manifest, overwrite=overwrite) as writer:
@@ -90,7 +90,6 @@ def capture(
                 token_ids, log_probs = generate(
                     loaded.model, request.prompt_ids, request.decode_steps, request.forced_ids
                 )
-            spill.write()
         finally:
             spill.close()
         n_prompt = len(request.prompt_ids)

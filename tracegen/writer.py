@@ -2,9 +2,10 @@
 
 import hashlib
 import inspect
+import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from tracegen.background import Background
 from tracegen.errors import UserError
 from tracegen.folder import NewFolder
 from tracegen.schema import MANIFEST, TOKENS, FileEntry, Manifest, check, columns, layer_path
@@ -32,7 +34,8 @@ class TraceWriter:
     Give it the manifest without `files`, call `write_layer` (or `write_kv`, `write_queries` and
     `write_prompt`) for every layer and `write_tokens` once. Leaving the block publishes the trace;
     an exception inside it leaves nothing behind. A URL is written to a local folder first and
-    copied at the end, its manifest last.
+    copied at the end, its manifest last. A finished file is hashed and brought to the disk in a
+    thread while the next one is written.
 
     Raises:
         UserError: the target exists, the manifest contradicts itself, or a layer is missing.
@@ -58,6 +61,7 @@ class TraceWriter:
             self.path = self._stack.enter_context(self._folder).path
         else:
             self.path = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._sealing = self._stack.enter_context(Background())
         for kind in ("kv", "queries", "prompt_queries", "prompt_attention"):
             (self.path / kind).mkdir()
         return self
@@ -192,8 +196,9 @@ class TraceWriter:
             pa.binary(manifest.vector_bytes), rows, [None, pa.py_buffer(data)]
         )
 
-    def _parquet(self, path: str, schema: pa.Schema) -> pq.ParquetWriter:
-        return pq.ParquetWriter(
+    @contextmanager
+    def _parquet(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+        with pq.ParquetWriter(
             self.path / path,
             schema,
             compression="NONE",
@@ -201,7 +206,9 @@ class TraceWriter:
             write_statistics=False,
             store_schema=False,
             **_ONE_PAGE,
-        )
+        ) as file:
+            yield file
+        self._sealing.do(_seal, self.path, path)
 
     def _finish(self) -> None:
         expected = set(self.manifest.paths())
@@ -210,12 +217,9 @@ class TraceWriter:
         for folder in self.path.iterdir():
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
-        files = []
-        for path in self.manifest.paths():
-            with (self.path / path).open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            files.append(FileEntry(path, (self.path / path).stat().st_size, digest))
-        self.manifest = replace(self.manifest, files=tuple(files))
+        sealed = {one.path: one for one in self._sealing.finish()}
+        files = tuple(sealed[path] for path in self.manifest.paths())
+        self.manifest = replace(self.manifest, files=files)
         (self.path / MANIFEST).write_text(self.manifest.to_json(), encoding="utf-8")
         if self._remote:
             self._upload()
@@ -244,6 +248,14 @@ class TraceWriter:
                 source_filesystem=local,
                 destination_filesystem=system,
             )
+
+
+def _seal(folder: Path, path: str) -> FileEntry:
+    """Bring a finished file to the disk and return its entry in the manifest."""
+    with (folder / path).open("rb") as stream:
+        os.fsync(stream.fileno())
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return FileEntry(path, os.fstat(stream.fileno()).st_size, digest)
 
 
 def _write(file: pq.ParquetWriter, data: list[Any], schema: pa.Schema) -> None:
