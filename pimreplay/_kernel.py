@@ -640,6 +640,12 @@ def _scan(s, device, clock):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+def _listed(s):
+    """Tell whether any list holds a request."""
+    return s[LISTED + READS] | s[LISTED + WRITES] | s[LISTED + ACTIVE] != 0
+
+
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _slot(s, device, queue, index):
     order = device[LISTS] + queue * LIST
     return order + CAPACITY + s[_at(order + index)] * FIELDS
@@ -878,21 +884,15 @@ def _tick(s, device, clock, log, channel):
     if s[REFRESH_IN] != s[REFRESH_OUT]:
         command = PREA if s[OPEN_BANKS] else REFAB
         event = min(event, max(s[device[NODES] + command], clock + 1))
-    for queue in range(3):
-        if s[LISTED + queue]:
+    if _listed(s):
+        for queue in range(3):
             event = _list_event(s, device, queue, clock, issued, event)
     return event
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _busy(s):
-    return (
-        s[LIVE] != 0
-        or s[LISTED + READS] != 0
-        or s[LISTED + WRITES] != 0
-        or s[LISTED + ACTIVE] != 0
-        or s[REFRESH_IN] != s[REFRESH_OUT]
-    )
+    return s[LIVE] != 0 or _listed(s) or s[REFRESH_IN] != s[REFRESH_OUT]
 
 
 # --- the front end and the loop over time

@@ -26,8 +26,8 @@ DIGIT = np.full(256, NO_DIGIT, dtype=np.int64)
 """Value of each byte as a hexadecimal digit."""
 for _value in range(16):
     DIGIT[[ord(f"{_value:x}"), ord(f"{_value:X}")]] = _value
-_BLANKS = np.uint64(33 * 0x0101010101010101)
-"""What is at most a space ends a word."""
+_TO_HIGH_BIT = np.uint64((128 - 33) * 0x0101010101010101)
+"""Added to letters, sets the high bit of those above the space, which ends a word."""
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
 if config.DISABLE_JIT:
@@ -76,8 +76,8 @@ def word_table() -> Any:
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _blanks(letters):
-    """Return a number whose lowest bit, rounded down to a byte, is the first blank's place."""
-    return (letters - _BLANKS) & ~letters & _HIGH_BITS
+    """Return the high bit of each byte that is a space or less."""
+    return ~(((letters & ~_HIGH_BITS) + _TO_HIGH_BIT) | letters) & _HIGH_BITS
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)

@@ -1,6 +1,7 @@
 """The command scheduler as an object: feed requests, ask for the outcome."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,28 @@ class Outcome:
     refreshes: int
 
 
+@cache
+def _device(organisation: Organisation, timing: Timing, refresh: bool) -> NDArray[np.int64]:
+    """Return the kernel's constants; they are never written to."""
+    m = AddressMap.of(organisation)
+    row = m.offset_bits + m.column_bits
+    bank = row + m.row_bits
+    half = bank + m.bank_bits + m.bank_group_bits + m.rank_bits
+    device: NDArray[np.int64] = _kernel.device_of(
+        (
+            organisation.pseudo_channels,
+            organisation.ranks,
+            organisation.bank_groups,
+            organisation.banks,
+        ),
+        timing.n_refi_cycles if refresh else 0,
+        timing.n_cl_cycles + timing.n_bl_cycles,
+        (m.channel_shift, half, bank, row),
+        rule_table(timing),
+    )
+    return device
+
+
 class Scheduler:
     """All channels' controllers behind one front end, as the AttAcc simulator has them.
 
@@ -56,24 +79,9 @@ class Scheduler:
             fold: Simulate channels in equal state once; False only to test that.
             log_commands: Room for a log of issued commands (needs `fold=False`).
         """
-        m = AddressMap.of(organisation)
-        row = m.offset_bits + m.column_bits
-        bank = row + m.row_bits
-        half = bank + m.bank_bits + m.bank_group_bits + m.rank_bits
         channels = organisation.channels
         self.organisation, self.timing = organisation, timing
-        self._device = _kernel.device_of(
-            (
-                organisation.pseudo_channels,
-                organisation.ranks,
-                organisation.bank_groups,
-                organisation.banks,
-            ),
-            timing.n_refi_cycles if refresh else 0,
-            timing.n_cl_cycles + timing.n_bl_cycles,
-            (m.channel_shift, half, bank, row),
-            rule_table(timing),
-        )
+        self._device = _device(organisation, timing, refresh)
         self._state = _kernel.new_state(self._device, channels)
         self._classes = np.zeros((4, channels), dtype=np.int64)
         self._classes[_kernel.SIZE_OF, 0] = channels
