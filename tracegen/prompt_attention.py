@@ -56,54 +56,49 @@ def attend_in_tiles(
     factors = torch.stack([torch.ones_like(age), DECAY**age]).float()  # (2, new_tokens)
     output = torch.empty_like(query)
     sums = torch.zeros(q_heads, 2, tokens, device=device)
-    own = torch.eye(group, device=device)[:, None, None, :]  # (group, 1, 1, group)
     tile = torch.empty(0, device=device)
     for head in range(kv_heads):
         heads = slice(head * group, (head + 1) * group)
-        keys, values = key[head].float().T.contiguous(), value[head].float()
-        # Queries that share a row of the tile lie together: one product of two matrices a tile.
-        queries = torch.empty(new_tokens, group, head_dim, device=device)
-        queries.copy_(query[heads].transpose(0, 1)).mul_(scale)
-        safe = soft_cap is None and _bounded(queries, keys)
+        queries, keys, values = query[heads].float() * scale, key[head].float(), value[head].float()
+        safe = _bounded(queries, keys) if soft_cap is None else soft_cap < _SAFE_EXPONENT
         for rows, columns in _tiles(new_tokens, tokens, group, window, device):
-            logits, tile = _logits(queries, keys, rows, columns, tile)
+            logits, tile = _logits(queries[:, rows], keys[columns], tile)
             if soft_cap is not None:
-                logits = _cap(logits, soft_cap)
-            weight, total = _weights(logits, rows, columns, tokens - new_tokens, window, safe)
-            flat = weight.flatten(0, 1)
-            mixed = torch.mm(flat, values[columns]).view(-1, group, head_dim)
-            output[heads, rows] = (mixed / total[..., None]).transpose(0, 1).to(output.dtype)
-            # Zeros between query heads make one contiguous product of the group's sums.
-            share = (factors[:, rows, None] / total) * own  # (group, 2, rows, group)
-            added = torch.mm(share.flatten(2).flatten(0, 1), flat)
-            sums[heads, :, columns] += added.view(group, 2, -1)
+                logits.div_(soft_cap).tanh_().mul_(soft_cap)
+            weight, total = _weights(
+                logits, rows, columns, tokens - new_tokens, window, safe or _small(logits)
+            )
+            mixed = torch.mm(weight.flatten(0, 1), values[columns]).view(group, -1, head_dim)
+            output[heads, rows] = mixed.div_(total[..., None])
+            share = factors[:, rows] / total[:, None]  # (group, 2, rows)
+            sums[heads, :, columns] += torch.bmm(share, weight)
     return output, sums[:, 0], sums[:, 1]
 
 
-def _logits(
-    queries: Tensor, keys: Tensor, rows: slice, columns: slice, tile: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return a tile of logits, (rows, group, columns), and the memory that it lies in.
+def _logits(queries: Tensor, keys: Tensor, tile: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits of a tile, (group, rows, columns), and the memory that they lie in.
 
     The same memory serves every tile: fresh pages would cost as much as the powers.
     """
-    n_rows, group, n_columns = (
-        rows.stop - rows.start,
-        queries.shape[1],
-        columns.stop - columns.start,
-    )
-    size = n_rows * group * n_columns
+    group, n_rows, _ = queries.shape
+    size = group * n_rows * len(keys)
     if tile.numel() < size:
         tile = torch.empty(size, device=queries.device)
-    logits = tile[:size].view(n_rows * group, n_columns)
-    torch.mm(queries[rows].flatten(0, 1), keys[:, columns], out=logits)
-    return logits.view(n_rows, group, n_columns), tile
+    logits = tile[:size].view(group * n_rows, len(keys))
+    # one product of two matrices, many times faster than one a query head
+    torch.mm(queries.flatten(0, 1), keys.T, out=logits)
+    return logits.view(group, n_rows, len(keys)), tile
 
 
 def _bounded(queries: Tensor, keys: Tensor) -> bool:
     """Return whether no logit can be far from zero: |q . k| <= |q| |k|."""
-    most = queries.norm(dim=-1).amax() * keys.norm(dim=0).amax()
-    return bool(most < _SAFE_EXPONENT)
+    most = torch.linalg.vecdot(queries, queries).amax() * torch.linalg.vecdot(keys, keys).amax()
+    return bool(most < _SAFE_EXPONENT**2)
+
+
+def _small(logits: Tensor) -> bool:
+    """Return whether no logit is far from zero: cheaper than each row's maximum subtracted."""
+    return bool((logits.amax() < _SAFE_EXPONENT) & (logits.amin() > -_SAFE_EXPONENT))
 
 
 def _weights(
@@ -111,17 +106,21 @@ def _weights(
 ) -> tuple[Tensor, Tensor]:
     """Return softmax weights before their division by the row's total, and the totals.
 
-    `logits` (rows, group, columns) are overwritten. Where all of them are known to be small, the
+    `logits` (group, rows, columns) are overwritten. Where all of them are known to be small, the
     usual subtraction of each row's maximum is left out: it only guards against overflow and costs
     as much as the powers.
     """
+    if safe and window is None:
+        weight = torch.exp(logits, out=logits)
+        weight[..., -weight.shape[1] :].tril_()  # many times faster than a mask
+        return weight, weight.sum(dim=-1)
     hidden = _hidden(rows, columns, offset, window, logits.device)
     if not safe:
         logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
         logits -= logits.amax(dim=-1, keepdim=True)
     weight = torch.exp(logits, out=logits)
     if safe:
-        weight[..., -hidden.shape[-1] :] *= ~hidden  # several times faster than masked_fill_
+        weight *= ~hidden  # several times faster than masked_fill_
     return weight, weight.sum(dim=-1)
 
 
@@ -142,21 +141,15 @@ def _tiles(
         yield slice(start, stop), slice(first, stop + offset)
 
 
-def _cap(logits: Tensor, soft_cap: float) -> Tensor:
-    return torch.tanh(logits / soft_cap) * soft_cap
-
-
 def _hidden(
     rows: slice, columns: slice, offset: int, window: int | None, device: torch.device
 ) -> Tensor:
-    """Return which of a tile's last columns a query does not see, (rows, 1, last columns).
+    """Return which of a tile's last columns a query does not see, (rows, last columns).
 
     Query `rows.start` is at position `rows.start + offset`. Without a window only the triangle at
     the end of the tile can be hidden.
     """
-    n_rows = rows.stop - rows.start
-    if window is None:
-        return torch.ones(n_rows, n_rows, dtype=torch.bool, device=device).triu_(1)[:, None]
-    row = torch.arange(rows.start + offset, rows.stop + offset, device=device)[:, None, None]
-    column = torch.arange(columns.start, columns.stop, device=device)
-    return (column > row) | (column <= row - window)
+    row = torch.arange(rows.start + offset, rows.stop + offset, device=device)[:, None]
+    first = columns.start if window is not None else columns.stop - len(row)
+    column = torch.arange(first, columns.stop, device=device)
+    return (column > row) | (column < visible_from(row, window))
