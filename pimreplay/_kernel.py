@@ -15,7 +15,9 @@ that is called: a change of a function in another file would go unnoticed.
 """
 
 # No function makes an array: `_nrt=False` spares counting the references of those passed on, which
-# took nine tenths of the time. Compiled functions take their types from their arguments.
+# took nine tenths of the time. A function of its own is optimised again inside each that calls it:
+# `inline="always"` where that is long and one place calls it. Compiled functions take their types
+# from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc"
 # mypy: disable-error-code="arg-type, unused-ignore"
 
@@ -813,7 +815,7 @@ def _choose(s, device, clock, first):
     return queue, position, command, event
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@njit(cache=True, inline="always", error_model="numpy", _nrt=False)
 def _serve(s, device, queue, index, command, clock, log, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
@@ -855,7 +857,7 @@ def _serve(s, device, queue, index, command, clock, log, channel):
         _remove(s, device, queue, index, clock)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@njit(cache=True, inline="always", error_model="numpy", _nrt=False)
 def _tick(s, device, clock, log, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
