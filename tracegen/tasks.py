@@ -259,7 +259,7 @@ def value(rng: random.Random, split: Split) -> str:
 
 
 def _invented_form(rng: random.Random) -> tuple[str, str, str]:
-    """Return a form for training, of random words, with 1 to 10 words between key and value."""
+    """Return a form for training, of random words; 1 to 10 of them are between key and value."""
     opening = " ".join(rng.choices(_LINKS, k=rng.randrange(5)))
     between = " ".join(rng.choices(_LINKS, k=rng.randrange(1, 9)))
     if rng.random() < 0.6:

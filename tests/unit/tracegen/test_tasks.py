@@ -18,6 +18,24 @@ def test_training_has_at_least_twenty_sentence_forms() -> None:
     assert len(tasks._FORMS["heldout"]) >= 8
 
 
+def test_no_invented_form_is_one_that_is_held_out() -> None:
+    invented = {*tasks._LINKS, "the"}
+    for statement, _, _ in tasks._FORMS["heldout"]:
+        words = set(re.findall("[a-z]+", re.sub(r"{\w+}", "", statement).lower()))
+        assert words - invented
+
+
+def test_the_value_of_an_invented_form_lies_at_any_distance_from_its_key() -> None:
+    rng = random.Random(0)
+    distances = set()
+    for _ in range(300):
+        statement, _, lead = tasks._invented_form(rng)
+        between = statement.split("{key}")[1].split("{value}")[0]
+        assert lead.endswith("{key}" + between.rstrip())
+        distances.add(len(between.split()))
+    assert distances == set(range(1, 11))
+
+
 def test_keys_of_the_two_splits_never_meet() -> None:
     rng = random.Random(0)
     keys = {split: {tasks.key(rng, split) for _ in range(3000)} for split in ("train", "heldout")}
