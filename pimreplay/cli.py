@@ -5,12 +5,34 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from pimreplay.cli_hardware import app as hardware_app
 from pimreplay.pool import start_importing
+from tracegen.errors import UserError
+
+
+class EachOnce(TyperCommand):
+    """A command that refuses an option of one value given twice instead of keeping the last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, after a look at what was given how often.
+
+        Raises:
+            UserError: names the option.
+        """
+        given = self.make_parser(ctx).parse_args(list(args))[2]
+        for option in given:
+            if isinstance(option, TyperOption) and not option.multiple and given.count(option) > 1:
+                raise UserError(
+                    f"{option.opts[0]}: given {given.count(option)} times and takes one value; "
+                    "give it once, or make a grid with `pimreplay sweep`"
+                )
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     help="Replay captured attention on processing-in-memory devices.",
@@ -45,7 +67,7 @@ LayerOption = Annotated[
     list[str] | None, typer.Option("--layer", help="3, 0-4 or 0,2,5; left out: every layer.")
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of policies that draw at random.")]
-DeviceOption = Annotated[str, typer.Option(help="Torch device of the selections: cpu, cuda.")]
+DeviceOption = Annotated[str, typer.Option(help="Torch device of the selections: cpu, cuda, auto.")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(min=0, help="Worker processes; left out: one a core. 0: none, all in here."),
@@ -56,7 +78,7 @@ RayOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=EachOnce)
 def run(
     trace: TraceArgument,
     policy: PolicyOption,
@@ -109,7 +131,7 @@ def run(
         print(line, flush=True)
 
 
-@app.command()
+@app.command(cls=EachOnce)
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The grid; see the docs.")],
     out: Annotated[str, typer.Option(help="Results folder, by path or URL; resumed if there.")],
@@ -133,7 +155,7 @@ def list_variants() -> None:
     print(listing())
 
 
-@app.command()
+@app.command(cls=EachOnce)
 def explain(
     trace: TraceArgument,
     policy: OnePolicyOption = "starc",
@@ -157,7 +179,7 @@ def explain(
     )
 
 
-@app.command()
+@app.command(cls=EachOnce)
 def select(
     trace: TraceArgument,
     policy: OnePolicyOption,

@@ -186,6 +186,16 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(case, pimreplay, trace_pat
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("option", ["--budget", "--hardware", "--out"])
+def test_an_option_given_twice_is_refused(option, pimreplay, trace_path, tmp_path):
+    command = ("run", trace_path, "--policy", "topk", "--policy", "dense", *RUN)
+    answer = pimreplay(*command, "--out", tmp_path / "out", option, "64", f"{option}=64")
+    assert answer.code == 2
+    assert answer.err.startswith(f"error: {option}: given 3 times and takes one value")
+    assert len(answer.err.strip().splitlines()) == 1
+    assert left_in(tmp_path) == []
+
+
 def test_an_output_folder_that_exists_is_refused_and_kept(pimreplay, trace_path, tmp_path):
     (tmp_path / "kept.txt").write_text("mine")
     answer = pimreplay("run", trace_path, "--policy", "topk", *RUN, "--out", tmp_path)
