@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ from pimreplay.progress import Progress, duration
 from pimreplay.replay import HeadFailure, selections
 from pimreplay.results import ResultsWriter, refuse_existing
 from pimreplay.sweep import FIDELITIES, PartCache, read_study
+from tracegen.device import torch_device
 from tracegen.errors import FailedRun, UserError, nearest
 from tracegen.store import Trace
 
@@ -94,7 +95,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     if request.fidelity not in FIDELITIES:
         known = nearest(request.fidelity, FIDELITIES)
         raise UserError(f"--fidelity {request.fidelity!r}: unknown; {known}")
-    check_device(request.device)
+    device = str(torch_device(request.device))
     budget = Budget.parse(request.budget)
     hardware = devices.load(request.hardware)
     methods = [method(text, request.layout) for text in request.policies]
@@ -105,27 +106,13 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
         fidelity=request.fidelity,
         layers=layer_numbers(request.layers, source.layers) if request.layers else None,
         seed=request.seed,
-        device=request.device,
+        device=device,
         memory_bytes=None if request.memory_gb is None else int(request.memory_gb * 1e9),
         selections=request.selections,
     )
     points = [Point(source, one, budget, hardware) for one in methods]
     refuse_double(points)
     return points, settings
-
-
-def check_device(name: str) -> None:
-    """Refuse a torch device that is not there.
-
-    Raises:
-        UserError: an unknown device, or one that this machine lacks.
-    """
-    import torch
-
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {name}: not usable here; use cpu, or cuda on a GPU") from error
 
 
 def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Iterator[str]:
@@ -136,8 +123,8 @@ def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Ite
         FailedRun: some points failed; the tables hold the others and name these.
     """
     study = read_study(file)
-    points, settings = study.points, study.settings
-    check_device(settings.device)
+    points = study.points
+    settings = replace(study.settings, device=str(torch_device(study.settings.device)))
     cache = PartCache(out, points, settings)
     with cache.lock():
         yield from _headline(points, settings)
@@ -237,7 +224,7 @@ def write_selections(
         raise UserError(f"{out}: exists already, nothing was overwritten; choose another --out")
     if "@" in policy:
         raise UserError(f"--policy {policy}: a selection has no layout; leave out what follows @")
-    check_device(device)
+    device = str(torch_device(device))
     budget = Budget.parse(budget_text)
     selector = method(policy).selector
     trace = Trace.open(trace_path)

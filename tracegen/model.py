@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from tracegen.cpu import make_bfloat16_safe
+from tracegen.device import torch_device
 from tracegen.errors import UserError, nearest
 
 REFERENCE = "reference"
@@ -53,7 +54,7 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
     Raises:
         UserError: an unknown model, type or device, or a folder that cannot be loaded.
     """
-    torch_device = _device(device)
+    where_to = torch_device(device)
     if dtype != "auto" and dtype not in DTYPES:
         raise UserError(f"--dtype {dtype}: {nearest(dtype, ['auto', *DTYPES])}")
     where = _locate(name)
@@ -67,7 +68,7 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
             warnings.simplefilter("ignore")
             config = AutoConfig.from_pretrained(where)
             wanted = DTYPES.get(dtype) or _own_dtype(config)
-            if torch_device.type == "cpu" and wanted in (torch.bfloat16, None):
+            if where_to.type == "cpu" and wanted in (torch.bfloat16, None):
                 make_bfloat16_safe()
             model = AutoModelForCausalLM.from_pretrained(where, dtype=wanted or "auto")
             tokenizer = AutoTokenizer.from_pretrained(where)
@@ -79,7 +80,7 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
             "give --dtype float16, bfloat16 or float32"
         )
     model.eval().requires_grad_(False)
-    return LoadedModel(name, model.to(torch_device), tokenizer)
+    return LoadedModel(name, model.to(where_to), tokenizer)
 
 
 def weights_sha256(model: Any) -> str:
@@ -158,20 +159,6 @@ def _own_dtype(config: Any) -> torch.dtype | None:
     if isinstance(stated, str):
         stated = getattr(torch, stated, None)
     return stated if isinstance(stated, torch.dtype) else None
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(
-            f"--device {device}: not usable here ({_sentence(error)}); allowed: auto, cpu, and "
-            "cuda on a machine that has it"
-        ) from error
-    return found
 
 
 def _sentence(error: BaseException) -> str:
