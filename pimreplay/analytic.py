@@ -115,16 +115,19 @@ def evaluate(
         _walk.walk_all_bank(
             words, key_row // unit, value_row // unit, parameters, *times, tail, found
         )
-    else:
+    elif hardware.level == "bg":
         from pimreplay import _bank_walk
 
         parameters = parameters.copy()
-        if hardware.level == "bg":
-            parameters[_walk.VALUE_FIRST] = -(-n_blocks // key_row)
-            parameters[_walk.SLICE_ROWS] = -(-n_blocks // value_row)
-        else:
-            parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
+        parameters[_walk.VALUE_FIRST] = -(-n_blocks // key_row)
+        parameters[_walk.SLICE_ROWS] = -(-n_blocks // value_row)
         _bank_walk.walk_banks(_words(flat)[0], parameters, tail, found)
+    else:
+        from pimreplay import _buffer_walk
+
+        parameters = parameters.copy()
+        parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
+        _buffer_walk.walk_buffer(_words(flat)[0], parameters, tail, found)
     n = found[_walk.BLOCKS]
     some = n > 0
     groups = -(-n // BLOCKS_PER_MOVE)

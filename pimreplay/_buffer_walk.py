@@ -1,0 +1,292 @@
+"""One KV head's step where a MAC is for one bank of each pseudo-channel, compiled.
+
+Consecutive columns go round the banks, so that a row of all of them is read at once and dozens of
+banks close and open over one row bus. Bit sets of cycles say when that bus and the MAC bus are
+taken. A pass of a further query head finds every row open, and a slice of values that takes as long
+as the one before will do so again: both are placed at once.
+"""
+
+# Compiled functions take their types from their arguments.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
+
+import numpy as np
+from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
+
+from pimreplay import _controller as c
+from pimreplay import _walk as w
+
+MARKED = 64
+"""MACs of a long run that are marked: no request is seen before the last of them."""
+MOST_BANKS = 256
+
+# of a bank: its activate, its last MAC, its open row, the last MAC elsewhere that keeps it open
+ACTIVATED, LAST, OPEN, HOLD = (MOST_BANKS * i for i in range(4))
+# of each bank group: first and last of its MACs that leave no room between, and MACs of a pass
+SINCE, UNTIL, COUNTS = (MOST_BANKS * i for i in range(4, 7))
+FILLED = COUNTS + MOST_BANKS  # cycles of a run's MACs that went between others
+STATE = FILLED + c.ROOM
+
+
+@njit(cache=True, forceinline=True, error_model="numpy")
+def _slot(bits, cycle, free, spacing):
+    """Return the first cycle that has room for a MAC; all have from `free` on."""
+    reach = spacing - 1
+    while cycle < free:
+        near = c.read(bits, c.MACS, cycle - reach)
+        taken = near
+        for after in range(1, 2 * reach + 1):
+            taken |= near >> np.uint64(after)
+        room = ~(taken | ~np.uint64(0) << np.uint64(64 - 2 * reach))
+        if room:
+            return cycle + np.int64(trailing_zeros(room))
+        cycle += 64 - 2 * reach
+    return cycle
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def walk_buffer(blocks, p, tails, found):
+    """Walk points (points, words) whose MACs are for one bank of each pseudo-channel."""
+    points, n_words = blocks.shape
+    queries, same, rp, rcd = p[w.QUERIES], p[w.SAME], p[w.RP], p[w.RCD]
+    spacing = p[w.SPACING]
+    n_banks, n_places, groups = p[w.VALUE_BANKS], p[w.PLACES], p[w.GROUPS]
+    row_shift = np.int64(trailing_zeros(np.uint64(n_banks * p[w.COLUMNS])))
+    group_shift = np.int64(trailing_zeros(np.uint64(groups)))
+    slices = p[w.SLICES]
+    s = np.zeros(STATE, dtype=np.int64)
+    queue = np.zeros(c.QUEUE, dtype=np.int64)
+    bits = np.zeros(2 * c.WORDS, dtype=np.uint64)
+    chosen = np.zeros(n_words * 8, dtype=np.int64)
+    for point in range(points):
+        n = 0
+        for word in range(n_words):
+            mask = blocks[point, word]
+            if mask:
+                for i in range(8):
+                    chosen[n] = word * 8 + i
+                    n += np.int64((mask >> np.uint64(8 * i)) & c.ONE)
+        for field in range(w.FIELDS):
+            found[field, point] = 0
+        found[w.BLOCKS, point] = n
+        if n == 0:
+            continue
+        for i in range(2 * c.WORDS):
+            bits[i] = 0
+        clear = np.int64(c.WORDS)
+        for bank in range(n_banks):
+            s[ACTIVATED + bank] = -p[w.RC]
+            s[LAST + bank] = s[HOLD + bank] = 0
+            s[OPEN + bank] = -1
+        for place in range(n_places):
+            s[SINCE + place] = s[UNTIL + place] = -w.NEVER
+        head = tail = held = np.int64(0)
+        free = shut = opened = np.int64(0)
+        refresh = p[w.REFI]
+        start = 2 + (p[w.WRITES] - 1) * same
+        tail = c.enter(queue, head, tail, start - 1, p[w.WRITES], same)
+        tail = c.enter(queue, head, tail, start, 1, 0)
+        held = p[w.WRITES] + 1
+
+        done = end = passed = period = before = np.int64(0)
+        begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
+        part = 0
+        while part <= slices:
+            keys = part == 0
+            stop = min(begin + w.GROUP, n) if keys else n
+            columns = p[w.KEY_COLUMNS] if keys else 1
+            width = n_banks // p[w.KEY_BANKS] if keys else 1
+            first_row = 0 if keys else p[w.VALUE_FIRST] + part * p[w.SLICE_ROWS]
+            runs = columns // width
+            free = max(free, start)
+            end = start
+            first = begin
+            while first < stop:
+                row = chosen[first] * columns >> row_shift
+                until = first + 1
+                while until < stop and chosen[until] * columns >> row_shift == row:
+                    until += 1
+                # passes after the first are placed at once where no refresh comes near
+                work = (until - first) * columns
+                far = free + 2 * queries * work * same + 8 * p[w.RC]
+                at_once = queries > 1 and far < refresh
+                passes = 1 if at_once else queries
+                earliest, latest = np.int64(w.NEVER), np.int64(0)
+                i, run = first, 0
+                while passes:
+                    column = chosen[i] * columns + run * width
+                    run += 1
+                    if run == runs:
+                        run = 0
+                        i += 1
+                        if i == until:
+                            i = first
+                            passes -= 1
+                    wanted = first_row + (column >> row_shift)
+                    bank = column & (n_banks - 1)
+                    head, seen = c.leave(queue, head, held + 1 - w.WINDOW)
+                    seen += 1
+                    held = min(held, w.WINDOW - 1)
+                    clear = c.clear(bits, clear, max(seen, shut))
+                    at = 0
+                    last = np.int64(0)
+                    while at < width:
+                        b = bank + at
+                        activated = s[ACTIVATED + b]
+                        ready = max(start, seen, activated + rcd)
+                        opens = s[OPEN + b] != wanted
+                        if opens:
+                            cycle = max(seen, shut)
+                            if s[OPEN + b] >= 0:
+                                close = max(seen, activated + p[w.RAS], s[LAST + b] + p[w.RTPL])
+                                if s[HOLD + b] <= close:
+                                    close = max(close, s[HOLD + b] + p[w.RTPL])
+                                close = c.precharge(bits, close)
+                                cycle = max(cycle, close + rp, activated + p[w.RC])
+                            cycle = c.activate(bits, cycle)
+                            ready = max(start, cycle + rcd)
+                            s[ACTIVATED + b] = cycle
+                            s[OPEN + b] = wanted
+                            opened += 1
+                        slot = _slot(bits, ready, free, spacing)
+                        place = b & (n_places - 1)
+                        if width == 1:  # MACs of a bank group are further apart
+                            near = s[UNTIL + place] + same
+                            if s[SINCE + place] - same < slot < near:
+                                slot = _slot(bits, near, free, spacing)
+                        if slot >= refresh:
+                            for other in range(n_banks):
+                                s[OPEN + other] = -1
+                            shut = refresh + 1 + p[w.RFC]
+                            refresh += p[w.REFI]
+                            free = max(free, shut)
+                            clear = c.clear(bits, clear, shut)
+                            continue
+                        c.mark(bits, c.MACS, slot, c.ONE)
+                        free = max(free, slot + spacing)
+                        if slot > s[UNTIL + place]:
+                            if slot >= s[UNTIL + place] + 2 * same:
+                                s[SINCE + place] = slot
+                            s[UNTIL + place] = slot
+                        s[LAST + b] = max(s[LAST + b], slot)
+                        # it keeps the first bank group of its rank's number open, too
+                        kept = b - place + (place >> group_shift)
+                        s[HOLD + kept] = max(s[HOLD + kept], slot)
+                        last = max(last, slot)
+                        at += 1
+                    tail = c.enter(queue, head, tail, last, width, spacing)
+                    held += width
+                    end = max(end, last)
+                    latest = max(latest, last)
+                    earliest = min(earliest, last - (width - 1) * spacing)
+                if at_once:
+                    left = (queries - 1) * work
+                    head, seen = c.leave(queue, head, held + 1 - w.WINDOW)
+                    held = min(held, w.WINDOW - 1)
+                    cycle = max(earliest, seen + 1)
+                    last = np.int64(0)
+                    while left and cycle < free:
+                        cycle = _slot(bits, cycle, free, spacing)
+                        if cycle < free:
+                            c.mark(bits, c.MACS, cycle, c.ONE)
+                            s[FILLED + (left & (c.ROOM - 1))] = cycle
+                            last = cycle
+                            cycle += spacing
+                            left -= 1
+                    contiguous = left
+                    if left:
+                        last = cycle + (left - 1) * spacing
+                        clear = c.clear(bits, clear, last)
+                        marked = min(left, MARKED)
+                        for k in range(marked):
+                            c.mark(bits, c.MACS, last - k * spacing, c.ONE)
+                    span = work * spacing
+                    slow = False
+                    if width == 1:
+                        for place in range(n_places):
+                            s[COUNTS + place] = 0
+                        busiest = 0
+                        for i in range(first, until):
+                            for k in range(columns):
+                                place = (chosen[i] * columns + k) & (n_places - 1)
+                                s[COUNTS + place] += 1
+                        for place in range(n_places):
+                            if s[COUNTS + place] > s[COUNTS + busiest]:
+                                busiest = place
+                        most = s[COUNTS + busiest] * same
+                        slow = most > span
+                        if slow:
+                            span = most
+                            last = max(last, earliest + queries * span - same)
+                            s[UNTIL + busiest] = last
+                    # MACs of a bank are as far apart as those of its group
+                    last = max(last, latest + (queries - 1) * same)
+                    free = max(free, last + spacing)
+                    after = work
+                    for i in range(first, until):
+                        for k in range(columns):
+                            after -= 1
+                            b = (chosen[i] * columns + k) & (n_banks - 1)
+                            cycle = last - (after * span // work if slow else after * spacing)
+                            if not slow and contiguous <= after < contiguous + c.ROOM:
+                                cycle = min(cycle, s[FILLED + ((after + 1) & (c.ROOM - 1))])
+                            place = b & (n_places - 1)
+                            kept = b - place + (place >> group_shift)
+                            s[LAST + b] = max(s[LAST + b], cycle)
+                            s[HOLD + kept] = max(s[HOLD + kept], cycle)
+                    tail = c.enter(queue, head, tail, last, (queries - 1) * work, spacing)
+                    held += (queries - 1) * work
+                    end = max(end, last)
+                first = until
+
+            # beside the MACs go the moves of the group or slice before
+            if keys:
+                if begin:
+                    done = passed + 1 + (p[w.SCORE_MOVES] - 1) * same
+                passed = max(end, done)
+                start = passed + 1
+                begin = stop
+                if stop < n:
+                    tail = c.enter(queue, head, tail, passed, 1, 0)
+                    held += 1
+                    continue
+                found[w.KEY_END, point] = end
+                found[w.KEY_ROWS, point] = opened
+
+                # scores out, probabilities in
+                over = max(np.int64(0), done + same - end - 1)
+                each = -(-n // p[w.WORDS])
+                start = end + over + tails[each, 0]
+                seen = end + over + tails[each, 1]
+                moves = min(np.int64(w.WINDOW), p[w.SCORE_MOVES] + queries + p[w.TARGETS] * each)
+                tail = c.enter(
+                    queue, head, tail, start - 1, moves, min(same, (start - seen) // moves)
+                )
+                held += moves
+                found[w.VALUE_BEGIN, point] = start
+                done = np.int64(0)
+                passed = start - 1
+            else:
+                if part > 1:
+                    done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * same
+                lasted = max(end, done) - passed
+                passed = max(end, done)
+                start = passed + 1
+                if part < slices:
+                    tail = c.enter(queue, head, tail, passed, 1, 0)
+                    held += 1
+                if part > 1 and lasted == period:
+                    rest = slices - part
+                    if passed + (rest + 1) * period < refresh:  # slice after slice alike
+                        end += rest * period
+                        done += rest * period
+                        opened += rest * (opened - before)
+                        break
+                period = lasted
+                before = opened
+            begin = 0
+            part += 1
+        found[w.VALUE_END, point] = end
+        found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
+        begin_last = max(end, done + same - 1)
+        found[w.END, point] = begin_last + 1 + (p[w.CONTEXT_MOVES] - 1) * same
