@@ -37,9 +37,12 @@ def train_reference(
         int, typer.Option(min=0, help="Processes that share each step; 0: one a core, or one GPU.")
     ] = 0,
     start_from: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a finished model of this size to train further."),
-    ] = None,
+        list[Path],
+        typer.Option(
+            help="Folder of a finished model of this size to train further; "
+            "given again: the mean of their weights."
+        ),
+    ] = [],  # noqa: B006 - typer wants a list
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Fuse operations with torch.compile.")
     ] = True,
@@ -59,7 +62,7 @@ def train_reference(
     n_workers = workers or (os.cpu_count() or 1 if device is Device.cpu else 1)
     work = out.with_name(f"{out.name}.training")
     recipe = replace(SIZES[size], seed=seed)
-    job = Job(work, recipe, 60 * minutes, device.value, n_workers, compiled, start_from)
+    job = Job(work, recipe, 60 * minutes, device.value, n_workers, compiled, tuple(start_from))
     train(corpus, out, job)
     print(f"wrote {out}; its checkpoints are in {work}")
 

@@ -52,8 +52,8 @@ class Job:
     device: str
     workers: int
     compiled: bool
-    start: Path | None = None
-    """Folder of a finished model of the same shape to start from; None starts from circuits."""
+    start: tuple[Path, ...] = ()
+    """Folders of finished models to start from the mean of; none: start from circuits."""
 
 
 @dataclass
@@ -167,6 +167,26 @@ def finished_weights(folder: Path, model: LlamaForCausalLM) -> dict[str, Tensor]
     return {name: one.float() for name, one in weights.items()}
 
 
+def mean_weights(folders: tuple[Path, ...], model: LlamaForCausalLM) -> dict[str, Tensor]:
+    """Return the mean of the weights of finished models that read text alike.
+
+    Models trained further from one another lie close enough for their mean to retrieve better than
+    each of them (model soups; Wortsman et al., arXiv 2203.05482).
+
+    Raises:
+        UserError: as `finished_weights`, or their tokenizers differ.
+    """
+    several = [finished_weights(folder, model) for folder in folders]
+    tokenizers = [(folder / "tokenizer.json").read_bytes() for folder in folders]
+    for folder, tokenizer in zip(folders, tokenizers, strict=True):
+        if tokenizer != tokenizers[0]:
+            raise UserError(
+                f"{folder}: its tokenizer.json is not that of {folders[0]}; "
+                "start from models of one tokenizer"
+            )
+    return {name: torch.stack([one[name] for one in several]).mean(0) for name in several[0]}
+
+
 def weighted_loss(
     model: LlamaForCausalLM, hidden: Tensor, ids: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -182,8 +202,8 @@ def weighted_loss(
 def _trainer(job: Job) -> Trainer:
     torch.manual_seed(job.recipe.seed)
     model = LlamaForCausalLM(job.recipe.config())
-    if job.start is not None:
-        model.load_state_dict(finished_weights(job.start, model))
+    if job.start:
+        model.load_state_dict(mean_weights(job.start, model))
     elif job.recipe.holds_circuits:
         start_from_circuits(model, BOS_ID, job.recipe.seed)
     model.to(job.device)
@@ -296,8 +316,8 @@ def _prepare(corpus: Path, job: Job) -> None:
             f"{work}: {free_bytes / 1e9:.2f} GB are free and training needs "
             f"{wanted_bytes / 1e9:.2f} GB; free space or choose another --out folder"
         )
-    if job.start is not None:
-        tokenizer = Tokenizer.from_file(str(job.start / "tokenizer.json"))
+    if job.start:
+        tokenizer = Tokenizer.from_file(str(job.start[0] / "tokenizer.json"))
     else:
         print(f"training a tokenizer on {n_characters / 1e6:.1f} million characters", flush=True)
         sample = random.Random(recipe.seed).sample(texts, min(len(texts), 40))
@@ -322,13 +342,14 @@ def train(corpus: Path, out: Path, job: Job) -> None:
     Checkpoints lie in `job.work`; the same call goes on from them.
 
     Raises:
-        UserError: the corpus is missing or no text, `out` holds a finished model, `job.start` holds
-            none of this shape, the disk is too small, or the checkpoint belongs to another recipe.
+        UserError: the corpus is missing or no text, `out` holds a finished model, a folder of
+            `job.start` holds none of this shape, or one of another tokenizer; the disk is too
+            small, or the checkpoint belongs to another recipe.
     """
     if (out / "model.safetensors").exists():
         raise UserError(f"{out}: holds a finished model already; choose another --out folder")
-    if job.start is not None:
-        finished_weights(job.start, LlamaForCausalLM(job.recipe.config()))
+    if job.start:
+        mean_weights(job.start, LlamaForCausalLM(job.recipe.config()))
     _prepare(corpus, job)
     checkpoint = job.work / "checkpoint.pt"
     if checkpoint.exists():

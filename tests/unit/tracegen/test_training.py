@@ -13,7 +13,7 @@ from tracegen.cli_reference import app
 from tracegen.corpus import read_corpus
 from tracegen.errors import UserError
 from tracegen.recipe import SIZES, STAGES, Recipe
-from tracegen.training import load_checkpoint
+from tracegen.training import finished_weights, load_checkpoint, mean_weights
 
 
 def _train(corpus: Path, out: Path, *options: str) -> str:
@@ -73,6 +73,22 @@ def test_a_finished_model_is_trained_further_with_its_own_tokenizer(
     anew = LlamaForCausalLM(SIZES["tiny"].config()).half().lm_head.weight
     moved = (after - before).norm()
     assert 0 < moved < 0.1 * (after - anew).norm()
+
+
+def test_training_starts_from_the_mean_of_several_models(trained: Path, tmp_path: Path) -> None:
+    model = LlamaForCausalLM(SIZES["tiny"].config())
+    other = tmp_path / "other"
+    model.half().save_pretrained(other)
+    with pytest.raises(UserError, match="holds no tokenizer"):
+        mean_weights((trained, other), model)
+    tokenizer = (trained / "tokenizer.json").read_bytes()
+    (other / "tokenizer.json").write_bytes(tokenizer)
+    first, second = (finished_weights(one, model) for one in (trained, other))
+    for name, mean in mean_weights((trained, other, other), model).items():
+        torch.testing.assert_close(mean, (first[name] + 2 * second[name]) / 3)
+    (other / "tokenizer.json").write_bytes(tokenizer.replace(b"\n", b" ", 1) + b" ")
+    with pytest.raises(UserError, match="start from models of one tokenizer"):
+        mean_weights((trained, other), model)
 
 
 def test_starting_from_another_shape_or_nothing_is_refused(
