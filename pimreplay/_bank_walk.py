@@ -217,6 +217,8 @@ def walk_banks(blocks, p, tails, found):
             else:
                 if part > 1:
                     done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * bus
+                    if bank == 0 and s[ACTIVATED] <= passed:
+                        done = max(done, end + 1 + (queries - 1) * same)
                 lasted = max(end, done) - passed
                 passed = max(end, done)
                 start = passed + 1

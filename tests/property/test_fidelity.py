@@ -12,7 +12,6 @@ from pimreplay.head_commands import HeadStream
 from pimreplay.schedule import head_step_cost
 from pimreplay.scheduler import schedule
 
-
 CASES = [("bank", (1, 2, 4), 0.05), ("bg", (1, 2, 4), 0.05), ("buffer", (1, 2, 4), 0.05)]
 
 
