@@ -45,6 +45,10 @@ BUS = np.array([0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1
 OPENER = np.array([ACT] * MACAB + [ACTAB, ACTSB, ACTPB], dtype=np.int64)
 CLOSER = np.array([PRE] * MACAB + [PREA, PRESB, PREPB], dtype=np.int64)
 
+BRINGS = np.array([MACAB, ACTAB, PREA], dtype=np.int64)
+"""What brings an all-bank MAC forward, by what it waits for: nothing, its row, another's to close.
+"""
+
 LEVELS = 5
 RANK = LEVELS
 """Column of a bank's path that holds its rank's number."""
@@ -84,7 +88,7 @@ WORD = 32
     MACS_ALL,  # MACs on all, same and single banks
     MACS_SAME,
     MACS_SINGLE,
-    HITS,  # MACs whose row is open, closed, and in whose place another is open
+    HITS,  # MACs whose row is open, closed, and in whose place another is open: as BRINGS
     TO_OPEN,
     TO_CLOSE,
     LISTED,  # length of each list: reads, writes, half-served requests
@@ -257,6 +261,19 @@ def _is_open(s, device, bank, n, row):
     return False
 
 
+@njit(cache=True, error_model="numpy", _nrt=False)
+def _next_in_banks(s, device, final, bank, row):
+    """Return what brings a request forward where banks have different rows open."""
+    stride = _stride(device, final)
+    for at in range(bank % stride, device[CHANNEL_BANKS], stride):  # the first not ready decides
+        n = s[device[OPEN] + at]
+        if n == 0:
+            return OPENER[final]
+        if not _is_open(s, device, at, n, row):
+            return CLOSER[final]
+    return final
+
+
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _next_command(s, device, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
@@ -266,14 +283,7 @@ def _next_command(s, device, final, bank, row):
         return OPENER[final]
     if s[ALL_ROW] != MIXED:
         return CLOSER[final]
-    stride = _stride(device, final)
-    for at in range(bank % stride, device[CHANNEL_BANKS], stride):  # the first not ready decides
-        n = s[device[OPEN] + at]
-        if n == 0:
-            return OPENER[final]
-        if not _is_open(s, device, at, n, row):
-            return CLOSER[final]
-    return final
+    return _next_in_banks(s, device, final, bank, row)
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -345,7 +355,7 @@ def _change_rows(s, device, command, bank, row):
             waiting &= waiting - 1
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
 def _classify(s, device, position):
     """Note what a MAC of the PIM queue needs next."""
     final = s[KIND + position]
@@ -602,7 +612,7 @@ def _scan(s, device, clock):
                     event = cycle
             if ready and not _wanted(s, device, bank):
                 found |= ready
-    for kind in range(3):
+    for kind in range(3 if s[MACS_SAME] | s[MACS_SINGLE] else 1):
         if s[_at(MACS_ALL + kind)] == 0:
             continue
         for word in range(device[WORDS]):
@@ -611,27 +621,16 @@ def _scan(s, device, clock):
                 bank = word * WORD + _lowest(banks)
                 banks &= banks - 1
                 macs = s[_at(device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank)]
-                part = macs & s[HITS] & below
-                if part:
-                    cycle = _ready_cycle(s, device, MACAB + kind, bank)
-                    if cycle <= clock:
-                        found |= part
-                    elif cycle < event:
-                        event = cycle
-                part = macs & s[TO_OPEN]
-                if part:
-                    cycle = _ready_cycle(s, device, ACTAB + kind, bank)
-                    if cycle > clock:
-                        event = min(event, cycle)
-                    elif not _wanted(s, device, bank):
-                        found |= part
-                part = macs & s[TO_CLOSE]
-                if part:
-                    cycle = _ready_cycle(s, device, PREA + kind, bank)
-                    if cycle > clock:
-                        event = min(event, cycle)
-                    elif not _wanted(s, device, bank):
-                        found |= part
+                for need in range(3):
+                    part = macs & s[_at(HITS + need)]
+                    if need == 0:
+                        part &= below
+                    if part:
+                        cycle = _ready_cycle(s, device, BRINGS[need] + kind, bank)
+                        if cycle > clock:
+                            event = min(event, cycle)
+                        elif need == 0 or not _wanted(s, device, bank):
+                            found |= part
     found &= ~head  # the oldest is known not to be ready
     if found == 0:
         return np.int64(-1), event
@@ -1026,7 +1025,7 @@ def _send(s, device, kind, address, clock, event):
     return clock + 1  # the write mode may turn
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(cache=True, inline="always", error_model="numpy", _nrt=False)
 def _advance(s, device, event, until, scalars, log, channel):
     """Process the cycles of a class up to `until`, its next event; return the event after that."""
     while event <= until and scalars[ERROR] == OK and scalars[WIDER_ROWS] == 0:
