@@ -16,8 +16,8 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 from pimreplay import _controller as c
 from pimreplay import _walk as w
 
-MARKED = 64
-"""MACs of a long run that are marked: no request is seen before the last of them."""
+MARKED = 40
+"""MACs of a long run that are marked, at least: no request is seen before the last of them."""
 MOST_BANKS = 256
 
 # of a bank: its activate, its last MAC, its open row, the last MAC elsewhere that keeps it open
@@ -54,6 +54,18 @@ def walk_buffer(blocks, p, tails, found):
     row_shift = np.int64(trailing_zeros(np.uint64(n_banks * p[w.COLUMNS])))
     group_shift = np.int64(trailing_zeros(np.uint64(groups)))
     slices = p[w.SLICES]
+    # cycles of a row of MACs to banks one after the other, and those that must be free for it
+    chain = around = np.uint64(0)
+    dense, dense_macs = np.uint64(0), 63 // spacing + 1
+    for cycle in range(0, 64, spacing):
+        dense |= c.ONE << np.uint64(cycle)
+    length = spacing * (n_banks // p[w.KEY_BANKS])
+    paired = np.uint64(0)
+    if length + spacing <= 64:
+        paired = ~np.uint64(0) >> np.uint64(64 - length)
+        for cycle in range(0, length, spacing):
+            chain |= c.ONE << np.uint64(cycle)
+        around = ~np.uint64(0) >> np.uint64(65 - length - spacing)
     s = np.zeros(STATE, dtype=np.int64)
     queue = np.zeros(c.QUEUE, dtype=np.int64)
     bits = np.zeros(2 * c.WORDS, dtype=np.uint64)
@@ -130,6 +142,59 @@ def walk_buffer(blocks, p, tails, found):
                     clear = c.clear(bits, clear, max(seen, shut))
                     at = 0
                     last = np.int64(0)
+                    b = bank + width - 1
+                    if chain and width > 1 and s[OPEN + bank] == s[OPEN + b] and shut <= seen:
+                        # banks one after the other, at the pace of the MACs
+                        opens = s[OPEN + bank] != wanted
+                        closes = opens and s[OPEN + bank] >= 0
+                        fits = True
+                        close = cycle = seen
+                        if closes:
+                            for k in range(width):
+                                kept = s[ACTIVATED + bank + k] + p[w.RAS]
+                                kept = max(kept, s[LAST + bank + k] + p[w.RTPL])
+                                if s[HOLD + bank + k] <= kept:
+                                    kept = max(kept, s[HOLD + bank + k] + p[w.RTPL])
+                                close = max(close, kept - k * spacing)
+                            taken = c.read(bits, c.ROW_BUS, close) | c.read(bits, c.MACS, close)
+                            if taken & chain:
+                                close += 1
+                                taken = c.read(bits, c.ROW_BUS, close) | c.read(bits, c.MACS, close)
+                            fits = taken & chain == 0
+                            cycle = max(close + rp, s[ACTIVATED + bank] + p[w.RC])
+                        activated = s[ACTIVATED + bank]
+                        if opens:
+                            fits = fits and c.read(bits, c.ROW_BUS, cycle) & paired == 0
+                            activated = cycle
+                        ready = max(start, seen, activated + rcd)
+                        if not opens:
+                            ready = max(ready, s[ACTIVATED + b] + rcd - (width - 1) * spacing)
+                        slot = _slot(bits, ready, free, spacing)
+                        last = slot + (width - 1) * spacing
+                        fits = fits and last < refresh
+                        if fits and slot < free:
+                            near = c.read(bits, c.MACS, slot - spacing + 1)
+                            fits = near & around == 0
+                        if fits and opens:
+                            if closes:
+                                c.mark(bits, c.ROW_BUS, close, chain)
+                            c.mark(bits, c.ROW_BUS, cycle, paired)
+                            for k in range(width):
+                                s[ACTIVATED + bank + k] = cycle + k * spacing
+                                s[OPEN + bank + k] = wanted
+                            opened += width
+                        if fits:
+                            c.mark(bits, c.MACS, slot, chain)
+                            free = max(free, last + spacing)
+                            for k in range(width):
+                                s[LAST + bank + k] = slot + k * spacing
+                            b = bank & -n_places
+                            for k in range(0, width, groups):
+                                kept = b + (((bank & (n_places - 1)) + k) >> group_shift)
+                                s[HOLD + kept] = max(s[HOLD + kept], last)
+                            at = width
+                        else:
+                            last = np.int64(0)
                     while at < width:
                         b = bank + at
                         activated = s[ACTIVATED + b]
@@ -164,7 +229,7 @@ def walk_buffer(blocks, p, tails, found):
                             continue
                         c.mark(bits, c.MACS, slot, c.ONE)
                         free = max(free, slot + spacing)
-                        if slot > s[UNTIL + place]:
+                        if width == 1 and slot > s[UNTIL + place]:
                             if slot >= s[UNTIL + place] + 2 * same:
                                 s[SINCE + place] = slot
                             s[UNTIL + place] = slot
@@ -197,9 +262,12 @@ def walk_buffer(blocks, p, tails, found):
                     if left:
                         last = cycle + (left - 1) * spacing
                         clear = c.clear(bits, clear, last)
-                        marked = min(left, MARKED)
-                        for k in range(marked):
-                            c.mark(bits, c.MACS, last - k * spacing, c.ONE)
+                        marked = np.int64(0)
+                        while marked < min(left, MARKED):
+                            here = min(left - marked, dense_macs)
+                            marked += here
+                            mask = dense >> np.uint64((dense_macs - here) * spacing)
+                            c.mark(bits, c.MACS, last - (marked - 1) * spacing, mask)
                     span = work * spacing
                     slow = False
                     if width == 1:
