@@ -127,7 +127,7 @@ def _refreshes(begin, before, served, interval, cost):
     return max(np.int64(1), -(-room // (interval - cost)) - 1)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, found):
     """Walk points (points, words) where every MAC and activation is for all banks.
 
@@ -143,6 +143,9 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
     first_open = 1 if late == 0 else 2 + (late - 1) * same
     start = max(2 + (p[WRITES] - 1) * same, first_open + p[RCD])
     key_work = p[KEY_COLUMNS] * queries
+    key_width = key_time.shape[1]
+    key_switch = np.ascontiguousarray(key_time[:, :, 0]).reshape(-1)
+    value_switch = np.ascontiguousarray(value_time[0, :, 0])
     upto = np.zeros(n_words + max(key_words, value_words) + 1, dtype=np.int64)
     for point in range(points):
         n = np.int64(0)
@@ -153,23 +156,23 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
         rows = np.int64(0)
         span = np.int64(0)
         first = np.int64(0)
-        last = np.int64(0)
-        phase = np.int64(0)
+        code = np.uint64(0)
         for word in range(0, n_words, key_words):
             before = upto[word]
             blocks = upto[word + key_words] - before
             group = before if before < GROUP else GROUP + (before & (GROUP - 1))
-            span += key_time[group, blocks, 0]  # 0 for an empty row: a branch would cost more
+            here = np.uint64(group * key_width + blocks)  # no sign: it needs no check
+            span += key_switch[here]  # 0 for an empty row: a branch would cost more
             rows += blocks > 0
             first = blocks if before == 0 else first
-            phase = group if blocks > 0 else phase
-            last = blocks if blocks > 0 else last
+            code = here if blocks > 0 else code
+        phase, last = np.int64(code) // key_width, np.int64(code) % key_width
         value_rows = np.int64(0)
         value_span = np.int64(0)
         value_last = np.int64(0)
         for word in range(0, n_words, value_words):
             blocks = upto[word + value_words] - upto[word]
-            value_span += value_time[0, blocks, 0]
+            value_span += value_switch[np.uint64(blocks)]
             value_rows += blocks > 0
             value_last = blocks if blocks > 0 else value_last
         found[BLOCKS, point] = n
