@@ -48,7 +48,6 @@ class TraceWriter:
         self.manifest = manifest
         self.where = str(where)
         self._overwrite = overwrite
-        self._stack = ExitStack()
         self._remote = "://" in self.where
         self._folder: NewFolder | None = None
         if self._remote:
@@ -57,13 +56,15 @@ class TraceWriter:
             self._folder = NewFolder(where, overwrite=overwrite, marker=MANIFEST)
 
     def __enter__(self) -> Self:
-        if self._folder is not None:
-            self.path = self._stack.enter_context(self._folder).path
-        else:
-            self.path = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        self._sealing = self._stack.enter_context(Background())
-        for kind in ("kv", "queries", "prompt_queries", "prompt_attention"):
-            (self.path / kind).mkdir()
+        with ExitStack() as stack:
+            if self._folder is not None:
+                self.path = stack.enter_context(self._folder).path
+            else:
+                self.path = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            self._sealing = stack.enter_context(Background())
+            for kind in ("kv", "queries", "prompt_queries", "prompt_attention"):
+                (self.path / kind).mkdir()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
