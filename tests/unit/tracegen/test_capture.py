@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
@@ -117,6 +118,21 @@ def test_a_sliding_window_keeps_keys_that_the_cache_has_dropped(
     assert trace.key(0, 0).shape == (233, 16)
     assert np.abs(trace.key(0, 0)).sum(axis=1).min() > 0
     assert not verify(trace).problems
+
+
+def test_a_cache_that_forgets_without_a_window_is_refused(
+    llama: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = DynamicLayer.update
+
+    def forgetting(self: Any, *new: Any, **others: Any) -> Any:
+        key, value = update(self, *new, **others)
+        return key[:, :, -150:], value[:, :, -150:]
+
+    monkeypatch.setattr(DynamicLayer, "update", forgetting)
+    with pytest.raises(UserError, match="cache of layer 0 holds 150 of 160 tokens"):
+        capture(llama, Request(PROMPT[:140], 20), tmp_path / "t")
+    assert not any(tmp_path.iterdir())
 
 
 def test_prompt_longer_than_its_window_attends_within_it(build_model: Callable[..., Any]) -> None:

@@ -144,13 +144,14 @@ def test_a_stopped_capture_is_never_taken_for_a_trace(
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("call", ["tracegen.spill.os.pwrite", "tracegen.writer.os.fsync"])
 def test_a_full_disk_ends_a_capture_in_one_sentence(
-    run: Run, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tracegen.spill.os.pwrite", full)
+    monkeypatch.setattr(call, full)
     words = ("--model", llama_folder, "--prompt", "text:tokens=50", "--decode-steps", "2")
     refused(run("capture", *words, "--out", tmp_path / "t"), "No space left on device")
     assert not any(tmp_path.iterdir())

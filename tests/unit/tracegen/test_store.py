@@ -1,5 +1,6 @@
 """A trace reads back exactly what was written, and refuses what is damaged."""
 
+import errno
 import json
 import os
 import pickle
@@ -132,6 +133,22 @@ def test_a_failure_inside_the_writer_leaves_nothing(tmp_path: Path) -> None:
         assert any(tmp_path.iterdir())
         raise RuntimeError
     assert not any(tmp_path.iterdir())
+
+
+def test_a_file_that_does_not_reach_the_disk_fails_the_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_small(tmp_path / "t", small_manifest())
+    before = Trace.open(tmp_path / "t").hash
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tracegen.writer.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_small(tmp_path / "t", small_manifest("float32"), overwrite=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["t"]
+    assert Trace.open(tmp_path / "t").hash == before
 
 
 def test_an_existing_folder_is_refused_unless_overwritten(tmp_path: Path) -> None:
