@@ -1,7 +1,6 @@
 """What a user sees when something is wrong: one clear sentence and an exit code."""
 
 import errno
-import gc
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -58,8 +57,6 @@ def run(app: "typer.Typer") -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _stop(f"{where}{error.strerror}; free space or choose another folder", UserError.exit_code)
-    finally:
-        gc.freeze()  # looking through a million objects of torch at the exit takes a third second
 
 
 def _follows_interrupt(error: BaseException | None) -> bool:
