@@ -154,6 +154,22 @@ SCHEMAS = {
 REQUIRED_TABLES = ("steps", "layers", "channels", "points")
 
 
+class _Rows:
+    """Rows on their way to a table: columns, scalars that fill one, None for unknown ones."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self.columns = columns
+        lists = [values for values in columns.values() if _is_column(values)]
+        self.count = len(lists[0])
+        self.size_bytes = sum(
+            getattr(values, "nbytes", 0) or sum(map(_cell_bytes, values)) for values in lists
+        )
+
+
+def _cell_bytes(value: Any) -> int:
+    return len(value) if isinstance(value, str | bytes) else 8
+
+
 def refuse_existing(path: str | Path, advice: str = "choose another --out or remove it") -> None:
     """Raise `UserError` when something is already at an output path."""
     system, inside = file_system(path)
@@ -166,7 +182,7 @@ class ResultsWriter:
 
     On a local disk the folder appears in one rename. An object store has none: there the
     files are copied at the end, `run.json` last, and a folder without it is no results folder.
-    Row groups are compressed in a thread, one at a time, while the next one is made.
+    Row groups are made and compressed in a thread, one at a time, while rows of the next one come.
     """
 
     def __init__(self, path: str | Path, *, replace: bool = False) -> None:
@@ -176,7 +192,7 @@ class ResultsWriter:
         self._system, self._inside = file_system(path)
         self._local = isinstance(self._system, fs.LocalFileSystem)
         self._writers: dict[str, pq.ParquetWriter] = {}
-        self._waiting: dict[str, list[pa.Table]] = {}
+        self._waiting: dict[str, list[_Rows]] = {}
         self._rows: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -198,9 +214,13 @@ class ResultsWriter:
 
     def write(self, table: str, columns: Mapping[str, Any]) -> None:
         """Append rows to a table; a scalar fills its column, an absent column is null."""
-        batch = _table(SCHEMAS[table], columns)
+        unknown = set(columns) - set(SCHEMAS[table].names)
+        if unknown:
+            raise ValueError(f"no such columns in the results schema: {sorted(unknown)}")
+        batch = _Rows(columns)
         self._waiting.setdefault(table, []).append(batch)
-        rows, size = self._rows.get(table, 0) + len(batch), self._bytes.get(table, 0) + batch.nbytes
+        rows = self._rows.get(table, 0) + batch.count
+        size = self._bytes.get(table, 0) + batch.size_bytes
         self._rows[table], self._bytes[table] = rows, size
         if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
             self._flush(table)
@@ -217,7 +237,7 @@ class ResultsWriter:
         if writing is not None:
             writing.result()
 
-    def _write_group(self, table: str, batches: Sequence[pa.Table]) -> None:
+    def _write_group(self, table: str, batches: Sequence[_Rows]) -> None:
         if table not in self._writers:
             self._writers[table] = pq.ParquetWriter(
                 self._folder / f"{table}.parquet",
@@ -226,7 +246,8 @@ class ResultsWriter:
                 use_dictionary=[*KEY],
                 store_schema=False,
             )
-        rows = pa.concat_tables(batches).combine_chunks()
+        arrays = [_joined(field, batches) for field in SCHEMAS[table]]
+        rows = pa.Table.from_arrays(arrays, schema=SCHEMAS[table])
         self._writers[table].write_table(rows, row_group_size=len(rows) or None)
 
     def finish(self, run: Mapping[str, Any]) -> None:
@@ -287,15 +308,14 @@ class ResultsWriter:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _table(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
-    unknown = set(columns) - set(schema.names)
-    if unknown:
-        raise ValueError(f"no such columns in the results schema: {sorted(unknown)}")
-    rows = next(
-        len(values) for values in columns.values() if values is not None and _is_column(values)
-    )
-    arrays = [_column(field, columns.get(field.name), rows) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+def _joined(field: pa.Field, batches: Sequence[_Rows]) -> pa.Array:
+    """Return one column of all batches: at once where they are arrays of one kind."""
+    values = [batch.columns.get(field.name) for batch in batches]
+    arrays = [one for one in values if isinstance(one, np.ndarray)]
+    if len(arrays) == len(values) and len({(one.dtype, one.shape[1:]) for one in arrays}) == 1:
+        return _column(field, np.concatenate(arrays), sum(batch.count for batch in batches))
+    pieces = [_column(field, one, batch.count) for one, batch in zip(values, batches, strict=True)]
+    return pa.concat_arrays(pieces)
 
 
 def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
