@@ -5,7 +5,6 @@ import gc
 
 from tracegen.errors import run
 
-
 # Python searches all objects for garbage when it ends; among torch's that takes a third of a second
 atexit.register(gc.freeze)
 
