@@ -71,7 +71,7 @@ def grid(level: str) -> None:
 def speed(level: str) -> None:
     """Print the points a second of one level's device."""
     device = hardware.load(f"attacc_hbm3_{level}")
-    few = {"bank": 1, "bg": 20, "buffer": 1000}[level]
+    few = {"bank": 1, "bg": 4, "buffer": 40}[level]
     for tokens, points in ((1024, 200_000), (4096, 100_000), (32768, 20_000)):
         n_blocks = tokens // device.geometry(128, 2).block_tokens
         blocks = np.random.default_rng(0).random((points // few, n_blocks)) < 0.05

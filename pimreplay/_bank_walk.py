@@ -70,7 +70,7 @@ def _place(s, gaps, free, spacing, ready, work):
     return gaps, free, end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def walk_banks(blocks, p, tails, found):
     """Walk points (points, words) whose MACs are for the same bank of each bank group."""
     points, n_words = blocks.shape
@@ -78,6 +78,9 @@ def walk_banks(blocks, p, tails, found):
     ras, rtpl, rp, rc, rcd = p[w.RAS], p[w.RTPL], p[w.RP], p[w.RC], p[w.RCD]
     n_banks, slices = p[w.KEY_BANKS], p[w.SLICES]
     bank_shift = np.int64(trailing_zeros(np.uint64(n_banks)))
+    # banks by which a slice lies on from the one before, bit by bit the lowest: none ends in bank 0
+    turn = p[w.SLICE_ROWS] & (n_banks - 1)
+    turn &= -turn
     s = np.zeros(STATE, dtype=np.int64)
     queue = np.zeros(c.QUEUE, dtype=np.int64)
     bits = np.zeros(2 * c.WORDS, dtype=np.uint64)
@@ -109,7 +112,7 @@ def walk_banks(blocks, p, tails, found):
         tail = c.enter(queue, head, tail, start, 1, 0)
         held = p[w.WRITES] + 1
 
-        done = end = passed = period = before = np.int64(0)
+        done = end = passed = state = before = np.int64(0)
         bank = np.int64(0)
         begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
         part = 0
@@ -225,13 +228,26 @@ def walk_banks(blocks, p, tails, found):
                 if part < slices:
                     tail = c.enter(queue, head, tail, passed, 1, 0)
                     held += 1
+                # a slice that leaves the banks as the one before did: so will the others
+                left_so = c.mix(free - passed, lasted)
+                for k in range(n_banks):
+                    other = (first_row + k) & (n_banks - 1)
+                    if s[OPEN + other] >= first_row >> bank_shift:
+                        left_so = c.mix(left_so, s[ACTIVATED + other] - passed)
+                        left_so = c.mix(left_so, s[LAST + other] - passed)
+                for gap in range(2 * gaps):
+                    left_so = c.mix(left_so, s[GAP + gap] - passed)
                 rest = slices - part
-                if part > 1 and lasted == period and passed + (rest + 1) * period < refresh:
-                    end += rest * period
-                    done += rest * period
+                if (
+                    left_so == state
+                    and (turn == 0 or bank & (turn - 1))
+                    and passed + (rest + 1) * lasted < refresh
+                ):
+                    end += rest * lasted
+                    done += rest * lasted
                     opened += rest * (opened - before)
                     break
-                period = lasted
+                state = left_so
                 before = opened
             begin = 0
             part += 1

@@ -44,7 +44,7 @@ def _slot(bits, cycle, free, spacing):
     return cycle
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def walk_buffer(blocks, p, tails, found):
     """Walk points (points, words) whose MACs are for one bank of each pseudo-channel."""
     points, n_words = blocks.shape
@@ -100,7 +100,7 @@ def walk_buffer(blocks, p, tails, found):
         tail = c.enter(queue, head, tail, start, 1, 0)
         held = p[w.WRITES] + 1
 
-        done = end = passed = period = before = np.int64(0)
+        done = end = passed = state = before = np.int64(0)
         begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
         part = 0
         while part <= slices:
@@ -343,14 +343,21 @@ def walk_buffer(blocks, p, tails, found):
                 if part < slices:
                     tail = c.enter(queue, head, tail, passed, 1, 0)
                     held += 1
-                if part > 1 and lasted == period:
-                    rest = slices - part
-                    if passed + (rest + 1) * period < refresh:  # slice after slice alike
-                        end += rest * period
-                        done += rest * period
-                        opened += rest * (opened - before)
-                        break
-                period = lasted
+                # a slice that leaves the banks as the one before did: so will the others
+                left_so = c.mix(free - passed, lasted)
+                for b in range(n_banks):
+                    if s[OPEN + b] >= first_row:
+                        left_so = c.mix(left_so, s[ACTIVATED + b] - passed)
+                        left_so = c.mix(left_so, s[LAST + b] - passed)
+                        held_until = max(s[HOLD + b], s[LAST + b])  # an older one binds nothing
+                        left_so = c.mix(left_so, held_until - passed)
+                rest = slices - part
+                if left_so == state and passed + (rest + 1) * lasted < refresh:
+                    end += rest * lasted
+                    done += rest * lasted
+                    opened += rest * (opened - before)
+                    break
+                state = left_so
                 before = opened
             begin = 0
             part += 1

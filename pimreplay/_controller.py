@@ -108,3 +108,9 @@ def activate(bits, cycle):
     cycle += np.int64(trailing_zeros(room))
     mark(bits, ROW_BUS, cycle, np.uint64(3))
     return cycle
+
+
+@njit(cache=True, forceinline=True, error_model="numpy")
+def mix(state, value):
+    """Return a number that stands for a state with one more value."""
+    return (state ^ value) * np.int64(0x2545F4914F6CDD1D)

@@ -127,7 +127,7 @@ def _refreshes(begin, before, served, interval, cost):
     return max(np.int64(1), -(-room // (interval - cost)) - 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, found):
     """Walk points (points, words) where every MAC and activation is for all banks.
 

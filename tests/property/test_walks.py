@@ -1,0 +1,61 @@
+"""The compiled walks of the analytic fidelity against their slow twin, to the cycle."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
+from slow_walks import Walk
+
+from pimreplay import _bank_walk, _buffer_walk, analytic, hardware
+from pimreplay import _walk as w
+
+LEVELS = {"bg": _bank_walk.walk_banks, "buffer": _buffer_walk.walk_buffer}
+
+
+def walked(level: str, blocks: np.ndarray, head_dim: int, q_heads: int, refresh: bool) -> None:
+    """Compare what both find for the blocks (points, n_blocks)."""
+    hbm = replace(hardware.load(f"attacc_hbm3_{level}"), refresh=refresh)
+    geometry = hbm.geometry(head_dim, 2)
+    device = analytic.Device(level, hbm.organisation, hbm.timing, refresh)
+    p = analytic._parameters(device, geometry, q_heads).copy()
+    p[w.VALUE_FIRST] = -(-blocks.shape[1] // geometry.key_blocks_per_row)
+    p[w.SLICE_ROWS] = -(-blocks.shape[1] // geometry.value_blocks_per_row)
+    if level == "buffer":
+        p[w.VALUE_FIRST] = p[w.SLICE_ROWS] = 1 << 20
+    tails = analytic._tails(device, geometry, q_heads, 1 << 8)
+    found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
+    LEVELS[level](analytic._words(blocks.view(np.uint8))[0], p, tails, found)
+    for point, chosen in enumerate(blocks):
+        slow = Walk([int(value) for value in p], tails)
+        assert slow.step([int(i) for i in np.flatnonzero(chosen)]) == found[:, point].tolist()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_walk_finds_what_its_slow_twin_finds(level: str, data: st.DataObject) -> None:
+    n_blocks = data.draw(st.integers(1, 700))
+    if data.draw(st.booleans()):
+        chosen = data.draw(st.sets(st.integers(0, n_blocks - 1), max_size=40))
+    else:
+        apart = data.draw(st.sampled_from((1, 2, 8, 32)))
+        first = data.draw(st.integers(0, n_blocks - 1))
+        chosen = set(range(first, n_blocks, apart)[:40])
+    blocks = np.zeros((1, n_blocks), dtype=bool)
+    blocks[0, list(chosen)] = True
+    head_dim = data.draw(st.sampled_from((64, 80, 128)))
+    q_heads = data.draw(st.sampled_from((1, 2, 4)))
+    walked(level, blocks, head_dim, q_heads, data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_point_does_not_depend_on_those_before_it(level: str) -> None:
+    random = np.random.default_rng(3)
+    shares = np.array([1.0, 0.02, 0.0, 0.3, 0.05])[:, None]
+    walked(level, random.random((5, 256)) < shares, 128, 2, True)
