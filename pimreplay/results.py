@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from pimreplay.columns import Rows, joined
 from tracegen.errors import UserError
 from tracegen.store import file_system
 
@@ -154,22 +154,6 @@ SCHEMAS = {
 REQUIRED_TABLES = ("steps", "layers", "channels", "points")
 
 
-class _Rows:
-    """Rows on their way to a table: columns, scalars that fill one, None for unknown ones."""
-
-    def __init__(self, columns: Mapping[str, Any]) -> None:
-        self.columns = columns
-        lists = [values for values in columns.values() if _is_column(values)]
-        self.count = len(lists[0])
-        self.size_bytes = sum(
-            getattr(values, "nbytes", 0) or sum(map(_cell_bytes, values)) for values in lists
-        )
-
-
-def _cell_bytes(value: Any) -> int:
-    return len(value) if isinstance(value, str | bytes) else 8
-
-
 def refuse_existing(path: str | Path, advice: str = "choose another --out or remove it") -> None:
     """Raise `UserError` when something is already at an output path."""
     system, inside = file_system(path)
@@ -192,7 +176,7 @@ class ResultsWriter:
         self._system, self._inside = file_system(path)
         self._local = isinstance(self._system, fs.LocalFileSystem)
         self._writers: dict[str, pq.ParquetWriter] = {}
-        self._waiting: dict[str, list[_Rows]] = {}
+        self._waiting: dict[str, list[Rows]] = {}
         self._rows: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -217,7 +201,7 @@ class ResultsWriter:
         unknown = set(columns) - set(SCHEMAS[table].names)
         if unknown:
             raise ValueError(f"no such columns in the results schema: {sorted(unknown)}")
-        batch = _Rows(columns)
+        batch = Rows(columns)
         self._waiting.setdefault(table, []).append(batch)
         rows = self._rows.get(table, 0) + batch.count
         size = self._bytes.get(table, 0) + batch.size_bytes
@@ -237,7 +221,7 @@ class ResultsWriter:
         if writing is not None:
             writing.result()
 
-    def _write_group(self, table: str, batches: Sequence[_Rows]) -> None:
+    def _write_group(self, table: str, batches: Sequence[Rows]) -> None:
         if table not in self._writers:
             self._writers[table] = pq.ParquetWriter(
                 self._folder / f"{table}.parquet",
@@ -246,7 +230,7 @@ class ResultsWriter:
                 use_dictionary=[*KEY],
                 store_schema=False,
             )
-        arrays = [_joined(field, batches) for field in SCHEMAS[table]]
+        arrays = [joined(field, batches) for field in SCHEMAS[table]]
         rows = pa.Table.from_arrays(arrays, schema=SCHEMAS[table])
         self._writers[table].write_table(rows, row_group_size=len(rows) or None)
 
@@ -306,32 +290,6 @@ class ResultsWriter:
             self._close()
         self._thread.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _joined(field: pa.Field, batches: Sequence[_Rows]) -> pa.Array:
-    """Return one column of all batches: at once where they are arrays of one kind."""
-    values = [batch.columns.get(field.name) for batch in batches]
-    arrays = [one for one in values if isinstance(one, np.ndarray)]
-    if len(arrays) == len(values) and len({(one.dtype, one.shape[1:]) for one in arrays}) == 1:
-        return _column(field, np.concatenate(arrays), sum(batch.count for batch in batches))
-    pieces = [_column(field, one, batch.count) for one, batch in zip(values, batches, strict=True)]
-    return pa.concat_arrays(pieces)
-
-
-def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
-    if values is None:
-        return pa.nulls(rows, field.type)
-    if _is_column(values):
-        if pa.types.is_list(field.type) and getattr(values, "ndim", 1) == 2:
-            flat = pa.array(values.reshape(-1), field.type.value_type)
-            offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-            return pa.ListArray.from_arrays(pa.array(offsets), flat)
-        return pa.array(values, field.type)
-    return pa.repeat(pa.scalar(values, field.type), rows)
-
-
-def _is_column(values: object) -> bool:
-    return hasattr(values, "__len__") and not isinstance(values, str | bytes)
 
 
 @dataclass(frozen=True, slots=True)
