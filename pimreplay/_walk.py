@@ -131,10 +131,10 @@ def _refreshes(begin, before, served, interval, cost):
 def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, found):
     """Walk points (points, words) where every MAC and activation is for all banks.
 
-    One row is open at a time, so that a product's time is a sum over its rows: `key_time` and
-    `value_time` are (phase, blocks of the row, 2): cycles from its first MAC to the next row's, and
-    to its last MAC. The phase is the number of blocks before the row: in the first group, and in
-    later ones counted from their barrier, then GROUP more.
+    One row is open at a time, so that a product's time is a sum over its rows: `key_time` (phase by
+    blocks of the row, 2) and `value_time` (blocks of the row, 2) are the cycles from its first MAC
+    to the next row's, and to its last MAC. The phase is the number of blocks before the row: in the
+    first group, and in later ones counted from their barrier, then GROUP more.
     """
     points, n_words = words.shape
     queries, spacing, bus, same = p[QUERIES], p[SPACING], p[BUS], p[SAME]
@@ -143,9 +143,7 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
     first_open = 1 if late == 0 else 2 + (late - 1) * same
     start = max(2 + (p[WRITES] - 1) * same, first_open + p[RCD])
     key_work = p[KEY_COLUMNS] * queries
-    key_width = key_time.shape[1]
-    key_switch = np.ascontiguousarray(key_time[:, :, 0]).reshape(-1)
-    value_switch = np.ascontiguousarray(value_time[0, :, 0])
+    key_width = p[KEY_ROW] + 1
     upto = np.zeros(n_words + max(key_words, value_words) + 1, dtype=np.int64)
     for point in range(points):
         n = np.int64(0)
@@ -162,17 +160,17 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
             blocks = upto[word + key_words] - before
             group = before if before < GROUP else GROUP + (before & (GROUP - 1))
             here = np.uint64(group * key_width + blocks)  # no sign: it needs no check
-            span += key_switch[here]  # 0 for an empty row: a branch would cost more
+            span += key_time[here, 0]  # 0 for an empty row: a branch would cost more
             rows += blocks > 0
             first = blocks if before == 0 else first
             code = here if blocks > 0 else code
-        phase, last = np.int64(code) // key_width, np.int64(code) % key_width
+        last = np.int64(code) % key_width
         value_rows = np.int64(0)
         value_span = np.int64(0)
         value_last = np.int64(0)
         for word in range(0, n_words, value_words):
             blocks = upto[word + value_words] - upto[word]
-            value_span += value_switch[np.uint64(blocks)]
+            value_span += value_time[np.uint64(blocks), 0]
             value_rows += blocks > 0
             value_last = blocks if blocks > 0 else value_last
         found[BLOCKS, point] = n
@@ -183,13 +181,13 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
             continue
 
         # keys; the first row opens under the queries' writes
-        reading = key_time[phase, last, 1]
-        span -= key_time[phase, last, 0]
+        reading = key_time[code, 1]
+        span -= key_time[code, 0]
         opened = first_open
         if rows > 1:
-            done = start + key_time[0, first, 1] + p[RTPL]
+            done = start + key_time[first, 1] + p[RTPL]
             switch = max(max(first_open + p[RAS], done) + p[RP], first_open + p[RC])
-            span += switch + p[RCD] - start - key_time[0, first, 0]
+            span += switch + p[RCD] - start - key_time[first, 0]
             opened = start + span - p[RCD]
         served = _refreshes(np.int64(0), start + span - p[RCD], np.int64(0), p[REFI], refresh)
         if rows == 1:
@@ -224,8 +222,8 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
         found[VALUE_BEGIN, point] = begin
 
         # values, slice by slice, each with the moves of the one before
-        reading = value_time[0, value_last, 1]
-        switch = value_time[0, value_last, 0]
+        reading = value_time[value_last, 1]
+        switch = value_time[value_last, 0]
         inner = value_span - switch + reading
         done = np.int64(0)
         end = begin + inner

@@ -236,10 +236,10 @@ def _row_times(
         close = max(t.n_ras_cycles, t.n_rcdrd_cycles + reading + t.n_rtpl_cycles)
         return max(close + t.n_rp_cycles, t.n_rc_cycles)
 
-    values = np.zeros((1, geometry.value_blocks_per_row + 1, 2), dtype=np.int64)
+    values = np.zeros((geometry.value_blocks_per_row + 1, 2), dtype=np.int64)
     for blocks in range(1, geometry.value_blocks_per_row + 1):
         reading = (blocks * q_heads - 1) * spacing
-        values[0, blocks] = switch(reading), reading
+        values[blocks] = switch(reading), reading
     keys = np.zeros((2 * BLOCKS_PER_MOVE, geometry.key_blocks_per_row + 1, 2), dtype=np.int64)
     work = geometry.key_columns * q_heads
     for phase in range(2 * BLOCKS_PER_MOVE):
@@ -257,4 +257,4 @@ def _row_times(
                     waiting -= min(q_heads, max(0, (QUEUE_ENTRIES - 1 - ahead) // moves + 1))
                 reading += max(0, 2 + (waiting - 1) * t.n_ccdl_cycles - spacing)
             keys[phase, blocks] = switch(reading), reading
-    return keys, values
+    return keys.reshape(-1, 2), values

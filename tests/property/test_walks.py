@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
+import slow_all_bank
 from slow_walks import Walk
 
 from pimreplay import _bank_walk, _buffer_walk, analytic, hardware
@@ -59,3 +60,27 @@ def test_a_point_does_not_depend_on_those_before_it(level: str) -> None:
     random = np.random.default_rng(3)
     shares = np.array([1.0, 0.02, 0.0, 0.3, 0.05])[:, None]
     walked(level, random.random((5, 256)) < shares, 128, 2, True)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_the_bank_level_walk_finds_what_its_slow_twin_finds(data: st.DataObject) -> None:
+    n_blocks = data.draw(st.integers(1, 1500))
+    share = data.draw(st.sampled_from((0.003, 0.05, 0.4, 1.0)))
+    random = np.random.default_rng(data.draw(st.integers(0, 999)))
+    blocks = random.random((3, n_blocks)) < share
+    q_heads = data.draw(st.sampled_from((1, 2, 4)))
+    hbm = hardware.load("attacc_hbm3_bank")
+    geometry = hbm.geometry(data.draw(st.sampled_from((64, 96, 128))), 2)
+    device = analytic.Device("bank", hbm.organisation, hbm.timing, data.draw(st.booleans()))
+    p = analytic._parameters(device, geometry, q_heads)
+    tails = analytic._tails(device, geometry, q_heads, 1 << 8)
+    key, value = geometry.key_blocks_per_row, geometry.value_blocks_per_row
+    words, unit = analytic._words(blocks.view(np.uint8), key, value)
+    times = analytic._row_times(device, geometry, q_heads)
+    found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
+    w.walk_all_bank(words, key // unit, value // unit, p, *times, tails, found)
+    for point, chosen in enumerate(blocks):
+        places = [int(i) for i in np.flatnonzero(chosen)]
+        slow = slow_all_bank.step(places, [int(one) for one in p], *times, tails)
+        assert slow == found[:, point].tolist()
