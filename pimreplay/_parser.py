@@ -116,7 +116,11 @@ def parse(text, table, address_bits, kinds, addresses):
         begin = at
         first, second, length = _word(text, begin)
         i = begin + length
-        if begin >= size or i >= size or (length < 0 and begin + SPARE_BYTES > size):
+        if length < 0:  # too long for a request: named when its end is there
+            i = begin
+            while i < size and text[i] > 32:
+                i += 1
+        if begin >= size or i >= size:
             return n, begin, FULL
         if table[request, 0] != first or table[request, 1] != second:  # most often as before
             request = np.uint8(0)
