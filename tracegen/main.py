@@ -2,11 +2,17 @@
 
 import atexit
 import gc
+import signal
 
 from tracegen.errors import run
 
-# Python searches all objects for garbage when it ends; among torch's that takes a third of a second
-atexit.register(gc.freeze)
+
+@atexit.register
+def _end() -> None:
+    """End at once: the work is done or was given up, and said so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Python looks for garbage at its end; among torch's objects that takes a third of a second
+    gc.freeze()
 
 
 def tracegen() -> None:

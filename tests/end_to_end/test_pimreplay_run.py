@@ -226,8 +226,8 @@ def test_an_altered_trace_file_is_refused(pimreplay, trace_path, tmp_path):
 def test_ctrl_c_ends_with_one_sentence_and_leaves_nothing(spawn, make_trace, tmp_path):
     trace = make_trace(tmp_path / "trace", layers=8, kv_heads=8, prompt_tokens=2000)
     process = spawn(
-        "run", trace.where, "--policy", "starc", "--budget", "64", "--workers", "2",
-        "--out", tmp_path / "out",
+        "run", trace.where, "--policy", "starc", "--policy", "clusterkv", "--policy", "retroinfer",
+        "--budget", "64", "--workers", "2", "--out", tmp_path / "out",
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:  # the last line before the work starts
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_with_one_sentence_and_leaves_nothing(spawn, make_trace, tmp
     time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.returncode == 2, err
     assert "interrupted" in err
     assert "Traceback" not in err
     assert left_in(tmp_path) == ["trace"]
