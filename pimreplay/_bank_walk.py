@@ -11,10 +11,10 @@ A slice of values that takes as long as the one before will do so again.
 
 import numpy as np
 from numba import njit
-from numba.cpython.unsafe.numbers import trailing_zeros
 
 from pimreplay import _controller as c
 from pimreplay import _walk as w
+from pimreplay._kernel import lowest_bit
 
 MOST_GAPS = 40
 MOST_BANKS = 256
@@ -77,7 +77,7 @@ def walk_banks(blocks, p, tails, found):
     queries, spacing, same, bus = p[w.QUERIES], p[w.SPACING], p[w.SAME], p[w.BUS]
     ras, rtpl, rp, rc, rcd = p[w.RAS], p[w.RTPL], p[w.RP], p[w.RC], p[w.RCD]
     n_banks, slices = p[w.KEY_BANKS], p[w.SLICES]
-    bank_shift = np.int64(trailing_zeros(np.uint64(n_banks)))
+    bank_shift = np.int64(lowest_bit(np.uint64(n_banks)))
     # banks by which a slice lies on from the one before, bit by bit the lowest: none ends in bank 0
     turn = p[w.SLICE_ROWS] & (n_banks - 1)
     turn &= -turn
@@ -90,7 +90,7 @@ def walk_banks(blocks, p, tails, found):
         for word in range(n_words):
             mask = blocks[point, word]
             while mask:  # a byte a block
-                chosen[n] = word * 8 + (np.int64(trailing_zeros(mask)) >> 3)
+                chosen[n] = word * 8 + (np.int64(lowest_bit(mask)) >> 3)
                 mask &= mask - c.ONE
                 n += 1
         for field in range(w.FIELDS):

@@ -11,10 +11,10 @@ as the one before will do so again: both are placed at once.
 
 import numpy as np
 from numba import njit
-from numba.cpython.unsafe.numbers import trailing_zeros
 
 from pimreplay import _controller as c
 from pimreplay import _walk as w
+from pimreplay._kernel import lowest_bit
 
 MARKED = 40
 """MACs of a long run that are marked, at least: no request is seen before the last of them."""
@@ -39,7 +39,7 @@ def _slot(bits, cycle, free, spacing):
             taken |= near >> np.uint64(after)
         room = ~(taken | ~np.uint64(0) << np.uint64(64 - 2 * reach))
         if room:
-            return cycle + np.int64(trailing_zeros(room))
+            return cycle + np.int64(lowest_bit(room))
         cycle += 64 - 2 * reach
     return cycle
 
@@ -51,8 +51,8 @@ def walk_buffer(blocks, p, tails, found):
     queries, same, rp, rcd = p[w.QUERIES], p[w.SAME], p[w.RP], p[w.RCD]
     spacing = p[w.SPACING]
     n_banks, n_places, groups = p[w.VALUE_BANKS], p[w.PLACES], p[w.GROUPS]
-    row_shift = np.int64(trailing_zeros(np.uint64(n_banks * p[w.COLUMNS])))
-    group_shift = np.int64(trailing_zeros(np.uint64(groups)))
+    row_shift = np.int64(lowest_bit(np.uint64(n_banks * p[w.COLUMNS])))
+    group_shift = np.int64(lowest_bit(np.uint64(groups)))
     slices = p[w.SLICES]
     # cycles of a row of MACs to banks one after the other, and those that must be free for it
     chain = around = np.uint64(0)

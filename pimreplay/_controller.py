@@ -8,7 +8,8 @@ A bit set holds a bit for each of the last and next few thousand cycles.
 
 import numpy as np
 from numba import njit
-from numba.cpython.unsafe.numbers import trailing_zeros
+
+from pimreplay._kernel import lowest_bit
 
 ROOM = 128
 """Runs of the queue, at least one entry each; a power of two."""
@@ -91,7 +92,7 @@ def precharge(bits, cycle):
     while room == 0:
         cycle += 64
         room = ~(read(bits, ROW_BUS, cycle) | read(bits, MACS, cycle))
-    cycle += np.int64(trailing_zeros(room))
+    cycle += np.int64(lowest_bit(room))
     mark(bits, ROW_BUS, cycle, ONE)
     return cycle
 
@@ -105,7 +106,7 @@ def activate(bits, cycle):
         cycle += 63
         room = ~read(bits, ROW_BUS, cycle)
         room &= room >> ONE
-    cycle += np.int64(trailing_zeros(room))
+    cycle += np.int64(lowest_bit(room))
     mark(bits, ROW_BUS, cycle, np.uint64(3))
     return cycle
 

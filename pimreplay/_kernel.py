@@ -24,8 +24,7 @@ that is called: a change of a function in another file would go unnoticed.
 from typing import Any
 
 import numpy as np
-from numba import config, njit, types
-from numba.extending import intrinsic
+from numba import config, njit
 
 LD, ST = range(2)
 """Numbers of the requests that go to the lists of reads and writes; all others are for PIM."""
@@ -148,13 +147,11 @@ def device_of(
     read_latency: int,
     shifts: tuple[int, int, int, int],
     rules: tuple[Any, Any],
-    row_room: int = 4,
 ) -> Any:
     """Return the constants of channels of so many pseudo-channels, ranks, groups, banks.
 
-    `rules` are those of `pimreplay.commands.rule_table`; `row_room` is how many open rows a bank
-    has room for. A bank's path is where the ready cycles of each level above it lie, and the number
-    of its rank: (banks, levels + 1).
+    `rules` are those of `pimreplay.commands.rule_table`. A bank's path is where the ready cycles of
+    each level above it lie, and the number of its rank: (banks, levels + 1).
     """
     pseudo_channels, ranks, groups, banks = counts
     all_ranks = pseudo_channels * ranks
@@ -170,8 +167,8 @@ def device_of(
     device[OPEN] = device[HISTORY] + all_ranks * 4
     device[NODES] = device[OPEN] + channel_banks
     device[ROWS] = device[NODES] + nodes * RESOURCES
-    device[ROW_ROOM] = row_room
-    device[SIZE] = device[ROWS] + channel_banks * row_room
+    device[ROW_ROOM] = 4
+    device[SIZE] = device[ROWS] + channel_banks * device[ROW_ROOM]
     device[N_REFI] = n_refi
     device[READ_LATENCY] = read_latency
     device[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
@@ -226,20 +223,12 @@ _at = np.uint64
 
 if config.DISABLE_JIT:
 
-    def _lowest(mask: int) -> int:
+    def lowest_bit(mask: int) -> int:
         """Return the position of the lowest bit of a mask."""
         return (int(mask) & -int(mask)).bit_length() - 1
 
 else:
-
-    @intrinsic  # type: ignore[misc]
-    def _lowest(typing_context, mask):
-        """Return the position of the lowest bit of a mask."""
-
-        def code(context, builder, signature, arguments):
-            return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
-
-        return types.int64(types.int64), code
+    from numba.cpython.unsafe.numbers import trailing_zeros as lowest_bit  # type: ignore[no-redef]
 
 
 # --- open rows: a bank may hold several, because an all-bank activate opens its row beside others
@@ -344,14 +333,14 @@ def _change_rows(s, device, command, bank, row):
         s[TO_CLOSE] = waiting
         hits = np.int64(0)
         while waiting:
-            position = _lowest(waiting)
+            position = lowest_bit(waiting)
             waiting &= waiting - 1
             hits |= np.int64(s[_at(ROW_OF + position)] == s[ALL_ROW]) << position
         s[HITS] = hits
         s[TO_CLOSE] &= ~hits
     else:
         while waiting:
-            _classify(s, device, _lowest(waiting))
+            _classify(s, device, lowest_bit(waiting))
             waiting &= waiting - 1
 
 
@@ -477,7 +466,7 @@ def _set_bits(s, device, position):
 def _pack(s, device):
     """Make room for younger entries: give the live ones lower positions, in the same order."""
     live = s[LIVE]
-    lowest = _lowest(live)
+    lowest = lowest_bit(live)
     if lowest >= WINDOW // 4:
         for i in range(LIVE, TO_CLOSE + 1):
             s[_at(i)] >>= lowest
@@ -486,7 +475,7 @@ def _pack(s, device):
             first += i % device[WORDS] * WORD
             banks = s[_at(MAC_WORDS + i)]
             while banks:
-                s[_at(first + _lowest(banks))] >>= lowest
+                s[_at(first + lowest_bit(banks))] >>= lowest
                 banks &= banks - 1
         for i in range(WINDOW - lowest):
             s[_at(KIND + i)] = s[_at(KIND + i + lowest)]
@@ -500,7 +489,7 @@ def _pack(s, device):
         s[_at(i)] = 0
     n = np.int64(0)
     while live:
-        position = _lowest(live)
+        position = lowest_bit(live)
         live &= live - 1
         s[_at(KIND + n)] = s[_at(KIND + position)]
         s[_at(BANK_OF + n)] = s[_at(BANK_OF + position)]
@@ -580,13 +569,13 @@ def _scan(s, device, clock):
     """
     live = s[LIVE]
     if live & -live & s[BARRIERS]:
-        _drop(s, device, _lowest(live), clock)
+        _drop(s, device, lowest_bit(live), clock)
         s[CHANGED] = 1
         live = s[LIVE]
     event = NEVER
     if live == 0:
         return np.int64(-1), event
-    first = _lowest(live)
+    first = lowest_bit(live)
     head = np.int64(1) << first
     if s[_at(KIND + first)] == BARRIER:
         return first, np.int64(0)
@@ -599,7 +588,7 @@ def _scan(s, device, clock):
     for word in range(device[WORDS]):
         banks = s[_at(MAC_WORDS + word)]
         while banks:
-            bank = word * WORD + _lowest(banks)
+            bank = word * WORD + lowest_bit(banks)
             banks &= banks - 1
             moves = s[_at(device[MASKS] + bank)] & below
             ready = moves & s[FREE]
@@ -618,7 +607,7 @@ def _scan(s, device, clock):
         for word in range(device[WORDS]):
             banks = s[_at(MAC_WORDS + (kind + 1) * device[WORDS] + word)]
             while banks:
-                bank = word * WORD + _lowest(banks)
+                bank = word * WORD + lowest_bit(banks)
                 banks &= banks - 1
                 macs = s[_at(device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank)]
                 for need in range(3):
@@ -634,7 +623,7 @@ def _scan(s, device, clock):
     found &= ~head  # the oldest is known not to be ready
     if found == 0:
         return np.int64(-1), event
-    return _lowest(found), event
+    return lowest_bit(found), event
 
 
 # --- reads, writes and half-served requests: lists in order of age

@@ -15,6 +15,7 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from pimreplay._kernel import lowest_bit
 from pimreplay.commands import REQUEST_WORDS
 
 FULL, BAD_WORD, BAD_ADDRESS, OUTSIDE = range(4)
@@ -36,10 +37,6 @@ if config.DISABLE_JIT:
         """Return eight bytes of a text as a number, the first byte lowest."""
         return np.uint64(int.from_bytes(bytes(text[at : at + 8]), "little"))
 
-    def _lowest_bit(number: Any) -> Any:
-        """Return the position of the lowest bit of a number."""
-        return (int(number) & -int(number)).bit_length() - 1
-
 else:
 
     @intrinsic  # type: ignore[misc]
@@ -55,15 +52,6 @@ else:
 
         return types.uint64(text, types.int64), code
 
-    @intrinsic  # type: ignore[misc]
-    def _lowest_bit(typing_context, number):
-        """Return the position of the lowest bit of a number."""
-
-        def code(context, builder, signature, arguments):
-            return builder.cttz(arguments[0], context.get_constant(types.boolean, 1))
-
-        return types.int64(types.uint64), code
-
 
 def word_table() -> Any:
     """Return the letters of each request's word, the first eight and the rest: (words, 2)."""
@@ -75,28 +63,14 @@ def word_table() -> Any:
 
 
 @njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _blanks(letters):
-    """Return the high bit of each byte that is a space or less."""
-    return ~(((letters & ~_HIGH_BITS) + _TO_HIGH_BIT) | letters) & _HIGH_BITS
-
-
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
-def _word(text, at):
-    """Return the letters of the word at a place, as in the table, and its length; -1: too long."""
-    first, second = _eight_bytes(text, at), np.uint64(0)
-    blanks = _blanks(first)
-    if blanks:
-        length = _lowest_bit(blanks) >> 3
-        first &= (np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)
-    else:
-        second = _eight_bytes(text, at + 8)
-        blanks = _blanks(second)
-        if blanks == 0:
-            return first, second, np.int64(-1)
-        length = _lowest_bit(blanks) >> 3
-        second &= (np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)
-        length += 8
-    return first, second, length
+def _letters(text, at):
+    """Return those of eight letters before the first that is a space or less, and their count."""
+    letters = _eight_bytes(text, at)
+    blanks = ~(((letters & ~_HIGH_BITS) + _TO_HIGH_BIT) | letters) & _HIGH_BITS
+    if blanks == 0:
+        return letters, np.int64(8)
+    length = np.int64(lowest_bit(blanks)) >> 3
+    return letters & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)), length
 
 
 @njit(cache=True, error_model="numpy", _nrt=False)
@@ -114,13 +88,15 @@ def parse(text, table, address_bits, kinds, addresses):
     request = np.uint8(0)
     while n < most:
         begin = at
-        first, second, length = _word(text, begin)
-        i = begin + length
-        if length < 0:  # too long for a request: named when its end is there
-            i = begin
+        first, length = _letters(text, begin)
+        second, rest = np.uint64(0), np.int64(0)
+        if length == 8:
+            second, rest = _letters(text, begin + 8)
+        i = begin + length + rest
+        if rest == 8:  # too long for a request: named when its end is there
             while i < size and text[i] > 32:
                 i += 1
-        if begin >= size or i >= size:
+        if i >= size:
             return n, begin, FULL
         if table[request, 0] != first or table[request, 1] != second:  # most often as before
             request = np.uint8(0)

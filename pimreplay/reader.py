@@ -43,7 +43,8 @@ def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
             ) from None
         if chunk is None:
             break
-        text = np.frombuffer(rest + chunk + bytes(_parser.SPARE_BYTES), dtype=np.uint8)
+        data = b"".join((rest, chunk, bytes(_parser.SPARE_BYTES)))
+        text, end = np.frombuffer(data, dtype=np.uint8), len(data) - _parser.SPARE_BYTES
         start = 0
         while True:
             n, used, why = _parser.parse(
@@ -54,13 +55,11 @@ def read_trace(path: Path, address_map: AddressMap) -> Iterator[Requests]:
                 yield Requests(kinds[:n].copy(), addresses[:n].copy())
             start += used
             if why != _parser.FULL:
-                content = bytes(text[start : -_parser.SPARE_BYTES][:MOST_LINE_BYTES]).split(b"\n")[
-                    0
-                ]
+                content = data[start : min(end, start + MOST_LINE_BYTES)].split(b"\n")[0]
                 raise _refusal(path, line, content, why, address_map)
             if n < most:
                 break
-        rest = bytes(text[start : -_parser.SPARE_BYTES])
+        rest = data[start:end]
         if len(rest) > MOST_LINE_BYTES:
             raise UserError(
                 f"{path}, line {line}: no line end within {MOST_LINE_BYTES} bytes; "
