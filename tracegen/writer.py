@@ -5,6 +5,7 @@ import inspect
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,6 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from tracegen.background import Background
 from tracegen.errors import UserError
 from tracegen.folder import NewFolder
 from tracegen.schema import MANIFEST, TOKENS, FileEntry, Manifest, check, columns, layer_path
@@ -61,7 +61,9 @@ class TraceWriter:
                 self.path = stack.enter_context(self._folder).path
             else:
                 self.path = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            self._sealing = stack.enter_context(Background())
+            self._thread = ThreadPoolExecutor(max_workers=1)
+            stack.callback(self._thread.shutdown, cancel_futures=True)
+            self._sealing: list[Future[FileEntry]] = []
             for kind in ("kv", "queries", "prompt_queries", "prompt_attention"):
                 (self.path / kind).mkdir()
             self._stack = stack.pop_all()
@@ -209,7 +211,7 @@ class TraceWriter:
             **_ONE_PAGE,
         ) as file:
             yield file
-        self._sealing.do(_seal, self.path, path)
+        self._sealing.append(self._thread.submit(_seal, self.path, path))
 
     def _finish(self) -> None:
         expected = set(self.manifest.paths())
@@ -218,7 +220,8 @@ class TraceWriter:
         for folder in self.path.iterdir():
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
-        sealed = {one.path: one for one in self._sealing.finish()}
+        entries = [one.result() for one in self._sealing]  # raises what went wrong in the thread
+        sealed = {entry.path: entry for entry in entries}
         files = tuple(sealed[path] for path in self.manifest.paths())
         self.manifest = replace(self.manifest, files=files)
         (self.path / MANIFEST).write_text(self.manifest.to_json(), encoding="utf-8")
