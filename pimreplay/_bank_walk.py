@@ -136,9 +136,7 @@ def walk_banks(blocks, p, tails, found):
                 bank = row & (n_banks - 1)
                 wanted = row >> bank_shift
 
-                head, seen = c.leave(queue, head, held + 1 - w.WINDOW)
-                seen += 1
-                held = min(held, w.WINDOW - 1)
+                head, held, seen = c.see(queue, head, held)
                 past = 0
                 while past < gaps and s[GAP + 2 * past + 1] <= seen:
                     past += 1
@@ -205,14 +203,7 @@ def walk_banks(blocks, p, tails, found):
                 found[w.KEY_END, point] = end
                 found[w.KEY_ROWS, point] = opened
 
-                # scores out, probabilities in
-                over = max(np.int64(0), done + bus - end - 1)
-                words = -(-n // p[w.WORDS])
-                start = end + over + tails[words, 0]
-                seen = end + over + tails[words, 1]
-                moves = min(np.int64(w.WINDOW), p[w.SCORE_MOVES] + queries + p[w.TARGETS] * words)
-                pace = min(bus, (start - seen) // moves)
-                tail = c.enter(queue, head, tail, start - 1, moves, pace)
+                tail, moves, start = c.hand_over(queue, head, tail, p, tails, n, end, done, bus)
                 held += moves
                 found[w.VALUE_BEGIN, point] = start
                 done = np.int64(0)

@@ -136,9 +136,7 @@ def walk_buffer(blocks, p, tails, found):
                             passes -= 1
                     wanted = first_row + (column >> row_shift)
                     bank = column & (n_banks - 1)
-                    head, seen = c.leave(queue, head, held + 1 - w.WINDOW)
-                    seen += 1
-                    held = min(held, w.WINDOW - 1)
+                    head, held, seen = c.see(queue, head, held)
                     clear = c.clear(bits, clear, max(seen, shut))
                     at = 0
                     last = np.int64(0)
@@ -246,9 +244,8 @@ def walk_buffer(blocks, p, tails, found):
                     earliest = min(earliest, last - (width - 1) * spacing)
                 if at_once:
                     left = (queries - 1) * work
-                    head, seen = c.leave(queue, head, held + 1 - w.WINDOW)
-                    held = min(held, w.WINDOW - 1)
-                    cycle = max(earliest, seen + 1)
+                    head, held, seen = c.see(queue, head, held)
+                    cycle = max(earliest, seen)
                     last = np.int64(0)
                     while left and cycle < free:
                         cycle = _slot(bits, cycle, free, spacing)
@@ -321,15 +318,7 @@ def walk_buffer(blocks, p, tails, found):
                 found[w.KEY_END, point] = end
                 found[w.KEY_ROWS, point] = opened
 
-                # scores out, probabilities in
-                over = max(np.int64(0), done + same - end - 1)
-                each = -(-n // p[w.WORDS])
-                start = end + over + tails[each, 0]
-                seen = end + over + tails[each, 1]
-                moves = min(np.int64(w.WINDOW), p[w.SCORE_MOVES] + queries + p[w.TARGETS] * each)
-                tail = c.enter(
-                    queue, head, tail, start - 1, moves, min(same, (start - seen) // moves)
-                )
+                tail, moves, start = c.hand_over(queue, head, tail, p, tails, n, end, done, same)
                 held += moves
                 found[w.VALUE_BEGIN, point] = start
                 done = np.int64(0)

@@ -9,6 +9,7 @@ A bit set holds a bit for each of the last and next few thousand cycles.
 import numpy as np
 from numba import njit
 
+from pimreplay import _walk as w
 from pimreplay._kernel import lowest_bit
 
 ROOM = 128
@@ -43,9 +44,13 @@ def enter(s, head, tail, cycle, entries, pace):
 
 
 @njit(cache=True, forceinline=True, error_model="numpy")
-def leave(s, head, missing):
-    """Let entries leave the queue; return its beginning, and the cycle of the last to go."""
+def see(s, head, held):
+    """Let so many of the entries leave that the controller sees one more.
+
+    Returns the queue's beginning, the entries left, and the cycle at which the next one is seen.
+    """
     cycle = np.int64(0)
+    missing = held + 1 - w.WINDOW
     while missing > 0:
         at = head & (ROOM - 1)
         leaving = min(s[ENTRIES + at], missing)
@@ -53,7 +58,23 @@ def leave(s, head, missing):
         cycle = max(cycle, s[LEAVE + at] - s[ENTRIES + at] * s[PACE + at])
         missing -= leaving
         head += s[ENTRIES + at] == 0
-    return head, cycle
+    return head, min(held, w.WINDOW - 1), cycle + 1
+
+
+@njit(cache=True, forceinline=True, error_model="numpy")
+def hand_over(s, head, tail, p, tails, blocks, end, done, pace):
+    """Put what lies between the products into the queue: scores out, softmax, probabilities in.
+
+    Keys' MACs end at `end` and the moves beside them at `done`. Returns the queue's end, the
+    entries put in, and the cycle from which values may be read.
+    """
+    over = max(np.int64(0), done + pace - end - 1)
+    each = -(-blocks // p[w.WORDS])
+    start = end + over + tails[each, 0]
+    seen = end + over + tails[each, 1]
+    moves = p[w.SCORE_MOVES] + p[w.QUERIES] + p[w.TARGETS] * each
+    moves = min(np.int64(w.WINDOW), moves)
+    return enter(s, head, tail, start - 1, moves, min(pace, (start - seen) // moves)), moves, start
 
 
 @njit(cache=True, forceinline=True, error_model="numpy")
