@@ -11,7 +11,8 @@ from pimreplay import _parser
 from pimreplay.commands import REQUEST_WORDS, AddressMap, Requests
 from tracegen.errors import UserError, nearest
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+"""Small, so that buffers are used again: larger ones are fresh pages of the system each time."""
 MOST_LINE_BYTES = 4096
 _GZIP = b"\x1f\x8b"
 
