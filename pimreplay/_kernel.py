@@ -14,10 +14,7 @@ All of it lies in one file because numba keeps compiled code by the age of the f
 that is called: a change of a function in another file would go unnoticed.
 """
 
-# No function makes an array: `_nrt=False` spares counting the references of those passed on, which
-# took nine tenths of the time. A function of its own is optimised again inside each that calls it:
-# `inline="always"` where that is long and one place calls it. Compiled functions take their types
-# from their arguments.
+# Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc"
 # mypy: disable-error-code="arg-type, unused-ignore"
 
@@ -218,6 +215,15 @@ def more_row_room(state: Any, device: Any) -> tuple[Any, Any]:
     return grown, wider
 
 
+# No function makes an array: `_nrt=False` spares counting the references of those passed on, which
+# took nine tenths of the time. Wrappers for callers in Python or C take a quarter of the compiling.
+# A function of its own is optimised again inside each that calls it: it is pasted where it is long
+# and one place calls it.
+_COMPILED = {"cache": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+_called = njit(**_COMPILED, no_cpython_wrapper=True)
+_inlined = njit(**_COMPILED, no_cpython_wrapper=True, forceinline=True)
+_pasted = njit(**_COMPILED, no_cpython_wrapper=True, inline="always")
+
 _at = np.uint64
 """An index that is not negative: numba then leaves out counting from the end."""
 
@@ -234,13 +240,13 @@ else:
 # --- open rows: a bank may hold several, because an all-bank activate opens its row beside others
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _stride(device, final):
     """Return the distance between the banks that a command works on: one of this many."""
     return device[STRIDES + (final - MACAB + 1 if MACAB <= final <= MACPB else 0)]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _is_open(s, device, bank, n, row):
     """Tell whether the row is among the first `n` that a bank has open."""
     first = device[ROWS] + bank * device[ROW_ROOM]
@@ -250,7 +256,7 @@ def _is_open(s, device, bank, n, row):
     return False
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _next_in_banks(s, device, final, bank, row):
     """Return what brings a request forward where banks have different rows open."""
     stride = _stride(device, final)
@@ -263,7 +269,7 @@ def _next_in_banks(s, device, final, bank, row):
     return final
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _next_command(s, device, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
     if s[ALL_ROW] == row:
@@ -275,7 +281,7 @@ def _next_command(s, device, final, bank, row):
     return _next_in_banks(s, device, final, bank, row)
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _spell_out(s, device):
     """Write down each bank's open rows where all were alike."""
     if s[ALL_ROW] == MIXED:
@@ -287,7 +293,7 @@ def _spell_out(s, device):
     s[ALL_ROW] = MIXED
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _open_row(s, device, bank, row):
     n = s[device[OPEN] + bank]
     if _is_open(s, device, bank, n, row):
@@ -299,7 +305,7 @@ def _open_row(s, device, bank, row):
     s[MOST_ROWS] = max(s[MOST_ROWS], n + 1)
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _change_rows(s, device, command, bank, row):
     """Open or close what a row command opens or closes."""
     if command == PREA:
@@ -330,21 +336,19 @@ def _change_rows(s, device, command, bank, row):
     if s[ALL_ROW] == ALL_CLOSED:
         s[TO_OPEN] = waiting
     elif s[ALL_ROW] != MIXED:
-        s[TO_CLOSE] = waiting
         hits = np.int64(0)
-        while waiting:
-            position = lowest_bit(waiting)
-            waiting &= waiting - 1
+        for position in range(WINDOW):  # all, because the compiler then takes several at once
             hits |= np.int64(s[_at(ROW_OF + position)] == s[ALL_ROW]) << position
+        hits &= waiting
         s[HITS] = hits
-        s[TO_CLOSE] &= ~hits
+        s[TO_CLOSE] = waiting & ~hits
     else:
         while waiting:
             _classify(s, device, lowest_bit(waiting))
             waiting &= waiting - 1
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _classify(s, device, position):
     """Note what a MAC of the PIM queue needs next."""
     final = s[KIND + position]
@@ -361,7 +365,7 @@ def _classify(s, device, position):
 # --- timing
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _ready_cycle(s, device, command, bank):
     """Return the first cycle at which no rule forbids the command.
 
@@ -391,7 +395,7 @@ def _ready_cycle(s, device, command, bank):
     return cycle
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _apply_rules(s, device, command, bank, highest, clock):
     """Note what a command makes others wait for, at levels from `highest` down to the bank."""
     path = device[PATHS] + bank * (LEVELS + 1)
@@ -409,7 +413,7 @@ def _apply_rules(s, device, command, bank, highest, clock):
         rule += RULE
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _issue(s, device, command, bank, row, clock):
     """Issue a command: what it makes others wait for, and which rows it opens and closes."""
     s[_at(ISSUED + command)] += 1
@@ -443,7 +447,7 @@ def _issue(s, device, command, bank, row, clock):
 # --- the PIM queue: masks
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _set_bits(s, device, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[_at(KIND + position)], s[_at(BANK_OF + position)]
@@ -462,7 +466,7 @@ def _set_bits(s, device, position):
         s[FREE] |= bit
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _pack(s, device):
     """Make room for younger entries: give the live ones lower positions, in the same order."""
     live = s[LIVE]
@@ -499,7 +503,7 @@ def _pack(s, device):
     s[AGE] = n
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _push(s, device, final, bank, row):
     if s[LIVE] == 0:
         s[AGE] = 0
@@ -515,7 +519,7 @@ def _push(s, device, final, bank, row):
     return position
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _drop(s, device, position, clock):
     """Take an entry out of the PIM queue."""
     final, bank = s[_at(KIND + position)], s[_at(BANK_OF + position)]
@@ -538,7 +542,7 @@ def _drop(s, device, position, clock):
         s[FREE] &= keep
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _command_at(s, position):
     """Return the command that an entry of the PIM queue would issue."""
     final = s[_at(KIND + position)]
@@ -551,14 +555,14 @@ def _command_at(s, position):
     return final
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _wanted(s, device, bank):
     """Tell whether a MAC in the queue can read the open row of this bank at once."""
     at, step = device[MASKS] + bank, device[CHANNEL_BANKS]
     return (s[_at(at + step)] | s[_at(at + 2 * step)] | s[_at(at + 3 * step)]) & s[HITS] != 0
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _scan(s, device, clock):
     """Return (position, next cycle at which one more turns ready) of the best PIM request.
 
@@ -629,19 +633,19 @@ def _scan(s, device, clock):
 # --- reads, writes and half-served requests: lists in order of age
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _listed(s):
     """Tell whether any list holds a request."""
     return s[LISTED + READS] | s[LISTED + WRITES] | s[LISTED + ACTIVE] != 0
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _slot(s, device, queue, index):
     order = device[LISTS] + queue * LIST
     return order + CAPACITY + s[_at(order + index)] * FIELDS
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _append(s, device, queue):
     """Return the fields of a free slot, now the last of the list."""
     n = s[LISTED + queue]  # the order is a permutation of all slots, the free ones at its end
@@ -649,7 +653,7 @@ def _append(s, device, queue):
     return _slot(s, device, queue, n)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _remove(s, device, queue, index, clock):
     order = device[LISTS] + queue * LIST
     slot = s[order + index]
@@ -662,7 +666,7 @@ def _remove(s, device, queue, index, clock):
     s[CHANGED] = 1
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _listed_command(s, device, slot):
     version = s[VERSION] + 1  # 0 in a slot says: never looked
     if s[slot + L_SEEN] != version:
@@ -673,12 +677,12 @@ def _listed_command(s, device, slot):
     return s[slot + L_NEXT]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _is_access(command):
     return command == RD or command == WR or MACAB <= command <= MACPB
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _listed_wanted(s, device, queue, bank):
     for i in range(s[LISTED + queue]):
         slot = _slot(s, device, queue, i)
@@ -687,7 +691,7 @@ def _listed_wanted(s, device, queue, bank):
     return False
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _best(s, device, queue, clock):
     """Return the index of a list's best request, -1 for none, and whether it is ready."""
     if s[LISTED + queue] == 0:
@@ -712,7 +716,7 @@ def _best(s, device, queue, clock):
     return best, ready
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _list_event(s, device, queue, clock, issued, event):
     """Return the earlier of `event` and the next cycle at which a request here turns ready."""
     for i in range(s[LISTED + queue]):
@@ -729,13 +733,13 @@ def _list_event(s, device, queue, clock, issued, event):
 # --- one cycle of a controller
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _pairs(first, second):
     """Tell whether the second command may go in the same cycle, on the other bus."""
     return BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _set_write_mode(s):
     reads, writes = s[LISTED + READS], s[LISTED + WRITES]
     if s[WRITE_MODE] == 0:
@@ -745,7 +749,7 @@ def _set_write_mode(s):
         s[WRITE_MODE] = 0
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _choose(s, device, clock, first):
     """Choose for one slot: (queue, index, command, next PIM event).
 
@@ -803,7 +807,7 @@ def _choose(s, device, clock, first):
     return queue, position, command, event
 
 
-@njit(cache=True, inline="always", error_model="numpy", _nrt=False)
+@_pasted
 def _serve(s, device, queue, index, command, clock, log, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
@@ -819,33 +823,25 @@ def _serve(s, device, queue, index, command, clock, log, channel):
         entry = log[log[0, 0]]
         entry[0], entry[1], entry[2], entry[3], entry[4] = clock, channel, command, bank, row
         log[0, 0] += 1
-    if queue == PRIORITY:
-        s[_at(ISSUED + command)] += 1
-        _apply_rules(s, device, command, bank, np.int64(0), clock)
-        if command == REFAB:
-            s[REFRESH_OUT] += 1
-        else:
-            _change_rows(s, device, command, bank, row)
-        return
-    if queue == PIM:
-        if command == s[_at(KIND + index)]:
-            _drop(s, device, index, clock)
-        _issue(s, device, command, bank, row, clock)
-        return
+    if queue == PIM and command == s[_at(KIND + index)]:
+        _drop(s, device, index, clock)
     _issue(s, device, command, bank, row, clock)
-    if command == s[_at(slot + L_FINAL)]:
-        if command == RD:
-            s[LAST_POP] = max(s[LAST_POP] + 1, clock + device[READ_LATENCY])
-        _remove(s, device, queue, index, clock)
-    elif not s[IN_PIM] and command == ACT:
-        if s[LISTED + ACTIVE] < CAPACITY:  # a full list loses the request, as in the reference
-            moved = _append(s, device, ACTIVE)
-            for i in range(FIELDS):
-                s[_at(moved + i)] = s[_at(slot + i)]
-        _remove(s, device, queue, index, clock)
+    if queue == PRIORITY:
+        s[REFRESH_OUT] += command == REFAB
+    elif queue != PIM:
+        if command == s[_at(slot + L_FINAL)]:
+            if command == RD:
+                s[LAST_POP] = max(s[LAST_POP] + 1, clock + device[READ_LATENCY])
+            _remove(s, device, queue, index, clock)
+        elif not s[IN_PIM] and command == ACT:
+            if s[LISTED + ACTIVE] < CAPACITY:  # a full list loses the request, as in the reference
+                moved = _append(s, device, ACTIVE)
+                for i in range(FIELDS):
+                    s[_at(moved + i)] = s[_at(slot + i)]
+            _remove(s, device, queue, index, clock)
 
 
-@njit(cache=True, inline="always", error_model="numpy", _nrt=False)
+@_pasted
 def _tick(s, device, clock, log, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
@@ -880,7 +876,7 @@ def _tick(s, device, clock, log, channel):
     return event
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _busy(s):
     return s[LIVE] != 0 or _listed(s) or s[REFRESH_IN] != s[REFRESH_OUT]
 
@@ -894,7 +890,7 @@ CLASS_OF, FIRST_OF, SIZE_OF, EVENT = range(4)
 """Rows of `classes`: class of each channel; first channel, size and next event of each class."""
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _split(state, classes, scalars, target, keep):
     """Split a class: its first `keep` members stay, the rest become a new class."""
     new = scalars[CLASSES]
@@ -914,7 +910,7 @@ def _split(state, classes, scalars, target, keep):
     classes[SIZE_OF, target] = keep
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@_called
 def _group(state, device, classes, scalars, kinds, addresses, position, last, fold):
     """Return (channels, requests each) that go to one class from `position`; (0, 0): need input.
 
@@ -973,7 +969,7 @@ def _group(state, device, classes, scalars, kinds, addresses, position, last, fo
     return same, each
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@_inlined
 def _send(s, device, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[kind]
@@ -1014,7 +1010,7 @@ def _send(s, device, kind, address, clock, event):
     return clock + 1  # the write mode may turn
 
 
-@njit(cache=True, inline="always", error_model="numpy", _nrt=False)
+@_pasted
 def _advance(s, device, event, until, scalars, log, channel):
     """Process the cycles of a class up to `until`, its next event; return the event after that."""
     while event <= until and scalars[ERROR] == OK and scalars[WIDER_ROWS] == 0:
@@ -1029,7 +1025,7 @@ def _advance(s, device, event, until, scalars, log, channel):
     return event
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@njit(**_COMPILED)
 def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
     """Feed requests and advance time; return how many requests were taken.
 
