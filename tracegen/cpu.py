@@ -5,6 +5,7 @@ bfloat16 matrix product then kills the process with an illegal instruction. oneD
 uses, stays below AMX when ONEDNN_MAX_CPU_ISA says so before its first use.
 """
 
+import faulthandler
 import os
 import warnings
 from functools import cache
@@ -42,6 +43,7 @@ def _product_works() -> bool:
     if child == 0:
         # The child leaves by _exit: no handlers, no output, whatever happens.
         try:
+            faulthandler.disable()
             torch.set_num_threads(1)
             one = torch.ones(64, 64, dtype=torch.bfloat16)
             torch.mm(one, one)
