@@ -1,9 +1,10 @@
 """One KV head's step where a MAC is for the same bank of each bank group, compiled.
 
 A *run* is what the blocks of a row ask of one set of banks. Runs are walked in the order of their
-requests. Each is seen when the queue has room, opens its row when the bank and the row bus let it,
-and reads where the MAC bus is free: also in gaps that older runs leave while they wait for theirs.
-A slice of values that takes as long as the one before will do so again.
+requests. Each is seen when the queue has room, opens its row when the bank lets it, and reads where
+the MAC bus is free: also in gaps that older runs leave while they wait for theirs. A slice of values
+that takes as long as the one before will do so again. The row bus is left out: four sets of banks
+hardly take it.
 """
 
 # Compiled functions take their types from their arguments.
@@ -12,7 +13,7 @@ A slice of values that takes as long as the one before will do so again.
 import numpy as np
 from numba import njit
 
-from pimreplay import _controller as c
+from pimreplay import _queue as q
 from pimreplay import _walk as w
 from pimreplay._kernel import lowest_bit
 
@@ -76,14 +77,13 @@ def walk_banks(blocks, p, tails, found):
     points, n_words = blocks.shape
     queries, spacing, same, bus = p[w.QUERIES], p[w.SPACING], p[w.SAME], p[w.BUS]
     ras, rtpl, rp, rc, rcd = p[w.RAS], p[w.RTPL], p[w.RP], p[w.RC], p[w.RCD]
-    n_banks, slices = p[w.KEY_BANKS], p[w.SLICES]
+    n_banks = p[w.KEY_BANKS]
     bank_shift = np.int64(lowest_bit(np.uint64(n_banks)))
     # banks by which a slice lies on from the one before, bit by bit the lowest: none ends in bank 0
     turn = p[w.SLICE_ROWS] & (n_banks - 1)
     turn &= -turn
     s = np.zeros(STATE, dtype=np.int64)
-    queue = np.zeros(c.QUEUE, dtype=np.int64)
-    bits = np.zeros(2 * c.WORDS, dtype=np.uint64)
+    queue = np.zeros(q.QUEUE, dtype=np.int64)
     chosen = np.zeros(n_words * 8, dtype=np.int64)
     for point in range(points):
         n = 0
@@ -91,16 +91,13 @@ def walk_banks(blocks, p, tails, found):
             mask = blocks[point, word]
             while mask:  # a byte a block
                 chosen[n] = word * 8 + (np.int64(lowest_bit(mask)) >> 3)
-                mask &= mask - c.ONE
+                mask &= mask - np.uint64(1)
                 n += 1
         for field in range(w.FIELDS):
             found[field, point] = 0
         found[w.BLOCKS, point] = n
         if n == 0:
             continue
-        for i in range(c.WORDS):
-            bits[c.ROW_BUS + i] = 0
-        clear = np.int64(c.WORDS)
         for bank in range(n_banks):
             s[ACTIVATED + bank] = s[LAST + bank] = 0
             s[OPEN + bank] = -1
@@ -108,15 +105,16 @@ def walk_banks(blocks, p, tails, found):
         free = shut = opened = gaps = np.int64(0)
         refresh = p[w.REFI]
         start = 2 + (p[w.WRITES] - 1) * same
-        tail = c.enter(queue, head, tail, start - 1, p[w.WRITES], same)
-        tail = c.enter(queue, head, tail, start, 1, 0)
+        tail = q.enter(queue, head, tail, start - 1, p[w.WRITES], same)
+        tail = q.enter(queue, head, tail, start, 1, 0)
         held = p[w.WRITES] + 1
 
         done = end = passed = state = before = np.int64(0)
         bank = np.int64(0)
         begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
         part = 0
-        while part <= slices:
+        last_part, skipped = p[w.SLICES], np.int64(0)
+        while part <= last_part:
             keys = part == 0
             stop = min(begin + w.GROUP, n) if keys else n
             per_row = p[w.KEY_ROW] if keys else p[w.VALUE_ROW]
@@ -136,7 +134,7 @@ def walk_banks(blocks, p, tails, found):
                 bank = row & (n_banks - 1)
                 wanted = row >> bank_shift
 
-                head, held, seen = c.see(queue, head, held)
+                head, held, seen = q.see(queue, head, held)
                 past = 0
                 while past < gaps and s[GAP + 2 * past + 1] <= seen:
                     past += 1
@@ -145,7 +143,6 @@ def walk_banks(blocks, p, tails, found):
                     for j in range(GAP, GAP + 2 * gaps):
                         s[j] = s[j + 2 * past]
                 while True:
-                    clear = c.clear(bits, clear, max(seen, shut))
                     activated = s[ACTIVATED + bank]
                     ready = max(start, seen, activated + rcd)
                     if s[OPEN + bank] != wanted:
@@ -154,9 +151,7 @@ def walk_banks(blocks, p, tails, found):
                             close = max(seen, activated + ras, s[LAST + bank] + rtpl)
                             if close < free and (free - close) % spacing == 0:
                                 close += 1  # nothing pairs with a precharge
-                            close = c.precharge(bits, close)
                             cycle = max(cycle, close + rp, activated + rc)
-                        cycle = c.activate(bits, cycle)
                         s[ACTIVATED + bank] = cycle
                         s[OPEN + bank] = wanted
                         opened += 1
@@ -183,7 +178,7 @@ def walk_banks(blocks, p, tails, found):
                     last = shut + rcd + (left - 1) * spacing
                     free = last + spacing
                 s[LAST + bank] = max(s[LAST + bank], last)
-                tail = c.enter(queue, head, tail, last, work, spacing)
+                tail = q.enter(queue, head, tail, last, work, spacing)
                 held += work
                 end = max(end, last)
 
@@ -197,13 +192,13 @@ def walk_banks(blocks, p, tails, found):
                 start = passed + 1
                 begin = stop
                 if stop < n:
-                    tail = c.enter(queue, head, tail, passed, 1, 0)
+                    tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
                     continue
                 found[w.KEY_END, point] = end
                 found[w.KEY_ROWS, point] = opened
 
-                tail, moves, start = c.hand_over(queue, head, tail, p, tails, n, end, done, bus)
+                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done, bus)
                 held += moves
                 found[w.VALUE_BEGIN, point] = start
                 done = np.int64(0)
@@ -216,32 +211,29 @@ def walk_banks(blocks, p, tails, found):
                 lasted = max(end, done) - passed
                 passed = max(end, done)
                 start = passed + 1
-                if part < slices:
-                    tail = c.enter(queue, head, tail, passed, 1, 0)
+                if part < last_part:
+                    tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
-                # a slice that leaves the banks as the one before did: so will the others
-                left_so = c.mix(free - passed, lasted)
+                # a slice that leaves the banks as the one before did: so will all up to the refresh
+                left_so = q.mix(free - passed, lasted)
                 for k in range(n_banks):
                     other = (first_row + k) & (n_banks - 1)
                     if s[OPEN + other] >= first_row >> bank_shift:
-                        left_so = c.mix(left_so, s[ACTIVATED + other] - passed)
-                        left_so = c.mix(left_so, s[LAST + other] - passed)
+                        left_so = q.mix(left_so, s[ACTIVATED + other] - passed)
+                        left_so = q.mix(left_so, s[LAST + other] - passed)
                 for gap in range(2 * gaps):
-                    left_so = c.mix(left_so, s[GAP + gap] - passed)
-                rest = slices - part
-                if (
-                    left_so == state
-                    and (turn == 0 or bank & (turn - 1))
-                    and passed + (rest + 1) * lasted < refresh
-                ):
-                    end += rest * lasted
-                    done += rest * lasted
-                    opened += rest * (opened - before)
-                    break
+                    left_so = q.mix(left_so, s[GAP + gap] - passed)
+                like = min(last_part - part, (refresh - passed - 1) // lasted - 1)
+                if left_so == state and like > 0 and (turn == 0 or bank & (turn - 1)):
+                    last_part -= like
+                    refresh -= like * lasted
+                    skipped += like * lasted
+                    opened += like * (opened - before)
                 state = left_so
                 before = opened
             begin = 0
             part += 1
-        found[w.VALUE_END, point] = end
+        found[w.VALUE_END, point] = end + skipped
         found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
-        found[w.END, point] = max(end, done + bus - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * bus
+        begin_last = max(end, done + bus - 1) + skipped
+        found[w.END, point] = begin_last + 1 + (p[w.CONTEXT_MOVES] - 1) * bus

@@ -12,8 +12,20 @@ as the one before will do so again: both are placed at once.
 import numpy as np
 from numba import njit
 
-from pimreplay import _controller as c
+from pimreplay import _queue as q
 from pimreplay import _walk as w
+from pimreplay._buses import (
+    MACS,
+    ONE,
+    ROW_BUS,
+    WORDS,
+    activate,
+    clear_ahead,
+    in_use,
+    mark,
+    precharge,
+    read,
+)
 from pimreplay._kernel import lowest_bit
 
 MARKED = 40
@@ -25,7 +37,7 @@ ACTIVATED, LAST, OPEN, HOLD = (MOST_BANKS * i for i in range(4))
 # of each bank group: first and last of its MACs that leave no room between, and MACs of a pass
 SINCE, UNTIL, COUNTS = (MOST_BANKS * i for i in range(4, 7))
 FILLED = COUNTS + MOST_BANKS  # cycles of a run's MACs that went between others
-STATE = FILLED + c.ROOM
+STATE = FILLED + q.ROOM
 
 
 @njit(cache=True, forceinline=True, error_model="numpy")
@@ -33,7 +45,7 @@ def _slot(bits, cycle, free, spacing):
     """Return the first cycle that has room for a MAC; all have from `free` on."""
     reach = spacing - 1
     while cycle < free:
-        near = c.read(bits, c.MACS, cycle - reach)
+        near = read(bits, MACS, cycle - reach)
         taken = near
         for after in range(1, 2 * reach + 1):
             taken |= near >> np.uint64(after)
@@ -58,17 +70,17 @@ def walk_buffer(blocks, p, tails, found):
     chain = around = np.uint64(0)
     dense, dense_macs = np.uint64(0), 63 // spacing + 1
     for cycle in range(0, 64, spacing):
-        dense |= c.ONE << np.uint64(cycle)
+        dense |= ONE << np.uint64(cycle)
     length = spacing * (n_banks // p[w.KEY_BANKS])
     paired = np.uint64(0)
     if length + spacing <= 64:
         paired = ~np.uint64(0) >> np.uint64(64 - length)
         for cycle in range(0, length, spacing):
-            chain |= c.ONE << np.uint64(cycle)
+            chain |= ONE << np.uint64(cycle)
         around = ~np.uint64(0) >> np.uint64(65 - length - spacing)
     s = np.zeros(STATE, dtype=np.int64)
-    queue = np.zeros(c.QUEUE, dtype=np.int64)
-    bits = np.zeros(2 * c.WORDS, dtype=np.uint64)
+    queue = np.zeros(q.QUEUE, dtype=np.int64)
+    bits = np.zeros(2 * WORDS, dtype=np.uint64)
     chosen = np.zeros(n_words * 8, dtype=np.int64)
     for point in range(points):
         n = 0
@@ -77,15 +89,15 @@ def walk_buffer(blocks, p, tails, found):
             if mask:
                 for i in range(8):
                     chosen[n] = word * 8 + i
-                    n += np.int64((mask >> np.uint64(8 * i)) & c.ONE)
+                    n += np.int64((mask >> np.uint64(8 * i)) & ONE)
         for field in range(w.FIELDS):
             found[field, point] = 0
         found[w.BLOCKS, point] = n
         if n == 0:
             continue
-        for i in range(2 * c.WORDS):
+        for i in range(2 * WORDS):
             bits[i] = 0
-        clear = np.int64(c.WORDS)
+        clear = np.int64(WORDS)
         for bank in range(n_banks):
             s[ACTIVATED + bank] = -p[w.RC]
             s[LAST + bank] = s[HOLD + bank] = 0
@@ -96,8 +108,8 @@ def walk_buffer(blocks, p, tails, found):
         free = shut = opened = np.int64(0)
         refresh = p[w.REFI]
         start = 2 + (p[w.WRITES] - 1) * same
-        tail = c.enter(queue, head, tail, start - 1, p[w.WRITES], same)
-        tail = c.enter(queue, head, tail, start, 1, 0)
+        tail = q.enter(queue, head, tail, start - 1, p[w.WRITES], same)
+        tail = q.enter(queue, head, tail, start, 1, 0)
         held = p[w.WRITES] + 1
 
         done = end = passed = state = before = np.int64(0)
@@ -136,8 +148,8 @@ def walk_buffer(blocks, p, tails, found):
                             passes -= 1
                     wanted = first_row + (column >> row_shift)
                     bank = column & (n_banks - 1)
-                    head, held, seen = c.see(queue, head, held)
-                    clear = c.clear(bits, clear, max(seen, shut))
+                    head, held, seen = q.see(queue, head, held)
+                    clear = clear_ahead(bits, clear, max(seen, shut))
                     at = 0
                     last = np.int64(0)
                     b = bank + width - 1
@@ -154,15 +166,15 @@ def walk_buffer(blocks, p, tails, found):
                                 if s[HOLD + bank + k] <= kept:
                                     kept = max(kept, s[HOLD + bank + k] + p[w.RTPL])
                                 close = max(close, kept - k * spacing)
-                            taken = c.read(bits, c.ROW_BUS, close) | c.read(bits, c.MACS, close)
+                            taken = in_use(bits, close)
                             if taken & chain:
                                 close += 1
-                                taken = c.read(bits, c.ROW_BUS, close) | c.read(bits, c.MACS, close)
+                                taken = in_use(bits, close)
                             fits = taken & chain == 0
                             cycle = max(close + rp, s[ACTIVATED + bank] + p[w.RC])
                         activated = s[ACTIVATED + bank]
                         if opens:
-                            fits = fits and c.read(bits, c.ROW_BUS, cycle) & paired == 0
+                            fits = fits and read(bits, ROW_BUS, cycle) & paired == 0
                             activated = cycle
                         ready = max(start, seen, activated + rcd)
                         if not opens:
@@ -171,18 +183,18 @@ def walk_buffer(blocks, p, tails, found):
                         last = slot + (width - 1) * spacing
                         fits = fits and last < refresh
                         if fits and slot < free:
-                            near = c.read(bits, c.MACS, slot - spacing + 1)
+                            near = read(bits, MACS, slot - spacing + 1)
                             fits = near & around == 0
                         if fits and opens:
                             if closes:
-                                c.mark(bits, c.ROW_BUS, close, chain)
-                            c.mark(bits, c.ROW_BUS, cycle, paired)
+                                mark(bits, ROW_BUS, close, chain)
+                            mark(bits, ROW_BUS, cycle, paired)
                             for k in range(width):
                                 s[ACTIVATED + bank + k] = cycle + k * spacing
                                 s[OPEN + bank + k] = wanted
                             opened += width
                         if fits:
-                            c.mark(bits, c.MACS, slot, chain)
+                            mark(bits, MACS, slot, chain)
                             free = max(free, last + spacing)
                             for k in range(width):
                                 s[LAST + bank + k] = slot + k * spacing
@@ -204,9 +216,9 @@ def walk_buffer(blocks, p, tails, found):
                                 close = max(seen, activated + p[w.RAS], s[LAST + b] + p[w.RTPL])
                                 if s[HOLD + b] <= close:
                                     close = max(close, s[HOLD + b] + p[w.RTPL])
-                                close = c.precharge(bits, close)
+                                close = precharge(bits, close)
                                 cycle = max(cycle, close + rp, activated + p[w.RC])
-                            cycle = c.activate(bits, cycle)
+                            cycle = activate(bits, cycle)
                             ready = max(start, cycle + rcd)
                             s[ACTIVATED + b] = cycle
                             s[OPEN + b] = wanted
@@ -223,9 +235,9 @@ def walk_buffer(blocks, p, tails, found):
                             shut = refresh + 1 + p[w.RFC]
                             refresh += p[w.REFI]
                             free = max(free, shut)
-                            clear = c.clear(bits, clear, shut)
+                            clear = clear_ahead(bits, clear, shut)
                             continue
-                        c.mark(bits, c.MACS, slot, c.ONE)
+                        mark(bits, MACS, slot, ONE)
                         free = max(free, slot + spacing)
                         if width == 1 and slot > s[UNTIL + place]:
                             if slot >= s[UNTIL + place] + 2 * same:
@@ -237,34 +249,34 @@ def walk_buffer(blocks, p, tails, found):
                         s[HOLD + kept] = max(s[HOLD + kept], slot)
                         last = max(last, slot)
                         at += 1
-                    tail = c.enter(queue, head, tail, last, width, spacing)
+                    tail = q.enter(queue, head, tail, last, width, spacing)
                     held += width
                     end = max(end, last)
                     latest = max(latest, last)
                     earliest = min(earliest, last - (width - 1) * spacing)
                 if at_once:
                     left = (queries - 1) * work
-                    head, held, seen = c.see(queue, head, held)
+                    head, held, seen = q.see(queue, head, held)
                     cycle = max(earliest, seen)
                     last = np.int64(0)
                     while left and cycle < free:
                         cycle = _slot(bits, cycle, free, spacing)
                         if cycle < free:
-                            c.mark(bits, c.MACS, cycle, c.ONE)
-                            s[FILLED + (left & (c.ROOM - 1))] = cycle
+                            mark(bits, MACS, cycle, ONE)
+                            s[FILLED + (left & (q.ROOM - 1))] = cycle
                             last = cycle
                             cycle += spacing
                             left -= 1
                     contiguous = left
                     if left:
                         last = cycle + (left - 1) * spacing
-                        clear = c.clear(bits, clear, last)
+                        clear = clear_ahead(bits, clear, last)
                         marked = np.int64(0)
                         while marked < min(left, MARKED):
                             here = min(left - marked, dense_macs)
                             marked += here
                             mask = dense >> np.uint64((dense_macs - here) * spacing)
-                            c.mark(bits, c.MACS, last - (marked - 1) * spacing, mask)
+                            mark(bits, MACS, last - (marked - 1) * spacing, mask)
                     span = work * spacing
                     slow = False
                     if width == 1:
@@ -293,13 +305,13 @@ def walk_buffer(blocks, p, tails, found):
                             after -= 1
                             b = (chosen[i] * columns + k) & (n_banks - 1)
                             cycle = last - (after * span // work if slow else after * spacing)
-                            if not slow and contiguous <= after < contiguous + c.ROOM:
-                                cycle = min(cycle, s[FILLED + ((after + 1) & (c.ROOM - 1))])
+                            if not slow and contiguous <= after < contiguous + q.ROOM:
+                                cycle = min(cycle, s[FILLED + ((after + 1) & (q.ROOM - 1))])
                             place = b & (n_places - 1)
                             kept = b - place + (place >> group_shift)
                             s[LAST + b] = max(s[LAST + b], cycle)
                             s[HOLD + kept] = max(s[HOLD + kept], cycle)
-                    tail = c.enter(queue, head, tail, last, (queries - 1) * work, spacing)
+                    tail = q.enter(queue, head, tail, last, (queries - 1) * work, spacing)
                     held += (queries - 1) * work
                     end = max(end, last)
                 first = until
@@ -312,13 +324,13 @@ def walk_buffer(blocks, p, tails, found):
                 start = passed + 1
                 begin = stop
                 if stop < n:
-                    tail = c.enter(queue, head, tail, passed, 1, 0)
+                    tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
                     continue
                 found[w.KEY_END, point] = end
                 found[w.KEY_ROWS, point] = opened
 
-                tail, moves, start = c.hand_over(queue, head, tail, p, tails, n, end, done, same)
+                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done, same)
                 held += moves
                 found[w.VALUE_BEGIN, point] = start
                 done = np.int64(0)
@@ -330,16 +342,16 @@ def walk_buffer(blocks, p, tails, found):
                 passed = max(end, done)
                 start = passed + 1
                 if part < slices:
-                    tail = c.enter(queue, head, tail, passed, 1, 0)
+                    tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
                 # a slice that leaves the banks as the one before did: so will the others
-                left_so = c.mix(free - passed, lasted)
+                left_so = q.mix(free - passed, lasted)
                 for b in range(n_banks):
                     if s[OPEN + b] >= first_row:
-                        left_so = c.mix(left_so, s[ACTIVATED + b] - passed)
-                        left_so = c.mix(left_so, s[LAST + b] - passed)
+                        left_so = q.mix(left_so, s[ACTIVATED + b] - passed)
+                        left_so = q.mix(left_so, s[LAST + b] - passed)
                         held_until = max(s[HOLD + b], s[LAST + b])  # an older one binds nothing
-                        left_so = c.mix(left_so, held_until - passed)
+                        left_so = q.mix(left_so, held_until - passed)
                 rest = slices - part
                 if left_so == state and passed + (rest + 1) * lasted < refresh:
                     end += rest * lasted

@@ -75,11 +75,12 @@ class Walk:
         cycle = max(seen, self.shut)
         if self.row[bank] is not None:
             close = self.closes(bank, seen)
-            if not self.p[w.PLACES] and close < self.free:
+            if self.p[w.PLACES]:
+                close = self.precharge(close)
+            elif close < self.free:
                 close += (self.free - close) % self.p[w.SPACING] == 0
-            close = self.precharge(close)
             cycle = max(cycle, close + self.p[w.RP], self.activated[bank] + self.p[w.RC])
-        self.activated[bank] = self.activate(cycle)
+        self.activated[bank] = self.activate(cycle) if self.p[w.PLACES] else cycle
         self.row[bank] = wanted
         self.opened += 1
 
