@@ -1,10 +1,10 @@
 """One KV head's step where a MAC is for the same bank of each bank group, compiled.
 
 A *run* is what the blocks of a row ask of one set of banks. Runs are walked in the order of their
-requests. Each is seen when the queue has room, opens its row when the bank lets it, and reads where
-the MAC bus is free: also in gaps that older runs leave while they wait for theirs. A slice of values
-that takes as long as the one before will do so again. The row bus is left out: four sets of banks
-hardly take it.
+requests. Each is seen when the queue has room, opens its row when the bank lets it, and reads
+where the MAC bus is free: also in gaps that older runs leave while they wait for theirs. A slice of
+values that takes as long as the one before will do so again. The row bus is left out: four sets of
+banks hardly take it.
 """
 
 # Compiled functions take their types from their arguments.

@@ -589,22 +589,23 @@ def _scan(s, device, clock):
     barriers = s[BARRIERS]
     below = (barriers & -barriers) - 1 if barriers else np.int64(-1)
     found = np.int64(0)
-    for word in range(device[WORDS]):
-        banks = s[_at(MAC_WORDS + word)]
-        while banks:
-            bank = word * WORD + lowest_bit(banks)
-            banks &= banks - 1
-            moves = s[_at(device[MASKS] + bank)] & below
-            ready = moves & s[FREE]
-            moves &= ~ready
-            if moves:
-                cycle = _ready_cycle(s, device, np.int64(WRGB), bank)
-                if cycle <= clock:
-                    ready |= moves
-                elif cycle < event:
-                    event = cycle
-            if ready and not _wanted(s, device, bank):
-                found |= ready
+    if live & ~(s[MACS_ALL] | s[MACS_SAME] | s[MACS_SINGLE] | barriers):
+        for word in range(device[WORDS]):
+            banks = s[_at(MAC_WORDS + word)]
+            while banks:
+                bank = word * WORD + lowest_bit(banks)
+                banks &= banks - 1
+                moves = s[_at(device[MASKS] + bank)] & below
+                ready = moves & s[FREE]
+                moves &= ~ready
+                if moves:
+                    cycle = _ready_cycle(s, device, np.int64(WRGB), bank)
+                    if cycle <= clock:
+                        ready |= moves
+                    elif cycle < event:
+                        event = cycle
+                if ready and not _wanted(s, device, bank):
+                    found |= ready
     for kind in range(3 if s[MACS_SAME] | s[MACS_SINGLE] else 1):
         if s[_at(MACS_ALL + kind)] == 0:
             continue
@@ -736,7 +737,8 @@ def _list_event(s, device, queue, clock, issued, event):
 @_inlined
 def _pairs(first, second):
     """Tell whether the second command may go in the same cycle, on the other bus."""
-    return BUS[first] >= 0 and BUS[second] >= 0 and BUS[first] != BUS[second]
+    one, other = BUS[_at(first)], BUS[_at(second)]
+    return one >= 0 and other >= 0 and one != other
 
 
 @_inlined
@@ -972,7 +974,7 @@ def _group(state, device, classes, scalars, kinds, addresses, position, last, fo
 @_inlined
 def _send(s, device, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
-    final = FINAL[kind]
+    final = FINAL[_at(kind)]
     if final > WR and s[COUNT] >= CAPACITY:
         return np.int64(-1)
     shift = device[SHIFT_BANK]
@@ -1043,14 +1045,16 @@ def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
         draining = position >= n
         first, end = np.int64(0), scalars[CLASSES]
         if not draining:
-            first = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
+            first = classes[CLASS_OF, _at(addresses[_at(position)] >> device[SHIFT_CHANNEL])]
             end = first + 1
         event = NEVER
         for k in range(first, end):
-            classes[EVENT, k] = _advance(
-                state[k], device, classes[EVENT, k], clock, scalars, log, classes[FIRST_OF, k]
+            at = _at(k)
+            due = _advance(
+                state[at], device, classes[EVENT, at], clock, scalars, log, classes[FIRST_OF, at]
             )
-            event = min(event, classes[EVENT, k])
+            classes[EVENT, at] = due
+            event = min(event, due)
         if scalars[ERROR] or scalars[WIDER_ROWS]:
             break
         if draining:
@@ -1066,24 +1070,25 @@ def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
             continue
         size, each = scalars[HELD], np.int64(1)
         if size == 0:
-            size = classes[SIZE_OF, first]
+            size = classes[SIZE_OF, _at(first)]
             if size > 1:
                 size, each = _group(
                     state, device, classes, scalars, kinds, addresses, position, last, fold
                 )
                 if size == 0:
                     break
-                first = classes[CLASS_OF, addresses[position] >> device[SHIFT_CHANNEL]]
+                first = classes[CLASS_OF, _at(addresses[_at(position)] >> device[SHIFT_CHANNEL])]
         event = np.int64(0)
+        at = _at(first)
         for i in range(position, position + each):
             event = _send(
-                state[first], device, kinds[i], addresses[i], clock, classes[EVENT, first]
+                state[at], device, kinds[_at(i)], addresses[_at(i)], clock, classes[EVENT, at]
             )
             if event >= 0:
-                classes[EVENT, first] = event
+                classes[EVENT, at] = event
         if event < 0:
             scalars[HELD] = size
-            clock = classes[EVENT, first]
+            clock = classes[EVENT, at]
         else:
             scalars[HELD] = 0
             position += size * each
