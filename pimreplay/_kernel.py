@@ -977,6 +977,7 @@ def _send(s, device, kind, address, clock, event):
     final = FINAL[_at(kind)]
     if final > WR and s[COUNT] >= CAPACITY:
         return np.int64(-1)
+    address &= (np.int64(1) << device[SHIFT_CHANNEL]) - 1  # the channels of a class share the rest
     shift = device[SHIFT_BANK]
     row = (address >> device[SHIFT_ROW]) & ((np.int64(1) << (shift - device[SHIFT_ROW])) - 1)
     # the fields have whole bits: of three ranks only two have an address

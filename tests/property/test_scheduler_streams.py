@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -97,28 +98,36 @@ def test_the_kernel_issues_every_command_when_the_slow_twin_does(
 
 
 @st.composite
-def rounds(draw: st.DrawFn, channels: int) -> list:
-    """Rounds over all channels with a few requests for each; now and then one is left out."""
+def rounds(draw: st.DrawFn, kinds: list[str], channels: int) -> list:
+    """Rounds over all channels with a few requests for each; now and then some are left out."""
     m = AddressMap.of(small()[0])
     lines = []
+    by_word = draw(st.booleans())
+    # of one row and column, a read finds writes in the queue
+    rows, columns, often = draw(st.sampled_from([(3, 32, 20), (3, 32, 20), (1, 1, 3)]))
     for _ in range(draw(st.integers(1, 6))):
-        words = draw(st.lists(st.sampled_from(MIXES["all-bank"]), min_size=1, max_size=10))
+        words = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=10))
         banks = [draw(st.integers(0, 3)) for _ in words]
         for turn in range(draw(st.integers(1, 30))):
-            skipped = draw(st.sampled_from([None] * 20 + [0, channels - 1]))
-            lines += [
-                (word, m.address(channel=channel, bank=bank, row=turn % 3, column=turn % 32))
-                for channel in range(channels)
-                if channel != skipped
-                for word, bank in zip(words, banks, strict=True)
+            row, column = turn % rows, turn % columns
+            first = draw(st.sampled_from([0] * often + [1, channels - 1]))
+            last = draw(st.sampled_from([channels] * often + [channels - 1]))
+            part = [
+                [
+                    (word, m.address(channel=channel, bank=bank, row=row, column=column))
+                    for word, bank in zip(words, banks, strict=True)
+                ]
+                for channel in range(first, last)
             ]
+            lines += chain.from_iterable(zip(*part, strict=True) if by_word else part)
     return lines
 
 
+@pytest.mark.parametrize("mix", MIXES)
 @given(data=st.data())
-@settings(QUICK, max_examples=30)
-def test_folded_channels_issue_what_each_would_alone(data: st.DataObject) -> None:
-    lines = data.draw(rounds(4))
+@settings(QUICK, max_examples=20)
+def test_folded_channels_issue_what_each_would_alone(mix: str, data: st.DataObject) -> None:
+    lines = data.draw(rounds(MIXES[mix], 4))
     org, timing = replace(small()[0], channels=4), small()[1]
     stream, cut = requests(lines), data.draw(st.integers(0, len(lines)))
     alone, folded = Scheduler(org, timing, fold=False), Scheduler(org, timing)

@@ -134,6 +134,14 @@ def test_any_cutting_of_the_input_and_no_folding_give_the_same_cycles(name: str)
         assert scheduler.finish().cycles == case["cycles"]
 
 
+def test_a_read_finds_a_write_in_the_queue_of_any_channel() -> None:
+    lines = [("ST", 0x1A4000160), ("ST", 0x1E4000160), ("ST", 0x224000160), ("LD", 0x224000160)]
+    for fold in (True, False):
+        scheduler = Scheduler(*device("HBM3_5.2Gbps_NPC"), fold=fold)
+        scheduler.feed(requests(lines))
+        assert scheduler.finish().cycles == 20  # the reference's
+
+
 def test_a_bank_may_hold_many_open_rows() -> None:
     # an all-bank activate opens its row beside rows of banks that were not closed
     lines = []
