@@ -65,7 +65,6 @@ def walk_buffer(blocks, p, tails, found):
     n_banks, n_places, groups = p[w.VALUE_BANKS], p[w.PLACES], p[w.GROUPS]
     row_shift = np.int64(lowest_bit(np.uint64(n_banks * p[w.COLUMNS])))
     group_shift = np.int64(lowest_bit(np.uint64(groups)))
-    slices = p[w.SLICES]
     # cycles of a row of MACs to banks one after the other, and those that must be free for it
     chain = around = np.uint64(0)
     dense, dense_macs = np.uint64(0), 63 // spacing + 1
@@ -115,7 +114,8 @@ def walk_buffer(blocks, p, tails, found):
         done = end = passed = state = before = np.int64(0)
         begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
         part = 0
-        while part <= slices:
+        last_part, skipped = p[w.SLICES], np.int64(0)
+        while part <= last_part:
             keys = part == 0
             stop = min(begin + w.GROUP, n) if keys else n
             columns = p[w.KEY_COLUMNS] if keys else 1
@@ -132,7 +132,7 @@ def walk_buffer(blocks, p, tails, found):
                     until += 1
                 # passes after the first are placed at once where no refresh comes near
                 work = (until - first) * columns
-                far = free + 2 * queries * work * same + 8 * p[w.RC]
+                far = free + queries * work * same + 4 * p[w.RC]
                 at_once = queries > 1 and far < refresh
                 passes = 1 if at_once else queries
                 earliest, latest = np.int64(w.NEVER), np.int64(0)
@@ -341,10 +341,10 @@ def walk_buffer(blocks, p, tails, found):
                 lasted = max(end, done) - passed
                 passed = max(end, done)
                 start = passed + 1
-                if part < slices:
+                if part < last_part:
                     tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
-                # a slice that leaves the banks as the one before did: so will the others
+                # a slice that leaves the banks as the one before did: so will all up to the refresh
                 left_so = q.mix(free - passed, lasted)
                 for b in range(n_banks):
                     if s[OPEN + b] >= first_row:
@@ -352,17 +352,19 @@ def walk_buffer(blocks, p, tails, found):
                         left_so = q.mix(left_so, s[LAST + b] - passed)
                         held_until = max(s[HOLD + b], s[LAST + b])  # an older one binds nothing
                         left_so = q.mix(left_so, held_until - passed)
-                rest = slices - part
-                if left_so == state and passed + (rest + 1) * lasted < refresh:
-                    end += rest * lasted
-                    done += rest * lasted
-                    opened += rest * (opened - before)
-                    break
+                # near a refresh the passes are not placed at once
+                near = lasted if queries == 1 else queries * n * same + 4 * p[w.RC]
+                like = min(last_part - part, (refresh - passed - 1 - near) // lasted)
+                if left_so == state and like > 0:
+                    last_part -= like
+                    refresh -= like * lasted
+                    skipped += like * lasted
+                    opened += like * (opened - before)
                 state = left_so
                 before = opened
             begin = 0
             part += 1
-        found[w.VALUE_END, point] = end
+        found[w.VALUE_END, point] = end + skipped
         found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
-        begin_last = max(end, done + same - 1)
+        begin_last = max(end, done + same - 1) + skipped
         found[w.END, point] = begin_last + 1 + (p[w.CONTEXT_MOVES] - 1) * same

@@ -231,7 +231,7 @@ class Walk:
         end = start
         for blocks in self.rows(chosen, columns):
             work = len(blocks) * columns
-            far = self.free + 2 * p[w.QUERIES] * work * p[w.SAME] + 8 * p[w.RC]
+            far = self.free + p[w.QUERIES] * work * p[w.SAME] + 4 * p[w.RC]
             at_once = p[w.QUERIES] > 1 and far < self.refresh_at
             ends = []
             for _ in range(1 if at_once else p[w.QUERIES]):
