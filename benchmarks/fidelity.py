@@ -2,9 +2,10 @@
 
     python benchmarks/fidelity.py
 
-At bank, bank-group and buffer level, over a grid of head sizes, contexts, query heads, layouts of
-the selection (dense, scattered blocks, runs of blocks, all blocks of some rows, a few blocks) and
-shares of the context. At 32k tokens only some of it, because the command fidelity takes long.
+In cycles and row activations, at bank, bank-group and buffer level, over a grid of head sizes,
+contexts, query heads, layouts of the selection (dense, scattered blocks, runs of blocks, all blocks
+of some rows, a few blocks) and shares of the context. At 32k tokens only some of it, because the
+command fidelity takes long.
 """
 
 import time
@@ -50,19 +51,22 @@ def grid(level: str) -> None:
     """Print the error of one level's device over the grid."""
     device = hardware.load(f"attacc_hbm3_{level}")
     start = time.perf_counter()
-    errors = []
+    errors, rows = [], []
     for head_dim, tokens, q_heads in product(HEAD_DIMS, SHARES, Q_HEADS):
         n_blocks = tokens // device.geometry(head_dim, 2).block_tokens
         for name, blocks in selections(n_blocks, tokens, seed=tokens + q_heads).items():
-            fast = int(head_step_cost(device, head_dim, 2, blocks, q_heads, "analytic").cycles[0])
-            true = int(head_step_cost(device, head_dim, 2, blocks, q_heads, "command").cycles[0])
+            analytic = head_step_cost(device, head_dim, 2, blocks, q_heads, "analytic")
+            command = head_step_cost(device, head_dim, 2, blocks, q_heads, "command")
+            fast, true = int(analytic.cycles[0]), int(command.cycles[0])
             where = f"head_dim {head_dim}, {tokens} tokens, {q_heads} q_heads, {name}"
             errors.append((abs(fast / true - 1), where, fast, true))
+            rows.append(abs(int(analytic.n_activations[0]) / int(command.n_activations[0]) - 1))
     size = np.array([error for error, *_ in errors])
     print(
         f"{level}: {len(size)} points, error median {np.median(size):.2%}, "
         f"95% below {np.quantile(size, 0.95):.2%}, worst {size.max():.2%} "
-        f"({time.perf_counter() - start:.0f} s)"
+        f"({time.perf_counter() - start:.0f} s); row activations median {np.median(rows):.2%}, "
+        f"95% below {np.quantile(rows, 0.95):.2%}, worst {max(rows):.2%}"
     )
     for error, where, fast, true in sorted(errors, reverse=True)[:3]:
         print(f"  {error:.2%}: {where}: {fast} against {true} cycles")

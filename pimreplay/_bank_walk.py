@@ -1,4 +1,4 @@
-"""One KV head's step where a MAC is for the same bank of each bank group, compiled.
+"""One KV head's step where a MAC is for the same bank of each bank group, compiled; no refresh.
 
 A *run* is what the blocks of a row ask of one set of banks. Runs are walked in the order of their
 requests. Each is seen when the queue has room, opens its row when the bank lets it, and reads
@@ -102,19 +102,18 @@ def walk_banks(blocks, p, tails, found):
             s[ACTIVATED + bank] = s[LAST + bank] = 0
             s[OPEN + bank] = -1
         head = tail = np.int64(0)
-        free = shut = opened = gaps = np.int64(0)
-        refresh = p[w.REFI]
+        free = opened = open_rows = gaps = np.int64(0)
         start = 2 + (p[w.WRITES] - 1) * same
         tail = q.enter(queue, head, tail, start - 1, p[w.WRITES], same)
         tail = q.enter(queue, head, tail, start, 1, 0)
         held = p[w.WRITES] + 1
 
-        done = end = passed = state = before = np.int64(0)
+        done = end = passed = state = np.int64(0)
+        opened_before = open_before = np.int64(0)
         bank = np.int64(0)
         begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
         part = 0
-        last_part, skipped = p[w.SLICES], np.int64(0)
-        while part <= last_part:
+        while part <= p[w.SLICES]:
             keys = part == 0
             stop = min(begin + w.GROUP, n) if keys else n
             per_row = p[w.KEY_ROW] if keys else p[w.VALUE_ROW]
@@ -142,41 +141,22 @@ def walk_banks(blocks, p, tails, found):
                     gaps -= past
                     for j in range(GAP, GAP + 2 * gaps):
                         s[j] = s[j + 2 * past]
-                while True:
-                    activated = s[ACTIVATED + bank]
-                    ready = max(start, seen, activated + rcd)
-                    if s[OPEN + bank] != wanted:
-                        cycle = max(seen, shut)
-                        if s[OPEN + bank] >= 0:
-                            close = max(seen, activated + ras, s[LAST + bank] + rtpl)
-                            if close < free and (free - close) % spacing == 0:
-                                close += 1  # nothing pairs with a precharge
-                            cycle = max(cycle, close + rp, activated + rc)
-                        s[ACTIVATED + bank] = cycle
-                        s[OPEN + bank] = wanted
-                        opened += 1
-                        ready = max(start, cycle + rcd)
-                    if ready < refresh:
-                        break
-                    for other in range(n_banks):
-                        s[OPEN + other] = -1
-                    shut = refresh + 1 + p[w.RFC]
-                    refresh += p[w.REFI]
-                    free = max(free, shut)
-                    gaps = 0
-                gaps, free, last = _place(s, gaps, free, spacing, ready, work)
-                if last >= refresh:  # it falls in between: the row opens once more
-                    left = min(work, (last - refresh) // spacing + 1)
-                    for other in range(n_banks):
-                        s[OPEN + other] = -1
-                    shut = refresh + 1 + p[w.RFC]
-                    refresh += p[w.REFI]
-                    gaps = 0
+                activated = s[ACTIVATED + bank]
+                ready = max(start, seen, activated + rcd)
+                if s[OPEN + bank] != wanted:
+                    cycle = seen
+                    if s[OPEN + bank] >= 0:
+                        close = max(seen, activated + ras, s[LAST + bank] + rtpl)
+                        if close < free and (free - close) % spacing == 0:
+                            close += 1  # nothing pairs with a precharge
+                        cycle = max(close + rp, activated + rc)
+                    s[ACTIVATED + bank] = cycle
                     s[OPEN + bank] = wanted
-                    s[ACTIVATED + bank] = shut
                     opened += 1
-                    last = shut + rcd + (left - 1) * spacing
-                    free = last + spacing
+                    ready = max(start, cycle + rcd)
+                # rows of other banks open while fewer than a window of this one's are left
+                open_rows += min(work + w.WINDOW, n_banks * work)
+                gaps, free, last = _place(s, gaps, free, spacing, ready, work)
                 s[LAST + bank] = max(s[LAST + bank], last)
                 tail = q.enter(queue, head, tail, last, work, spacing)
                 held += work
@@ -197,6 +177,7 @@ def walk_banks(blocks, p, tails, found):
                     continue
                 found[w.KEY_END, point] = end
                 found[w.KEY_ROWS, point] = opened
+                found[w.KEY_OPEN, point] = open_rows
 
                 tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done, bus)
                 held += moves
@@ -211,10 +192,10 @@ def walk_banks(blocks, p, tails, found):
                 lasted = max(end, done) - passed
                 passed = max(end, done)
                 start = passed + 1
-                if part < last_part:
+                if part < p[w.SLICES]:
                     tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
-                # a slice that leaves the banks as the one before did: so will all up to the refresh
+                # a slice that leaves the banks as the one before did: so will the others
                 left_so = q.mix(free - passed, lasted)
                 for k in range(n_banks):
                     other = (first_row + k) & (n_banks - 1)
@@ -223,17 +204,18 @@ def walk_banks(blocks, p, tails, found):
                         left_so = q.mix(left_so, s[LAST + other] - passed)
                 for gap in range(2 * gaps):
                     left_so = q.mix(left_so, s[GAP + gap] - passed)
-                like = min(last_part - part, (refresh - passed - 1) // lasted - 1)
-                if left_so == state and like > 0 and (turn == 0 or bank & (turn - 1)):
-                    last_part -= like
-                    refresh -= like * lasted
-                    skipped += like * lasted
-                    opened += like * (opened - before)
+                rest = p[w.SLICES] - part
+                if left_so == state and (turn == 0 or bank & (turn - 1)):
+                    end += rest * lasted
+                    done += rest * lasted
+                    opened += rest * (opened - opened_before)
+                    open_rows += rest * (open_rows - open_before)
+                    break
                 state = left_so
-                before = opened
+                opened_before, open_before = opened, open_rows
             begin = 0
             part += 1
-        found[w.VALUE_END, point] = end + skipped
+        found[w.VALUE_END, point] = end
         found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
-        begin_last = max(end, done + bus - 1) + skipped
-        found[w.END, point] = begin_last + 1 + (p[w.CONTEXT_MOVES] - 1) * bus
+        found[w.VALUE_OPEN, point] = open_rows - found[w.KEY_OPEN, point]
+        found[w.END, point] = max(end, done + bus - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * bus

@@ -1,4 +1,4 @@
-"""One KV head's step where a MAC is for one bank of each pseudo-channel, compiled.
+"""One KV head's step where a MAC is for one bank of each pseudo-channel, compiled; no refresh.
 
 Consecutive columns go round the banks, so that a row of all of them is read at once and dozens of
 banks close and open over one row bus. Bit sets of cycles say when that bus and the MAC bus are
@@ -36,7 +36,8 @@ MOST_BANKS = 256
 ACTIVATED, LAST, OPEN, HOLD = (MOST_BANKS * i for i in range(4))
 # of each bank group: first and last of its MACs that leave no room between, and MACs of a pass
 SINCE, UNTIL, COUNTS = (MOST_BANKS * i for i in range(4, 7))
-FILLED = COUNTS + MOST_BANKS  # cycles of a run's MACs that went between others
+USED = COUNTS + MOST_BANKS  # of each bank: the last row of all banks that it was read for
+FILLED = USED + MOST_BANKS  # cycles of a run's MACs that went between others
 STATE = FILLED + q.ROOM
 
 
@@ -81,6 +82,7 @@ def walk_buffer(blocks, p, tails, found):
     queue = np.zeros(q.QUEUE, dtype=np.int64)
     bits = np.zeros(2 * WORDS, dtype=np.uint64)
     chosen = np.zeros(n_words * 8, dtype=np.int64)
+    visit = np.int64(0)
     for point in range(points):
         n = 0
         for word in range(n_words):
@@ -104,18 +106,17 @@ def walk_buffer(blocks, p, tails, found):
         for place in range(n_places):
             s[SINCE + place] = s[UNTIL + place] = -w.NEVER
         head = tail = held = np.int64(0)
-        free = shut = opened = np.int64(0)
-        refresh = p[w.REFI]
+        free = opened = open_rows = np.int64(0)
         start = 2 + (p[w.WRITES] - 1) * same
         tail = q.enter(queue, head, tail, start - 1, p[w.WRITES], same)
         tail = q.enter(queue, head, tail, start, 1, 0)
         held = p[w.WRITES] + 1
 
-        done = end = passed = state = before = np.int64(0)
+        done = end = passed = state = np.int64(0)
+        opened_before = open_before = np.int64(0)
         begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
         part = 0
-        last_part, skipped = p[w.SLICES], np.int64(0)
-        while part <= last_part:
+        while part <= p[w.SLICES]:
             keys = part == 0
             stop = min(begin + w.GROUP, n) if keys else n
             columns = p[w.KEY_COLUMNS] if keys else 1
@@ -130,30 +131,27 @@ def walk_buffer(blocks, p, tails, found):
                 until = first + 1
                 while until < stop and chosen[until] * columns >> row_shift == row:
                     until += 1
-                # passes after the first are placed at once where no refresh comes near
                 work = (until - first) * columns
-                far = free + queries * work * same + 4 * p[w.RC]
-                at_once = queries > 1 and far < refresh
-                passes = 1 if at_once else queries
+                used = np.int64(0)
+                visit += 1
                 earliest, latest = np.int64(w.NEVER), np.int64(0)
                 i, run = first, 0
-                while passes:
+                while i < until:
                     column = chosen[i] * columns + run * width
                     run += 1
                     if run == runs:
-                        run = 0
-                        i += 1
-                        if i == until:
-                            i = first
-                            passes -= 1
+                        i, run = i + 1, 0
                     wanted = first_row + (column >> row_shift)
                     bank = column & (n_banks - 1)
+                    if s[USED + bank] != visit:
+                        s[USED + bank] = visit
+                        used += width
                     head, held, seen = q.see(queue, head, held)
-                    clear = clear_ahead(bits, clear, max(seen, shut))
+                    clear = clear_ahead(bits, clear, seen)
                     at = 0
                     last = np.int64(0)
                     b = bank + width - 1
-                    if chain and width > 1 and s[OPEN + bank] == s[OPEN + b] and shut <= seen:
+                    if chain and width > 1 and s[OPEN + bank] == s[OPEN + b]:
                         # banks one after the other, at the pace of the MACs
                         opens = s[OPEN + bank] != wanted
                         closes = opens and s[OPEN + bank] >= 0
@@ -181,7 +179,6 @@ def walk_buffer(blocks, p, tails, found):
                             ready = max(ready, s[ACTIVATED + b] + rcd - (width - 1) * spacing)
                         slot = _slot(bits, ready, free, spacing)
                         last = slot + (width - 1) * spacing
-                        fits = fits and last < refresh
                         if fits and slot < free:
                             near = read(bits, MACS, slot - spacing + 1)
                             fits = near & around == 0
@@ -211,13 +208,13 @@ def walk_buffer(blocks, p, tails, found):
                         ready = max(start, seen, activated + rcd)
                         opens = s[OPEN + b] != wanted
                         if opens:
-                            cycle = max(seen, shut)
+                            cycle = seen
                             if s[OPEN + b] >= 0:
                                 close = max(seen, activated + p[w.RAS], s[LAST + b] + p[w.RTPL])
                                 if s[HOLD + b] <= close:
                                     close = max(close, s[HOLD + b] + p[w.RTPL])
                                 close = precharge(bits, close)
-                                cycle = max(cycle, close + rp, activated + p[w.RC])
+                                cycle = max(close + rp, activated + p[w.RC])
                             cycle = activate(bits, cycle)
                             ready = max(start, cycle + rcd)
                             s[ACTIVATED + b] = cycle
@@ -229,14 +226,6 @@ def walk_buffer(blocks, p, tails, found):
                             near = s[UNTIL + place] + same
                             if s[SINCE + place] - same < slot < near:
                                 slot = _slot(bits, near, free, spacing)
-                        if slot >= refresh:
-                            for other in range(n_banks):
-                                s[OPEN + other] = -1
-                            shut = refresh + 1 + p[w.RFC]
-                            refresh += p[w.REFI]
-                            free = max(free, shut)
-                            clear = clear_ahead(bits, clear, shut)
-                            continue
                         mark(bits, MACS, slot, ONE)
                         free = max(free, slot + spacing)
                         if width == 1 and slot > s[UNTIL + place]:
@@ -254,7 +243,7 @@ def walk_buffer(blocks, p, tails, found):
                     end = max(end, last)
                     latest = max(latest, last)
                     earliest = min(earliest, last - (width - 1) * spacing)
-                if at_once:
+                if queries > 1:
                     left = (queries - 1) * work
                     head, held, seen = q.see(queue, head, held)
                     cycle = max(earliest, seen)
@@ -314,6 +303,7 @@ def walk_buffer(blocks, p, tails, found):
                     tail = q.enter(queue, head, tail, last, (queries - 1) * work, spacing)
                     held += (queries - 1) * work
                     end = max(end, last)
+                open_rows += used * work * queries
                 first = until
 
             # beside the MACs go the moves of the group or slice before
@@ -329,6 +319,7 @@ def walk_buffer(blocks, p, tails, found):
                     continue
                 found[w.KEY_END, point] = end
                 found[w.KEY_ROWS, point] = opened
+                found[w.KEY_OPEN, point] = open_rows
 
                 tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done, same)
                 held += moves
@@ -341,10 +332,10 @@ def walk_buffer(blocks, p, tails, found):
                 lasted = max(end, done) - passed
                 passed = max(end, done)
                 start = passed + 1
-                if part < last_part:
+                if part < p[w.SLICES]:
                     tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
-                # a slice that leaves the banks as the one before did: so will all up to the refresh
+                # a slice that leaves the banks as the one before did: so will the others
                 left_so = q.mix(free - passed, lasted)
                 for b in range(n_banks):
                     if s[OPEN + b] >= first_row:
@@ -352,19 +343,18 @@ def walk_buffer(blocks, p, tails, found):
                         left_so = q.mix(left_so, s[LAST + b] - passed)
                         held_until = max(s[HOLD + b], s[LAST + b])  # an older one binds nothing
                         left_so = q.mix(left_so, held_until - passed)
-                # near a refresh the passes are not placed at once
-                near = lasted if queries == 1 else queries * n * same + 4 * p[w.RC]
-                like = min(last_part - part, (refresh - passed - 1 - near) // lasted)
-                if left_so == state and like > 0:
-                    last_part -= like
-                    refresh -= like * lasted
-                    skipped += like * lasted
-                    opened += like * (opened - before)
+                rest = p[w.SLICES] - part
+                if left_so == state:
+                    end += rest * lasted
+                    done += rest * lasted
+                    opened += rest * (opened - opened_before)
+                    open_rows += rest * (open_rows - open_before)
+                    break
                 state = left_so
-                before = opened
+                opened_before, open_before = opened, open_rows
             begin = 0
             part += 1
-        found[w.VALUE_END, point] = end + skipped
+        found[w.VALUE_END, point] = end
         found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
-        begin_last = max(end, done + same - 1) + skipped
-        found[w.END, point] = begin_last + 1 + (p[w.CONTEXT_MOVES] - 1) * same
+        found[w.VALUE_OPEN, point] = open_rows - found[w.KEY_OPEN, point]
+        found[w.END, point] = max(end, done + same - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * same

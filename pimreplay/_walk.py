@@ -11,10 +11,12 @@ refresh closes everything. docs/timing_model.md states the rules.
 import numpy as np
 from numba import njit
 
-FIELDS = 7
+FIELDS = 9
 BLOCKS, KEY_ROWS, VALUE_ROWS, KEY_END, VALUE_BEGIN, VALUE_END, END = range(7)
 """Of a point: blocks read; rows opened for keys, for values; cycles of the last key's MAC, the
 first and the last value's MAC, and the last move."""
+KEY_OPEN, VALUE_OPEN = range(7, 9)
+"""Below bank level: rows that are open for a MAC and those behind it, summed over the MACs."""
 
 (
     SPACING,  # MAC to MAC

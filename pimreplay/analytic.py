@@ -108,6 +108,7 @@ def evaluate(
     longest = max(1, -(-n_blocks // geometry.lane_words))
     tail = _tails(device, geometry, q_heads, 1 << (longest - 1).bit_length())
     key_row, value_row = geometry.key_blocks_per_row, geometry.value_blocks_per_row
+    macs = geometry.key_columns * q_heads, geometry.value_slices * q_heads
     flat = np.ascontiguousarray(blocks).view(np.uint8)
     if hardware.level == "bank":
         words, unit = _words(flat, key_row, value_row)
@@ -122,12 +123,14 @@ def evaluate(
         parameters[_walk.VALUE_FIRST] = -(-n_blocks // key_row)
         parameters[_walk.SLICE_ROWS] = -(-n_blocks // value_row)
         _bank_walk.walk_banks(_words(flat)[0], parameters, tail, found)
+        _add_refreshes(found, device, *macs)
     else:
         from pimreplay import _buffer_walk
 
         parameters = parameters.copy()
         parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
         _buffer_walk.walk_buffer(_words(flat)[0], parameters, tail, found)
+        _add_refreshes(found, device, *macs)
     n = found[_walk.BLOCKS]
     some = n > 0
     groups = -(-n // BLOCKS_PER_MOVE)
@@ -137,8 +140,8 @@ def evaluate(
         scores=n * each,
         key_rows=found[_walk.KEY_ROWS],
         value_rows=found[_walk.VALUE_ROWS],
-        key_macs=n * (geometry.key_columns * q_heads),
-        value_macs=n * (geometry.value_slices * q_heads),
+        key_macs=n * macs[0],
+        value_macs=n * macs[1],
         query_writes=some * (geometry.query_writes * q_heads),
         softmax_moves=stops * q_heads,
         gemv_moves=-(-n // geometry.lane_words) * (moves.gemv_targets * q_heads),
@@ -146,6 +149,41 @@ def evaluate(
     context = found[_walk.VALUE_END] - found[_walk.VALUE_BEGIN]
     score, softmax = found[_walk.KEY_END], some.astype(np.int64)
     return counts, Cycles(score, softmax, context, found[_walk.END] - context - score - softmax)
+
+
+def _add_refreshes(found: IntArray, device: Device, key_macs: int, value_macs: int) -> None:
+    """Delay what a walk below bank level has found by the refreshes that fall due meanwhile.
+
+    One that falls due between MACs, of which a block has so many, stops them until it is over and
+    their row has opened again; so do the other rows that are open for MACs. Beside moves it costs
+    what is not over when the values begin.
+    """
+    from pimreplay import _walk as w
+
+    if not device.refresh:
+        return
+    timing = device.timing
+    interval, cost = timing.n_refi_cycles, timing.n_rfc_cycles + 1 + timing.n_rcdrd_cycles
+
+    def due(cycle: IntArray, served: IntArray | int) -> IntArray:
+        # the r-th more falls due at (served + r) intervals, when r - 1 have delayed everything
+        more: IntArray = (cycle - cost - served * interval) // (interval - cost)
+        return more.clip(0)
+
+    blocks = np.maximum(found[w.BLOCKS], 1)
+    among_keys = due(found[w.KEY_END], 0)
+    found[w.KEY_END] += among_keys * cost
+    found[w.KEY_ROWS] += among_keys * found[w.KEY_OPEN] // (blocks * key_macs)
+    begin = found[w.VALUE_BEGIN] + among_keys * cost
+    served = np.maximum(begin // interval, among_keys)
+    late = served > among_keys
+    delay = np.where(late, np.maximum(begin, served * interval + cost), begin)
+    delay -= found[w.VALUE_BEGIN]
+    among_values = due(found[w.VALUE_END] + delay, served)
+    found[w.VALUE_BEGIN] += delay
+    found[w.VALUE_END] += delay + among_values * cost
+    found[w.END] += delay + among_values * cost
+    found[w.VALUE_ROWS] += among_values * found[w.VALUE_OPEN] // (blocks * value_macs)
 
 
 def _words(flat: NDArray[np.uint8], *rows: int) -> tuple[NDArray[np.uint64], int]:

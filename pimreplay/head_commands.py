@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.analytic import BLOCKS_PER_MOVE, Cycles
-from pimreplay.commands import REQUEST_WORDS, AddressMap, Requests
+from pimreplay.commands import COMMANDS, REQUEST_WORDS, AddressMap, Requests
 from pimreplay.hardware import Geometry, Hardware
 from pimreplay.scheduler import Scheduler
 
 IntArray = NDArray[np.int64]
 _NUMBER = {word: number for number, word in enumerate(REQUEST_WORDS)}
+ACTAB, ACTPB, MACAB, MACPB = (COMMANDS.index(name) for name in ("ACTAB", "ACTPB", "MACAB", "MACPB"))
 _MAC = {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}
 
 
@@ -143,16 +144,16 @@ class HeadStream:
         return self.mac_address(column.reshape(-1))
 
 
-def cycles(
+def run(
     hardware: Hardware,
     geometry: Geometry,
-    head_dim: int,
     blocks: NDArray[np.bool_],
     q_heads: int,
-) -> Cycles:
-    """Return the cycles of each point from the scheduler, split as its commands were issued.
+) -> tuple[Cycles, IntArray]:
+    """Return each point's cycles from the scheduler, split as its commands were issued, and rows.
 
-    Every point starts on an idle device just after a refresh, as a layer does in the reference.
+    Rows are activation commands for keys and for values, (2, points). Every point starts on an idle
+    device just after a refresh, as a layer does in the reference.
     """
     org = replace(
         hardware.organisation,
@@ -161,6 +162,7 @@ def cycles(
     )
     stream = HeadStream(hardware, geometry, blocks.shape[1], q_heads)
     parts = np.zeros((4, len(blocks)), dtype=np.int64)
+    rows = np.zeros((2, len(blocks)), dtype=np.int64)
     for point, chosen in enumerate(blocks):
         if not chosen.any():
             continue
@@ -174,12 +176,16 @@ def cycles(
         )
         scheduler.feed(requests)
         total = scheduler.finish().cycles
-        log = scheduler.log()
-        clock, command = log[:, 0], log[:, 2]
-        macs = clock[(command >= 11) & (command <= 13)]
+        clock, _, command, bank, row = scheduler.log().T
+        place = row * org.channel_banks + bank
+        mac = (command >= MACAB) & (command <= MACPB)
+        macs, places = clock[mac], place[mac]
         n_key = len(macs) - geometry.value_slices * int(chosen.sum()) * q_heads
         parts[0, point] = macs[n_key - 1]
         parts[1, point] = 1
         parts[2, point] = macs[-1] - macs[n_key]
         parts[3, point] = total - parts[:3, point].sum()
-    return Cycles(*parts)
+        opened = place[(command >= ACTAB) & (command <= ACTPB)]
+        rows[0, point] = np.isin(opened, places[:n_key]).sum()
+        rows[1, point] = len(opened) - rows[0, point]
+    return Cycles(*parts), rows

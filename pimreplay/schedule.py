@@ -4,7 +4,7 @@ Two fidelities over one geometry. `command` sends the commands of every point th
 cycle-accurate scheduler; `analytic` uses closed forms of the same timing table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -83,7 +83,8 @@ def head_step_cost(
     if fidelity == "command":
         from pimreplay import head_commands
 
-        cycles = head_commands.cycles(hardware, geometry, head_dim, blocks, q_heads)
+        cycles, (key_rows, value_rows) = head_commands.run(hardware, geometry, blocks, q_heads)
+        counts = replace(counts, key_rows=key_rows, value_rows=value_rows)
     energy = step_energy(hardware, geometry, head_dim, element_bytes, counts, cycles.total)
     return StepCost(
         cycles=cycles.total,

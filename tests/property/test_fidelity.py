@@ -46,16 +46,21 @@ def test_a_median_selection_is_off_by_less_than_two_percent(level: str) -> None:
     assert np.median(errors) < 0.02
 
 
+@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("q_heads", [1, 4])
 @pytest.mark.parametrize("level", ["bank", "bg", "buffer"])
-def test_activations_are_those_that_the_scheduler_issues(level: str) -> None:
+def test_activations_are_those_that_the_scheduler_issues(
+    level: str, q_heads: int, step: int
+) -> None:
     device = hardware.load(f"attacc_hbm3_{level}")
-    blocks = np.zeros(300, dtype=bool)
-    blocks[3:60:5] = True
-    geometry = device.geometry(128, 2)
+    blocks = np.zeros(600, dtype=bool)
+    blocks[3:400:step] = True
     issued = schedule(
-        HeadStream(device, geometry, len(blocks), 1).step(blocks),
+        HeadStream(device, device.geometry(128, 2), len(blocks), q_heads).step(blocks),
         replace(device.organisation, channels=1),
         device.timing,
     )
-    cost = head_step_cost(device, 128, 2, blocks[None], 1)
-    assert cost.n_activations[0] == issued.row_activations
+    true = head_step_cost(device, 128, 2, blocks[None], q_heads, "command")
+    assert true.n_activations[0] == issued.row_activations
+    fast = head_step_cost(device, 128, 2, blocks[None], q_heads, "analytic")
+    assert abs(fast.n_activations[0] / issued.row_activations - 1) < 0.06

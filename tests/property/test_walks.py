@@ -1,7 +1,6 @@
 """The compiled walks of the analytic fidelity against their slow twin, to the cycle."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
 import slow_all_bank
-from slow_walks import Walk
+from slow_walks import Walk, with_refreshes
 
 from pimreplay import _bank_walk, _buffer_walk, analytic, hardware
 from pimreplay import _walk as w
@@ -19,11 +18,11 @@ from pimreplay import _walk as w
 LEVELS = {"bg": _bank_walk.walk_banks, "buffer": _buffer_walk.walk_buffer}
 
 
-def walked(level: str, blocks: np.ndarray, head_dim: int, q_heads: int, refresh: bool) -> None:
+def walked(level: str, blocks: np.ndarray, head_dim: int, q_heads: int) -> None:
     """Compare what both find for the blocks (points, n_blocks)."""
-    hbm = replace(hardware.load(f"attacc_hbm3_{level}"), refresh=refresh)
+    hbm = hardware.load(f"attacc_hbm3_{level}")
     geometry = hbm.geometry(head_dim, 2)
-    device = analytic.Device(level, hbm.organisation, hbm.timing, refresh)
+    device = analytic.Device(level, hbm.organisation, hbm.timing, hbm.refresh)
     p = analytic._parameters(device, geometry, q_heads).copy()
     p[w.VALUE_FIRST] = -(-blocks.shape[1] // geometry.key_blocks_per_row)
     p[w.SLICE_ROWS] = -(-blocks.shape[1] // geometry.value_blocks_per_row)
@@ -52,14 +51,30 @@ def test_a_walk_finds_what_its_slow_twin_finds(level: str, data: st.DataObject) 
     blocks[0, list(chosen)] = True
     head_dim = data.draw(st.sampled_from((64, 80, 128)))
     q_heads = data.draw(st.sampled_from((1, 2, 4)))
-    walked(level, blocks, head_dim, q_heads, data.draw(st.booleans()))
+    walked(level, blocks, head_dim, q_heads)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_point_does_not_depend_on_those_before_it(level: str) -> None:
     random = np.random.default_rng(3)
     shares = np.array([1.0, 0.02, 0.0, 0.3, 0.05])[:, None]
-    walked(level, random.random((5, 256)) < shares, 128, 2, True)
+    walked(level, random.random((5, 256)) < shares, 128, 2)
+
+
+@given(data=st.data())
+def test_refreshes_delay_what_a_walk_finds_one_after_the_other(data: st.DataObject) -> None:
+    hbm = hardware.load("attacc_hbm3_bg")
+    device = analytic.Device("bg", hbm.organisation, hbm.timing, refresh=True)
+    lasted = data.draw(st.lists(st.integers(0, 30_000), min_size=4, max_size=4))
+    found = np.zeros((w.FIELDS, 1), dtype=np.int64)
+    found[[w.KEY_END, w.VALUE_BEGIN, w.VALUE_END, w.END], 0] = np.cumsum(lasted)
+    for field in (w.BLOCKS, w.KEY_ROWS, w.VALUE_ROWS, w.KEY_OPEN, w.VALUE_OPEN):
+        found[field] = data.draw(st.integers(1, 99))
+    timing = hbm.timing
+    cost = timing.n_rfc_cycles + 1 + timing.n_rcdrd_cycles
+    slow = with_refreshes(found[:, 0].tolist(), timing.n_refi_cycles, cost, 8, 5)
+    analytic._add_refreshes(found, device, 8, 5)
+    assert slow == found[:, 0].tolist()
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

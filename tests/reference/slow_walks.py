@@ -1,11 +1,36 @@
-"""The analytic fidelity's walks below bank level again: sets of cycles, MAC by MAC, one point."""
+"""The analytic fidelity below bank level again: sets of cycles, MAC by MAC, one point."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pimreplay import _walk as w
+
+
+def with_refreshes(
+    found: list[int], interval: int, cost: int, key_macs: int, value_macs: int
+) -> list[int]:
+    """Return what a walk has found, delayed by one refresh after the other."""
+    among = [0, 0]
+    for due in itertools.count(interval, interval):
+        if due <= found[w.KEY_END]:
+            among[0] += 1
+            delayed, delay = [w.KEY_END, w.VALUE_BEGIN, w.VALUE_END, w.END], cost
+        elif due <= found[w.VALUE_BEGIN]:
+            delayed = [w.VALUE_BEGIN, w.VALUE_END, w.END]
+            delay = max(0, due + cost - found[w.VALUE_BEGIN])
+        elif due <= found[w.VALUE_END]:
+            among[1] += 1
+            delayed, delay = [w.VALUE_END, w.END], cost
+        else:
+            break
+        for one in delayed:
+            found[one] += delay
+    found[w.KEY_ROWS] += among[0] * found[w.KEY_OPEN] // (found[w.BLOCKS] * key_macs)
+    found[w.VALUE_ROWS] += among[1] * found[w.VALUE_OPEN] // (found[w.BLOCKS] * value_macs)
+    return found
 
 
 @dataclass
@@ -18,12 +43,11 @@ class Walk:
     row_bus: set[int] = field(default_factory=set)
     macs: set[int] = field(default_factory=set)
     free: int = 0
-    shut: int = 0
     opened: int = 0
+    open_rows: int = 0
 
     def __post_init__(self) -> None:
         banks = range(self.p[w.VALUE_BANKS])
-        self.refresh_at = self.p[w.REFI]
         interleaved = self.p[w.PLACES] > 0
         self.activated = [-self.p[w.RC] if interleaved else 0 for _ in banks]
         self.last = [0 for _ in banks]
@@ -48,11 +72,6 @@ class Walk:
                 self.queue.pop(0)
         return cycle + 1
 
-    def refresh(self) -> None:
-        self.row = [None for _ in self.row]
-        self.shut = self.refresh_at + 1 + self.p[w.RFC]
-        self.refresh_at += self.p[w.REFI]
-
     def precharge(self, cycle: int) -> int:
         while cycle in self.row_bus or cycle in self.macs:
             cycle += 1
@@ -72,14 +91,14 @@ class Walk:
         return close
 
     def open(self, bank: int, wanted: int, seen: int) -> None:
-        cycle = max(seen, self.shut)
+        cycle = seen
         if self.row[bank] is not None:
             close = self.closes(bank, seen)
             if self.p[w.PLACES]:
                 close = self.precharge(close)
             elif close < self.free:
                 close += (self.free - close) % self.p[w.SPACING] == 0
-            cycle = max(cycle, close + self.p[w.RP], self.activated[bank] + self.p[w.RC])
+            cycle = max(close + self.p[w.RP], self.activated[bank] + self.p[w.RC])
         self.activated[bank] = self.activate(cycle) if self.p[w.PLACES] else cycle
         self.row[bank] = wanted
         self.opened += 1
@@ -113,6 +132,7 @@ class Walk:
             if begin + w.GROUP < n:
                 self.enter(passed, 1, 0)
         found[w.KEY_END], found[w.KEY_ROWS] = end, self.opened
+        found[w.KEY_OPEN] = self.open_rows
 
         over = max(0, done + apart - end - 1)
         each = -(-n // p[w.WORDS])
@@ -134,6 +154,7 @@ class Walk:
             self.enter(passed, 1, 0)
         found[w.VALUE_END] = end
         found[w.VALUE_ROWS] = self.opened - found[w.KEY_ROWS]
+        found[w.VALUE_OPEN] = self.open_rows - found[w.KEY_OPEN]
         found[w.END] = max(end, done + apart - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * apart
         return found
 
@@ -156,26 +177,12 @@ class Walk:
         seen = self.seen()
         while self.gaps and self.gaps[0][1] <= seen:
             self.gaps.pop(0)
-        while True:
-            if self.row[bank] != wanted:
-                self.open(bank, wanted, seen)
-                ready = max(start, self.activated[bank] + p[w.RCD])
-            else:
-                ready = max(start, seen, self.activated[bank] + p[w.RCD])
-            if ready < self.refresh_at:
-                break
-            self.refresh()
-            self.free = max(self.free, self.shut)
-            self.gaps = []
+        self.open_rows += min(p[w.KEY_BANKS] * work, work + w.WINDOW)
+        ready = max(start, seen, self.activated[bank] + p[w.RCD])
+        if self.row[bank] != wanted:
+            self.open(bank, wanted, seen)
+            ready = max(start, self.activated[bank] + p[w.RCD])
         last = self.place(ready, work)
-        if last >= self.refresh_at:
-            left = min(work, (last - self.refresh_at) // spacing + 1)
-            self.refresh()
-            self.gaps = []
-            self.row[bank], self.activated[bank] = wanted, self.shut
-            self.opened += 1
-            last = self.shut + p[w.RCD] + (left - 1) * spacing
-            self.free = last + spacing
         self.last[bank] = max(self.last[bank], last)
         self.enter(last, work, spacing)
         return last
@@ -230,17 +237,16 @@ class Walk:
         width = banks // p[w.KEY_BANKS] if keys else 1
         end = start
         for blocks in self.rows(chosen, columns):
-            work = len(blocks) * columns
-            far = self.free + p[w.QUERIES] * work * p[w.SAME] + 4 * p[w.RC]
-            at_once = p[w.QUERIES] > 1 and far < self.refresh_at
             ends = []
-            for _ in range(1 if at_once else p[w.QUERIES]):
-                for block in blocks:
-                    for column in range(block * columns, (block + 1) * columns, width):
-                        row = first_row + column // (banks * p[w.COLUMNS])
-                        ends.append(self.columns(column % banks, width, row, start))
+            columns_read = [block * columns + k for block in blocks for k in range(columns)]
+            used = {column % banks for column in columns_read}
+            self.open_rows += len(used) * len(columns_read) * p[w.QUERIES]
+            for block in blocks:
+                for column in range(block * columns, (block + 1) * columns, width):
+                    row = first_row + column // (banks * p[w.COLUMNS])
+                    ends.append(self.columns(column % banks, width, row, start))
             end = max(end, *ends)
-            if at_once:
+            if p[w.QUERIES] > 1:
                 earliest = min(ends) - (width - 1) * p[w.SPACING]
                 end = max(end, self.again(blocks, columns, width, earliest, max(ends)))
         return end
@@ -262,10 +268,6 @@ class Walk:
             since, until = self.chains[place]
             if width == 1 and since - same < slot < until + same:
                 slot = self.slot(until + same)
-            if slot >= self.refresh_at:
-                self.refresh()
-                self.free = max(self.free, self.shut)
-                continue
             self.macs.add(slot)
             self.free = max(self.free, slot + spacing)
             if width == 1 and slot > until:
@@ -280,7 +282,7 @@ class Walk:
         """The banks one after the other at the MACs' pace; 0 where something is in the way."""
         p, spacing = self.p, self.p[w.SPACING]
         banks, paces = range(bank, bank + width), range(0, width * spacing, spacing)
-        if self.row[bank] != self.row[bank + width - 1] or self.shut > seen:
+        if self.row[bank] != self.row[bank + width - 1]:
             return 0
         close = cycle = seen
         opens = self.row[bank] != wanted
@@ -308,7 +310,7 @@ class Walk:
             )
         slot = self.slot(ready)
         last = slot + (width - 1) * spacing
-        if last >= self.refresh_at or any(self.slot(slot + by) != slot + by for by in paces):
+        if any(self.slot(slot + by) != slot + by for by in paces):
             return 0
         if opens:
             if closes:
