@@ -147,8 +147,6 @@ def walk_banks(blocks, p, tails, found):
                     cycle = seen
                     if s[OPEN + bank] >= 0:
                         close = max(seen, activated + ras, s[LAST + bank] + rtpl)
-                        if close < free and (free - close) % spacing == 0:
-                            close += 1  # nothing pairs with a precharge
                         cycle = max(close + rp, activated + rc)
                     s[ACTIVATED + bank] = cycle
                     s[OPEN + bank] = wanted
@@ -196,7 +194,7 @@ def walk_banks(blocks, p, tails, found):
                     tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
                 # a slice that leaves the banks as the one before did: so will the others
-                left_so = q.mix(free - passed, lasted)
+                left_so = q.mix(free - passed, lasted if n * queries < w.WINDOW else 0)
                 for k in range(n_banks):
                     other = (first_row + k) & (n_banks - 1)
                     if s[OPEN + other] >= first_row >> bank_shift:

@@ -336,7 +336,7 @@ def walk_buffer(blocks, p, tails, found):
                     tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
                 # a slice that leaves the banks as the one before did: so will the others
-                left_so = q.mix(free - passed, lasted)
+                left_so = q.mix(free - passed, lasted if n * queries < w.WINDOW else 0)
                 for b in range(n_banks):
                     if s[OPEN + b] >= first_row:
                         left_so = q.mix(left_so, s[ACTIVATED + b] - passed)

@@ -96,8 +96,6 @@ class Walk:
             close = self.closes(bank, seen)
             if self.p[w.PLACES]:
                 close = self.precharge(close)
-            elif close < self.free:
-                close += (self.free - close) % self.p[w.SPACING] == 0
             cycle = max(close + self.p[w.RP], self.activated[bank] + self.p[w.RC])
         self.activated[bank] = self.activate(cycle) if self.p[w.PLACES] else cycle
         self.row[bank] = wanted
