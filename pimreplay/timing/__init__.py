@@ -156,11 +156,13 @@ def _contradictions(v: dict[str, int]) -> list[str]:
             problems.append(
                 f"[timing] {low} = {v[low]} is above {high} = {v[high]}; it must not be"
             )
-    if {"n_rfc_cycles", "n_refi_cycles"} <= v.keys() and v["n_rfc_cycles"] >= v["n_refi_cycles"]:
-        problems.append(
-            f"[timing] n_rfc_cycles = {v['n_rfc_cycles']} is not below n_refi_cycles = "
-            f"{v['n_refi_cycles']}: the device would do nothing but refresh"
-        )
+    if {"n_rfc_cycles", "n_rcdrd_cycles", "n_refi_cycles"} <= v.keys():
+        busy = v["n_rfc_cycles"] + 1 + v["n_rcdrd_cycles"]
+        if busy >= v["n_refi_cycles"]:
+            problems.append(
+                f"[timing] n_refi_cycles = {v['n_refi_cycles']} is not above n_rfc_cycles + 1 + "
+                f"n_rcdrd_cycles = {busy}: the device would do nothing but refresh"
+            )
     return problems
 
 

@@ -174,7 +174,10 @@ PRESET = {"preset": "HBM3_5.2Gbps"}
         ({"n_faw_cycles": True}, "n_faw_cycles = True is no whole number"),
         ({"n_faw": 39}, "n_faw is no timing; known: "),
         ({"n_ccds_cycles": 5}, "n_ccds_cycles = 5 is above n_ccdl_cycles = 4"),
-        ({"n_rfc_cycles": 5070}, "n_rfc_cycles = 5070 is not below n_refi_cycles = 5070"),
+        (
+            {"n_rfc_cycles": 5050},
+            "n_refi_cycles = 5070 is not above n_rfc_cycles + 1 + n_rcdrd_cycles = 5070",
+        ),
         ({"t_ck_ps": 500}, "t_ck_ps = 500, but data_rate_mbps = 5200 gives 769"),
         ({"data_rate_mbps": 3}, "data_rate_mbps = 3 gives no clock"),
     ],
