@@ -243,6 +243,12 @@ def _checked(path: Path, values: dict[str, Any]) -> Hardware:
     if tables["timing"] and not problem:
         problems.extend(timing_problems(timing, org_values.get("t_rfc_ns")))
     problems.extend(_pim_problems(tables["pim"]))
+    ranks = org_values.get("ranks")
+    if tables["pim"].get("level") == "buffer" and isinstance(ranks, int) and ranks & (ranks - 1):
+        problems.append(
+            f"[organisation] ranks = {ranks}: at level buffer columns go round the banks of all "
+            "ranks, and only a power of two of them has addresses of its own"
+        )
     problems.extend(_energy_problems(tables["energy"], values.get("energy_model", "activation")))
     problems.extend(_host_problems(tables["host"]))
     problems.extend(_text_problems(values))

@@ -119,6 +119,10 @@ def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> li
     )
     if "n_rfc_cycles" not in values and t_rfc_ns is None:
         problems.append("[timing] n_rfc_cycles is missing and the organisation has no t_rfc_ns")
+    rate = sound.get("data_rate_mbps", 0)
+    period_ps = sound.get("t_ck_ps") or (clock_period_ps(rate) if rate >= 4 else 0)
+    if period_ps and "n_rfc_cycles" not in values and isinstance(t_rfc_ns, int | float):
+        sound["n_rfc_cycles"] = ns_to_cycles(t_rfc_ns, period_ps)
     return problems + _contradictions(sound)
 
 

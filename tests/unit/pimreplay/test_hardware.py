@@ -139,6 +139,24 @@ def test_all_problems_of_a_hardware_file_come_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("level", "table", "expected"),
+    [
+        ("bg", "t_rfc_ns = 4500", "the device would do nothing but refresh"),
+        ("buffer", "ranks = 3", "only a power of two of them has addresses of its own"),
+    ],
+)
+def test_a_variant_that_cannot_work_is_refused(
+    tmp_path: Path, level: str, table: str, expected: str
+) -> None:
+    path = write(
+        tmp_path / "bad.toml",
+        f'schema = 1\nbase = "attacc_hbm3_{level}"\n[organisation]\nsource = "x"\n{table}\n',
+    )
+    with pytest.raises(UserError, match=expected):
+        hardware.load(path)
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("attacc_hbm3_bnak", "did you mean attacc_hbm3_bank"),
