@@ -6,6 +6,7 @@ taken. A pass of a further query head finds every row open, and a slice of value
 as the one before will do so again: both are placed at once.
 """
 
+# numba compiles anew when this file changes, not when another does: compiled with fd102171.
 # Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
 
@@ -105,7 +106,7 @@ def walk_buffer(blocks, p, tails, found):
             s[OPEN + bank] = -1
         for place in range(n_places):
             s[SINCE + place] = s[UNTIL + place] = -w.NEVER
-        head = tail = held = np.int64(0)
+        head = tail = np.int64(0)
         free = opened = open_rows = np.int64(0)
         start = 2 + (p[w.WRITES] - 1) * same
         tail = q.enter(queue, head, tail, start - 1, p[w.WRITES], same)
@@ -195,9 +196,9 @@ def walk_buffer(blocks, p, tails, found):
                             free = max(free, last + spacing)
                             for k in range(width):
                                 s[LAST + bank + k] = slot + k * spacing
-                            b = bank & -n_places
-                            for k in range(0, width, groups):
-                                kept = b + (((bank & (n_places - 1)) + k) >> group_shift)
+                            for b in range(bank, bank + width, min(groups, n_places)):
+                                place = b & (n_places - 1)
+                                kept = b - place + (place >> group_shift)
                                 s[HOLD + kept] = max(s[HOLD + kept], last)
                             at = width
                         else:
@@ -336,7 +337,8 @@ def walk_buffer(blocks, p, tails, found):
                     tail = q.enter(queue, head, tail, passed, 1, 0)
                     held += 1
                 # a slice that leaves the banks as the one before did: so will the others
-                left_so = q.mix(free - passed, lasted if n * queries < w.WINDOW else 0)
+                left_so = q.mix(np.int64(0), lasted if n * queries < w.WINDOW else 0)
+                left_so = q.mix(left_so, free - passed)
                 for b in range(n_banks):
                     if s[OPEN + b] >= first_row:
                         left_so = q.mix(left_so, s[ACTIVATED + b] - passed)

@@ -1,8 +1,9 @@
 """One KV head's step where every MAC is for all banks, walked from row to row, compiled.
 
 The scheduler decides cycle by cycle; the walks decide row by row, and keep what binds the
-controller: when a request enters the queue, when its row can be open, when the bus is free, when a
-refresh closes everything. docs/timing_model.md states the rules.
+controller: when a request enters the queue, when its row can be open, when the bus is free and, at
+bank level, when a refresh falls due; below it `analytic` adds refreshes afterwards.
+docs/timing_model.md states the rules.
 """
 
 # Compiled functions take their types from their arguments.
@@ -27,8 +28,8 @@ KEY_OPEN, VALUE_OPEN = range(7, 9)
     RCD,  # activate to MAC
     RAS,  # activate to precharge
     RC,  # activate to activate
-    REFI,  # from refresh to refresh
-    RFC,  # refresh to activate
+    REFI,  # bank level: from refresh to refresh, and refresh to activate
+    RFC,
     WRITES,  # of queries, all to one bank group
     QUERIES,
     SCORE_MOVES,  # moves after a group of blocks, a slice of values, all query heads together
@@ -42,13 +43,12 @@ KEY_OPEN, VALUE_OPEN = range(7, 9)
     VALUE_BANKS,
     VALUE_FIRST,  # first row of values, and rows from slice to slice
     SLICE_ROWS,
-    GROUPS,  # buffer level: bank groups of a rank and of all ranks, banks of each; else 0
+    GROUPS,  # buffer level: bank groups of a rank and of all ranks; else 0
     PLACES,
-    PLACE_BANKS,
     COLUMNS,  # of a row
     WORDS,  # elements of a column
-) = range(28)
-PARAMETERS = 28
+) = range(27)
+PARAMETERS = 27
 
 WINDOW = 33
 """Requests that the controller sees."""

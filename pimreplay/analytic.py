@@ -1,4 +1,4 @@
-"""Closed forms for the cycles of one KV head's attention, derived from the timing table.
+"""The cycles of one KV head's attention row by row, derived from the timing table.
 
 Nothing here is fitted: every term is a sum or maximum of named timings, explained in
 docs/timing_model.md. `benchmarks/fidelity.py` prints the error against the scheduler.
@@ -123,14 +123,14 @@ def evaluate(
         parameters[_walk.VALUE_FIRST] = -(-n_blocks // key_row)
         parameters[_walk.SLICE_ROWS] = -(-n_blocks // value_row)
         _bank_walk.walk_banks(_words(flat)[0], parameters, tail, found)
-        _add_refreshes(found, device, *macs)
     else:
         from pimreplay import _buffer_walk
 
         parameters = parameters.copy()
         parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
         _buffer_walk.walk_buffer(_words(flat)[0], parameters, tail, found)
-        _add_refreshes(found, device, *macs)
+    if device.refresh and device.level != "bank":
+        _add_refreshes(found, device.timing, *macs)
     n = found[_walk.BLOCKS]
     some = n > 0
     groups = -(-n // BLOCKS_PER_MOVE)
@@ -151,7 +151,7 @@ def evaluate(
     return counts, Cycles(score, softmax, context, found[_walk.END] - context - score - softmax)
 
 
-def _add_refreshes(found: IntArray, device: Device, key_macs: int, value_macs: int) -> None:
+def _add_refreshes(found: IntArray, timing: Timing, key_macs: int, value_macs: int) -> None:
     """Delay what a walk below bank level has found by the refreshes that fall due meanwhile.
 
     One that falls due between MACs, of which a block has so many, stops them until it is over and
@@ -160,9 +160,6 @@ def _add_refreshes(found: IntArray, device: Device, key_macs: int, value_macs: i
     """
     from pimreplay import _walk as w
 
-    if not device.refresh:
-        return
-    timing = device.timing
     interval, cost = timing.n_refi_cycles, timing.n_rfc_cycles + 1 + timing.n_rcdrd_cycles
 
     def due(cycle: IntArray, served: IntArray | int) -> IntArray:
@@ -175,10 +172,9 @@ def _add_refreshes(found: IntArray, device: Device, key_macs: int, value_macs: i
     found[w.KEY_END] += among_keys * cost
     found[w.KEY_ROWS] += among_keys * found[w.KEY_OPEN] // (blocks * key_macs)
     begin = found[w.VALUE_BEGIN] + among_keys * cost
-    served = np.maximum(begin // interval, among_keys)
-    late = served > among_keys
-    delay = np.where(late, np.maximum(begin, served * interval + cost), begin)
-    delay -= found[w.VALUE_BEGIN]
+    served = begin // interval
+    begin = np.maximum(begin, np.where(served > 0, served * interval + cost, 0))
+    delay = begin - found[w.VALUE_BEGIN]
     among_values = due(found[w.VALUE_END] + delay, served)
     found[w.VALUE_BEGIN] += delay
     found[w.VALUE_END] += delay + among_values * cost
@@ -234,7 +230,6 @@ def _parameters(device: Device, geometry: Geometry, q_heads: int) -> IntArray:
             w.VALUE_BANKS: every,
             w.GROUPS: org.bank_groups,
             w.PLACES: org.bank_groups * org.ranks,
-            w.PLACE_BANKS: org.banks,
         }
     parameters = np.zeros(w.PARAMETERS, dtype=np.int64)
     for index, value in values.items():

@@ -87,7 +87,7 @@ def run(
     layout: LayoutOption = None,
     hardware: HardwareOption = "attacc_hbm3_bank",
     fidelity: Annotated[
-        str, typer.Option(help="analytic (closed forms) or command (cycle-accurate).")
+        str, typer.Option(help="analytic (row by row) or command (cycle-accurate).")
     ] = "analytic",
     dense_layers: Annotated[
         int, typer.Option(min=0, help="The model's first layers that every policy reads whole.")

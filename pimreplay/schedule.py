@@ -1,7 +1,7 @@
 """What the attention of one KV head costs on a device: cycles, activations, energy.
 
 Two fidelities over one geometry. `command` sends the commands of every point through the
-cycle-accurate scheduler; `analytic` uses closed forms of the same timing table.
+cycle-accurate scheduler; `analytic` goes row by row, by the same timing table.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class StepCost:
     context_cycles: IntArray
     move_cycles: IntArray
     n_key_rows: IntArray
-    """Rows of keys opened, each at once in `parallel_banks` banks."""
+    """Activate commands for keys, each for `parallel_banks` banks; rows that open again count."""
     n_value_rows: IntArray
     n_activations: IntArray
     """Row activations times the banks each opens."""
@@ -72,7 +72,7 @@ def head_step_cost(
         element_bytes: Bytes of an element, 1, 2 or 4.
         blocks: Blocks of `geometry.block_tokens` slots read at each step, (points, n_blocks).
         q_heads: Query heads that share the read: each block is multiplied once for each.
-        fidelity: Closed forms, or the cycle-accurate scheduler on the true addresses.
+        fidelity: Row by row, or the cycle-accurate scheduler on the true addresses.
     """
     geometry = hardware.geometry(head_dim, element_bytes)
     if blocks.ndim != 2:

@@ -1,4 +1,4 @@
-"""The closed forms against the scheduler on random selections."""
+"""The analytic fidelity against the scheduler on random selections."""
 
 from dataclasses import replace
 

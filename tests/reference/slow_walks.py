@@ -280,7 +280,8 @@ class Walk:
         """The banks one after the other at the MACs' pace; 0 where something is in the way."""
         p, spacing = self.p, self.p[w.SPACING]
         banks, paces = range(bank, bank + width), range(0, width * spacing, spacing)
-        if self.row[bank] != self.row[bank + width - 1]:
+        wide = (width + 1) * spacing > 64  # the compiled walk looks at 64 cycles
+        if wide or self.row[bank] != self.row[bank + width - 1]:
             return 0
         close = cycle = seen
         opens = self.row[bank] != wanted
