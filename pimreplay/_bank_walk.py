@@ -7,7 +7,7 @@ values that takes as long as the one before will do so again. The row bus is lef
 banks hardly take it.
 """
 
-# numba compiles anew when this file changes, not when another does: compiled with 92f194b3.
+# numba compiles anew when this file changes, not when another does: compiled with 3af2ad12.
 # Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
 

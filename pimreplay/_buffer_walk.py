@@ -6,7 +6,7 @@ taken. A pass of a further query head finds every row open, and a slice of value
 as the one before will do so again: both are placed at once.
 """
 
-# numba compiles anew when this file changes, not when another does: compiled with fd102171.
+# numba compiles anew when this file changes, not when another does: compiled with 1e7b9a42.
 # Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
 

@@ -147,6 +147,8 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
     key_work = p[KEY_COLUMNS] * queries
     key_width = p[KEY_ROW] + 1
     upto = np.zeros(n_words + max(key_words, value_words) + 1, dtype=np.int64)
+    n_key_rows, n_value_rows = -(-n_words // key_words), -(-n_words // value_words)
+    key_step, value_step = np.uint64(key_words), np.uint64(value_words)  # no sign, no check
     for point in range(points):
         n = np.int64(0)
         for i in range(n_words):  # the product's top byte is the sum of a word's eight
@@ -157,21 +159,26 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
         span = np.int64(0)
         first = np.int64(0)
         code = np.uint64(0)
-        for word in range(0, n_words, key_words):
-            before = upto[word]
-            blocks = upto[word + key_words] - before
+        before, at = np.int64(0), np.uint64(0)
+        for _ in range(n_key_rows):
+            at += key_step
+            blocks = upto[at] - before
             group = before if before < GROUP else GROUP + (before & (GROUP - 1))
             here = np.uint64(group * key_width + blocks)  # no sign: it needs no check
             span += key_time[here, 0]  # 0 for an empty row: a branch would cost more
             rows += blocks > 0
             first = blocks if before == 0 else first
             code = here if blocks > 0 else code
+            before += blocks
         last = np.int64(code) % key_width
         value_rows = np.int64(0)
         value_span = np.int64(0)
         value_last = np.int64(0)
-        for word in range(0, n_words, value_words):
-            blocks = upto[word + value_words] - upto[word]
+        before, at = np.int64(0), np.uint64(0)
+        for _ in range(n_value_rows):
+            at += value_step
+            blocks = upto[at] - before
+            before += blocks
             value_span += value_time[np.uint64(blocks), 0]
             value_rows += blocks > 0
             value_last = blocks if blocks > 0 else value_last
