@@ -90,8 +90,16 @@ class Organisation:
         return self.channels * self.channel_banks * self.rows * self.row_bytes
 
 
+_RATES_MBPS = range(4, 4_000_001)
+"""Data rates that give a clock of whole picoseconds."""
+
+
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
 
 
 def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> list[str]:
@@ -119,17 +127,15 @@ def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> li
     )
     if "n_rfc_cycles" not in values and t_rfc_ns is None:
         problems.append("[timing] n_rfc_cycles is missing and the organisation has no t_rfc_ns")
-    rate = sound.get("data_rate_mbps", 0)
-    period_ps = sound.get("t_ck_ps") or (clock_period_ps(rate) if rate >= 4 else 0)
-    if period_ps and "n_rfc_cycles" not in values and isinstance(t_rfc_ns, int | float):
-        sound["n_rfc_cycles"] = ns_to_cycles(t_rfc_ns, period_ps)
+    if t_rfc_ns is not None and _is_time(t_rfc_ns) and sound.get("data_rate_mbps") in _RATES_MBPS:
+        sound = _with_derived(sound, t_rfc_ns)
     return problems + _contradictions(sound)
 
 
 def _contradictions(v: dict[str, int]) -> list[str]:
     """Return what is wrong between timings, as far as the values concerned are given and whole."""
     problems = []
-    if not 4 <= v.get("data_rate_mbps", 4) <= 4_000_000:
+    if "data_rate_mbps" in v and v["data_rate_mbps"] not in _RATES_MBPS:
         problems.append(
             f"[timing] data_rate_mbps = {v['data_rate_mbps']} gives no clock; 4 to 4,000,000"
         )
@@ -179,7 +185,7 @@ def organisation_problems(values: dict[str, Any]) -> list[str]:
         if name not in values:
             problems.append(f"[organisation] {name} is missing")
         elif name == "t_rfc_ns":
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
+            if not _is_time(value):
                 problems.append(f"[organisation] t_rfc_ns = {value!r} must be a time above 0")
         elif not _whole(value) or value <= 0:  # type: ignore[operator]
             problems.append(f"[organisation] {name} = {value!r} must be a whole number above 0")
@@ -217,9 +223,13 @@ def organisation_problems(values: dict[str, Any]) -> list[str]:
 
 def build_timing(values: dict[str, Any], t_rfc_ns: float) -> Timing:
     """Build a `Timing` from a sound table, deriving the clock period and the refresh time."""
+    return Timing(**_with_derived(values, t_rfc_ns))
+
+
+def _with_derived(values: dict[str, int], t_rfc_ns: float) -> dict[str, int]:
     t_ck_ps = values.get("t_ck_ps") or clock_period_ps(values["data_rate_mbps"])
     n_rfc = values.get("n_rfc_cycles") or ns_to_cycles(t_rfc_ns, t_ck_ps)
-    return Timing(**{**values, "t_ck_ps": t_ck_ps, "n_rfc_cycles": n_rfc})
+    return {**values, "t_ck_ps": t_ck_ps, "n_rfc_cycles": n_rfc}
 
 
 def build_organisation(values: dict[str, Any]) -> Organisation:
