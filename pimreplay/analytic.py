@@ -101,14 +101,12 @@ def evaluate(
     from pimreplay import _walk
 
     points, n_blocks = blocks.shape
-    moves, each = moves_of(hardware), q_heads * geometry.block_tokens
     found = np.zeros((_walk.FIELDS, points), dtype=np.int64)
     device = Device(hardware.level, hardware.organisation, hardware.timing, hardware.refresh)
     parameters = _parameters(device, geometry, q_heads)
     longest = max(1, -(-n_blocks // geometry.lane_words))
     tail = _tails(device, geometry, q_heads, 1 << (longest - 1).bit_length())
     key_row, value_row = geometry.key_blocks_per_row, geometry.value_blocks_per_row
-    macs = geometry.key_columns * q_heads, geometry.value_slices * q_heads
     flat = np.ascontiguousarray(blocks).view(np.uint8)
     if hardware.level == "bank":
         words, unit = _words(flat, key_row, value_row)
@@ -130,25 +128,33 @@ def evaluate(
         parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
         _buffer_walk.walk_buffer(_words(flat)[0], parameters, tail, found)
     if device.refresh and device.level != "bank":
+        macs = geometry.key_columns * q_heads, geometry.value_slices * q_heads
         _add_refreshes(found, device.timing, *macs)
-    n = found[_walk.BLOCKS]
-    some = n > 0
+    n, rows = found[_walk.BLOCKS], found[[_walk.KEY_ROWS, _walk.VALUE_ROWS]]
+    context = found[_walk.VALUE_END] - found[_walk.VALUE_BEGIN]
+    score, softmax = found[_walk.KEY_END], (n > 0).astype(np.int64)
+    cycles = Cycles(score, softmax, context, found[_walk.END] - context - score - softmax)
+    return count(hardware, geometry, q_heads, n, rows), cycles
+
+
+def count(
+    hardware: Hardware, geometry: Geometry, q_heads: int, n: IntArray, rows: IntArray
+) -> Counts:
+    """Count the commands of reading `n` blocks (points,), with these rows opened (2, points)."""
+    moves, some = moves_of(hardware), n > 0
     groups = -(-n // BLOCKS_PER_MOVE)
     stops = moves.score * groups + np.where(some, moves.context * geometry.value_slices, 0)
-    counts = Counts(
+    return Counts(
         blocks=n,
-        scores=n * each,
-        key_rows=found[_walk.KEY_ROWS],
-        value_rows=found[_walk.VALUE_ROWS],
-        key_macs=n * macs[0],
-        value_macs=n * macs[1],
+        scores=n * (q_heads * geometry.block_tokens),
+        key_rows=rows[0],
+        value_rows=rows[1],
+        key_macs=n * (geometry.key_columns * q_heads),
+        value_macs=n * (geometry.value_slices * q_heads),
         query_writes=some * (geometry.query_writes * q_heads),
         softmax_moves=stops * q_heads,
         gemv_moves=-(-n // geometry.lane_words) * (moves.gemv_targets * q_heads),
     )
-    context = found[_walk.VALUE_END] - found[_walk.VALUE_BEGIN]
-    score, softmax = found[_walk.KEY_END], some.astype(np.int64)
-    return counts, Cycles(score, softmax, context, found[_walk.END] - context - score - softmax)
 
 
 def _add_refreshes(found: IntArray, timing: Timing, key_macs: int, value_macs: int) -> None:

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pimreplay._kernel import ACTAB, ACTPB, MACAB, MACPB
 from pimreplay.analytic import BLOCKS_PER_MOVE, Cycles
-from pimreplay.commands import COMMANDS, REQUEST_WORDS, AddressMap, Requests
+from pimreplay.commands import REQUEST_WORDS, AddressMap, Requests
 from pimreplay.hardware import Geometry, Hardware
 from pimreplay.scheduler import Scheduler
 
 IntArray = NDArray[np.int64]
 _NUMBER = {word: number for number, word in enumerate(REQUEST_WORDS)}
-ACTAB, ACTPB, MACAB, MACPB = (COMMANDS.index(name) for name in ("ACTAB", "ACTPB", "MACAB", "MACPB"))
 _MAC = {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}
 
 

@@ -4,7 +4,7 @@ Two fidelities over one geometry. `command` sends the commands of every point th
 cycle-accurate scheduler; `analytic` goes row by row, by the same timing table.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -79,12 +79,13 @@ def head_step_cost(
         raise ValueError(f"blocks must be (points, n_blocks), got shape {blocks.shape}")
     if fidelity not in ("analytic", "command"):
         raise UserError(f"fidelity {fidelity!r} is unknown; known: analytic, command")
-    counts, cycles = analytic.evaluate(hardware, geometry, blocks, q_heads)
     if fidelity == "command":
         from pimreplay import head_commands
 
-        cycles, (key_rows, value_rows) = head_commands.run(hardware, geometry, blocks, q_heads)
-        counts = replace(counts, key_rows=key_rows, value_rows=value_rows)
+        cycles, rows = head_commands.run(hardware, geometry, blocks, q_heads)
+        counts = analytic.count(hardware, geometry, q_heads, blocks.sum(axis=1), rows)
+    else:
+        counts, cycles = analytic.evaluate(hardware, geometry, blocks, q_heads)
     energy = step_energy(hardware, geometry, head_dim, element_bytes, counts, cycles.total)
     return StepCost(
         cycles=cycles.total,
