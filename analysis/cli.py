@@ -8,7 +8,7 @@ import typer
 from analysis.cli_starc import app as starc_app
 
 if TYPE_CHECKING:
-    from analysis.tables import Table
+    from analysis.results.tables import Table
 
 app = typer.Typer(
     help="Turn results of `pimreplay` into tables, figures, reports and a dashboard.",
@@ -35,8 +35,8 @@ def report(
     ] = False,
 ) -> None:
     """Write one self-contained HTML file: summary, figures, table, assumptions."""
-    from analysis.export import check_export
-    from analysis.report import Outputs, write_all
+    from analysis.report.export import check_export
+    from analysis.report.page import Outputs, write_all
 
     if form is not None:
         check_export(form)
@@ -62,8 +62,8 @@ def compare(
     csv: Annotated[bool, typer.Option(help="Print the whole table as CSV instead.")] = False,
 ) -> None:
     """Print the methods of one results folder, or what changed from A to B."""
-    from analysis.terminal import print_comparison, print_overview
-    from tracegen.errors import UserError
+    from analysis.report.terminal import print_comparison, print_overview
+    from tracegen.base.errors import UserError
 
     if len(results) > 2:
         raise UserError(
@@ -89,7 +89,7 @@ def dashboard(
     ] = "127.0.0.1",
 ) -> None:
     """Serve an interactive view of results: filters, every figure, a step inspector."""
-    from tracegen.errors import UserError
+    from tracegen.base.errors import UserError
 
     try:
         from analysis.dashboard.serving import serve
@@ -102,7 +102,7 @@ def dashboard(
 
 
 def _table(results: list[str]) -> "Table":
-    from analysis.runs import open_runs
-    from analysis.tidying import tidy
+    from analysis.results.runs import open_runs
+    from analysis.results.tidying import tidy
 
     return tidy(open_runs(results))

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tracegen.capture import Request, capture, generate
-from tracegen.cpu import make_bfloat16_safe
-from tracegen.model import REFERENCE_FOLDER, LoadedModel, load
+from tracegen.base.cpu import make_bfloat16_safe
+from tracegen.capture.model import REFERENCE_FOLDER, LoadedModel, load
+from tracegen.capture.run import Request, capture, generate
 
 
 def random_model(dtype: str) -> LoadedModel:

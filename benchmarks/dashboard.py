@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from analysis.dashboard import make_app
-from analysis.runs import open_runs
-from analysis.tidying import tidy
+from analysis.results.runs import open_runs
+from analysis.results.tidying import tidy
 
 POLICIES = ("dense", "topk", "sparq", "quest", "starc", "h2o")
 BUDGETS = ("256", "512", "1024", "2048")
@@ -28,7 +28,7 @@ TARGET_MS = 300.0
 
 def make_sweep(folder: Path, rows: int) -> int:
     """Write results of every column that the dashboard reads, with random values."""
-    from pimreplay.results import ResultsWriter
+    from pimreplay.results.schema import ResultsWriter
 
     layers, kv_heads = 8, 4
     points = [(p, b, h) for p in POLICIES for b in BUDGETS for h in HARDWARE]

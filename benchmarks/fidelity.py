@@ -13,8 +13,8 @@ from itertools import product
 
 import numpy as np
 
-from pimreplay import hardware
-from pimreplay.schedule import head_step_cost
+from pimreplay.cost.step_cost import head_step_cost
+from pimreplay.hardware import device as hardware
 
 HEAD_DIMS = (64, 128)
 Q_HEADS = (1, 4)

@@ -15,12 +15,13 @@ from types import SimpleNamespace
 
 import torch
 
-from pimreplay import hardware
-from pimreplay.budget import Budget
-from pimreplay.layouts import load_layout, touched_blocks
+from pimreplay.cost.step_cost import head_step_cost
+from pimreplay.hardware import device as hardware
+from pimreplay.layouts import load_layout
+from pimreplay.placement.blocks import touched_blocks
 from pimreplay.policies import load_policy
 from pimreplay.records import HeadTrace
-from pimreplay.schedule import head_step_cost
+from pimreplay.selection.budget import Budget
 
 LIMIT = 2.0
 POLICIES = {

@@ -47,8 +47,8 @@ def main() -> int:
 
 def measure_cases(golden: Path, repeat: int) -> list[str]:
     """Print a line a case; return the cases below the target or with another answer."""
-    from pimreplay.scheduler import schedule
-    from pimreplay.timing import load_organisation, load_timing
+    from pimreplay.bank_model.scheduler import schedule
+    from pimreplay.hardware.timing import load_organisation, load_timing
 
     cases = json.loads((golden / "cases.json").read_text(encoding="utf-8"))
     cases = [case for case in cases if case["lines"] > 10_000]
@@ -110,8 +110,8 @@ def best(work: Callable[[], Any]) -> float:
 def read_whole(path: Path, org: Any) -> Any:
     import numpy as np
 
-    from pimreplay.commands import AddressMap, Requests
-    from pimreplay.reader import read_trace
+    from pimreplay.bank_model.commands import AddressMap, Requests
+    from pimreplay.bank_model.trace_file import read_trace
 
     parts = list(read_trace(path, AddressMap.of(org)))
     kinds, addresses = [part.kind for part in parts], [part.address for part in parts]
@@ -119,7 +119,7 @@ def read_whole(path: Path, org: Any) -> Any:
 
 
 def generated(case: dict[str, Any]) -> Any:
-    from pimreplay.attention import AttentionShape, attention_requests
+    from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
 
     shape = AttentionShape(
         mode=case["mode"],
@@ -136,7 +136,7 @@ def generated(case: dict[str, Any]) -> Any:
 
 @cache
 def hardware_of(mode: str) -> Any:
-    from pimreplay.hardware import load
+    from pimreplay.hardware.device import load
 
     return load(f"attacc_hbm3_{mode}")
 
@@ -144,8 +144,8 @@ def hardware_of(mode: str) -> Any:
 FIRST_RUN = """
 import resource, sys, time
 from pathlib import Path
-from pimreplay.simulate import simulate
-from pimreplay.timing import load_organisation, load_timing
+from pimreplay.bank_model.simulate import simulate
+from pimreplay.hardware.timing import load_organisation, load_timing
 org = load_organisation("HBM3_8Gb_2R")
 timing = load_timing("HBM3_5.2Gbps", org)
 start = time.process_time()

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tracegen.schema import Manifest
-from tracegen.writer import TraceWriter
+from tracegen.trace.schema import Manifest
+from tracegen.trace.writer import TraceWriter
 
 LIMIT_S = 300.0
 SPEEDUP = 1.7

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
 from analysis.dashboard.serving import load
-from analysis.export import export_figures
+from analysis.report.export import export_figures
 
 PICTURES = Path(__file__).parent / "pictures"
 FIGURES = (

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from pimreplay.cli_hardware import app as hardware_app
-from pimreplay.pool import start_importing
-from tracegen.errors import UserError
+from pimreplay.cli_devices import app as hardware_app
+from pimreplay.study.workers import start_importing
+from tracegen.base.errors import UserError
 
 
 class EachOnce(TyperCommand):
@@ -109,7 +109,7 @@ def run(
     """Replay a trace under one or several policies and write a results folder."""
     if workers != 0 and ray is None:
         start_importing()
-    from pimreplay.runs import RunRequest, run_once
+    from pimreplay.study.runs import RunRequest, run_once
 
     request = RunRequest(
         trace=trace,
@@ -141,7 +141,7 @@ def sweep(
     """Replay a grid of traces, policies, layouts, budgets and devices; resumes where it was."""
     if workers != 0 and ray is None:
         start_importing()
-    from pimreplay.runs import run_sweep
+    from pimreplay.study.runs import run_sweep
 
     for line in run_sweep(file, out, workers, ray):
         print(line, flush=True)
@@ -170,7 +170,7 @@ def explain(
     seed: SeedOption = 0,
 ) -> None:
     """Show one step of one KV head: tokens, blocks, rows, commands and cycles."""
-    from pimreplay.explain import explain_step
+    from pimreplay.replay.explain import explain_step
 
     print(
         explain_step(
@@ -195,7 +195,7 @@ def select(
     tokens), tokens in order; with several layers `selected_layer_N` each. The policy itself:
     dense layers make no exception here.
     """
-    from pimreplay.runs import write_selections
+    from pimreplay.study.runs import write_selections
 
     print(write_selections(trace, policy, budget, layer, out, seed, device))
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from types import ModuleType
 
-from pimreplay import hardware, layouts, policies
-from pimreplay.plan import usual_layout
-from tracegen.discover import discover, variant_class
+from pimreplay import layouts, policies
+from pimreplay.hardware import device as hardware
+from pimreplay.study.plan import usual_layout
+from tracegen.base.discover import discover, variant_class
 
 
 def listing() -> str:

@@ -10,8 +10,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tracegen.discover import names, variant_class
-from tracegen.errors import UserError, nearest
+from tracegen.base.discover import names, variant_class
+from tracegen.base.errors import UserError, nearest
 
 
 def load_variant(package: ModuleType, kind: str, text: str) -> Any:

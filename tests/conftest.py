@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracegen.schema import Manifest
-from tracegen.store import Trace
-from tracegen.writer import TraceWriter
+from tracegen.trace.schema import Manifest
+from tracegen.trace.store import Trace
+from tracegen.trace.writer import TraceWriter
 
 # In the background of a shell Ctrl-C is ignored, and so it would be by commands that tests stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)

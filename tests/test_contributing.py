@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from pimreplay.budget import Budget
 from pimreplay.records import HeadTrace
-from tracegen.discover import variant_class
+from pimreplay.selection.budget import Budget
+from tracegen.base.discover import variant_class
 
 
 def test_the_recipe_of_a_policy_keeps_the_last_tokens() -> None:

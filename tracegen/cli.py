@@ -52,7 +52,7 @@ def capture(
     overwrite: Overwrite = False,
 ) -> None:
     """Run a model over a prompt and write what its attention read as a trace."""
-    from tracegen.capturing import capture_command
+    from tracegen.capture.request import capture_command
 
     trace = capture_command(
         model=model,
@@ -78,7 +78,7 @@ def import_(
     overwrite: Overwrite = False,
 ) -> None:
     """Make a trace of arrays that were captured elsewhere."""
-    from tracegen.importing import import_arrays
+    from tracegen.trace.importing import import_arrays
 
     _print_written(import_arrays(arrays, out, overwrite=overwrite))
 
@@ -110,7 +110,7 @@ def synthesize(
     overwrite: Overwrite = False,
 ) -> None:
     """Invent a trace of any geometry, for measuring speed and scale only."""
-    from tracegen.synthesize import Synthesis, synthesize_trace
+    from tracegen.trace.synthesize import Synthesis, synthesize_trace
 
     synthesis = Synthesis(
         layers=layers,
@@ -136,8 +136,8 @@ def synthesize(
 @app.command()
 def info(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
     """Print what a trace holds."""
-    from tracegen.store import Trace
-    from tracegen.verify import describe
+    from tracegen.trace.store import Trace
+    from tracegen.trace.verify import describe
 
     for name, value in describe(Trace.open(trace)):
         typer.echo(f"{name:<18} {value}")
@@ -146,9 +146,9 @@ def info(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace
 @app.command()
 def verify(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
     """Check a trace: schema, checksums, completeness, and attention recomputed from it."""
-    from tracegen.errors import FailedRun
-    from tracegen.store import Trace
-    from tracegen.verify import verify as verify_trace
+    from tracegen.base.errors import FailedRun
+    from tracegen.trace.store import Trace
+    from tracegen.trace.verify import verify as verify_trace
 
     found = verify_trace(Trace.open(trace))
     manifest = Trace.open(trace).manifest

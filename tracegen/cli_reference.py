@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tracegen.errors import UserError, nearest
+from tracegen.base.errors import UserError, nearest
 
 app = typer.Typer()
 
@@ -52,8 +52,8 @@ def train_reference(
 
     import torch
 
-    from tracegen.recipe import SIZES
-    from tracegen.training import Job, train
+    from tracegen.reference_model.recipe import SIZES
+    from tracegen.reference_model.training import Job, train
 
     if size not in SIZES:
         raise UserError(f"--size {size}: unknown; {nearest(size, SIZES)}")
@@ -86,8 +86,8 @@ def evaluate_reference(
     """Measure perplexity by context length, and retrieval on sentences that training never saw."""
     from rich.progress import Progress
 
-    from tracegen import evaluation
-    from tracegen.model import load
+    from tracegen.capture.model import load
+    from tracegen.reference_model import evaluation
 
     loaded = load(model, dtype="float32" if device in ("auto", "cpu") else "auto", device=device)
     limit = min(max_tokens, loaded.context_tokens or max_tokens)

@@ -4,7 +4,7 @@ import atexit
 import gc
 import signal
 
-from tracegen.errors import run
+from tracegen.base.errors import run
 
 
 @atexit.register

@@ -12,8 +12,8 @@ from dash import Input, Output, State
 from analysis.dashboard.content import Content
 from analysis.dashboard.layout import page, trouble_page
 from analysis.dashboard.state import KEYS
-from analysis.overview_table import csv_text
-from analysis.tables import Table
+from analysis.report.overview_table import csv_text
+from analysis.results.tables import Table
 
 
 def make_app(table: Table | None, problems: Sequence[str] = ()) -> dash.Dash:

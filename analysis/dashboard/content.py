@@ -6,16 +6,16 @@ from typing import Any
 import polars as pl
 from dash import dcc, html
 
+from analysis.dashboard.inspection import inspect
 from analysis.dashboard.inspector_view import GRAPH, inspector
 from analysis.dashboard.state import KEYS, State, narrowed, read_state
 from analysis.figures import Drawing, Figure, figures
 from analysis.figures._menu import without_menu
 from analysis.figures._style import in_order
-from analysis.inspector import inspect
-from analysis.overview_table import columns, shown_settings
-from analysis.summary import at, overview
-from analysis.tables import Table
-from tracegen.errors import UserError
+from analysis.report.overview_table import columns, shown_settings
+from analysis.results.summary import at, overview
+from analysis.results.tables import Table
+from tracegen.base.errors import UserError
 
 TABLE = "Table"
 INSPECTOR = "Step inspector"

@@ -6,9 +6,9 @@ from itertools import groupby
 import numpy as np
 from dash import dcc, html
 
+from analysis.dashboard.inspection import Inspection
 from analysis.figures import Drawing
 from analysis.figures._style import INK, axis_title, drawing
-from analysis.inspector import Inspection
 
 GRAPH = {
     "displaylogo": False,

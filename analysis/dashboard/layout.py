@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dash import dcc, html
 
 from analysis.dashboard.content import Content
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 
 def page(table: Table, content: Content, problems: Sequence[str]) -> html.Div:

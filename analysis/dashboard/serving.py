@@ -8,10 +8,10 @@ from pathlib import Path
 from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
-from analysis.runs import open_runs
-from analysis.tables import Table
-from analysis.tidying import tidy
-from tracegen.errors import UserError
+from analysis.results.runs import open_runs
+from analysis.results.tables import Table
+from analysis.results.tidying import tidy
+from tracegen.base.errors import UserError
 
 
 def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:

@@ -7,9 +7,9 @@ from urllib.parse import parse_qs
 
 import polars as pl
 
-from analysis.baselines import BASELINES
-from analysis.summary import Setting, settings
-from analysis.tables import Table
+from analysis.results.baselines import BASELINES
+from analysis.results.summary import Setting, settings
+from analysis.results.tables import Table
 
 KEYS = (
     "view",

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from tracegen.discover import discover
+from tracegen.base.discover import discover
 
 if TYPE_CHECKING:
-    from analysis.tables import Table
+    from analysis.results.tables import Table
 
 __all__ = ["Drawing", "Figure", "figures"]
 

@@ -21,7 +21,7 @@ from analysis.figures._style import (
     marker,
     pick,
 )
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 STEP_COLUMNS = 128
 """Most columns of the map over steps: neighbouring windows are averaged beyond it."""

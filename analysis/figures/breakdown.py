@@ -19,7 +19,7 @@ from analysis.figures._style import (
     scaled,
 )
 from analysis.metrics import metric
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 _STACKS = {
     "latency": ("latency_score", "latency_softmax", "latency_context", "latency_move"),

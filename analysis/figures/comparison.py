@@ -19,7 +19,7 @@ from analysis.figures._style import (
     symbol,
 )
 from analysis.metrics import metric
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 _QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
 

@@ -15,7 +15,7 @@ from analysis.figures._style import (
     scaled,
 )
 from analysis.metrics import metric
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 
 def grid(table: Table, name: str) -> Drawing | None:

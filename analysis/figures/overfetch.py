@@ -16,7 +16,7 @@ from analysis.figures._style import (
     pick,
 )
 from analysis.metrics import metric
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 POINTS = 101
 """Quantiles drawn of each method."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 
-from analysis.baselines import relative
 from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     BASELINE,
@@ -19,7 +18,8 @@ from analysis.figures._style import (
     pick,
 )
 from analysis.metrics import metric
-from analysis.tables import Table
+from analysis.results.baselines import relative
+from analysis.results.tables import Table
 
 
 def pareto(table: Table, name: str) -> Drawing | None:

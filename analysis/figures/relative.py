@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from analysis.baselines import BASELINES, relative
 from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     INK,
@@ -17,7 +16,8 @@ from analysis.figures._style import (
     pattern,
     picks,
 )
-from analysis.tables import Table
+from analysis.results.baselines import BASELINES, relative
+from analysis.results.tables import Table
 
 
 def against(table: Table, value: str, baseline: str) -> Drawing | None:

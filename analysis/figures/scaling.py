@@ -16,7 +16,7 @@ from analysis.figures._style import (
     pick,
     scaled,
 )
-from analysis.tables import Table
+from analysis.results.tables import Table
 
 POINTS = 200
 """Most points of a line: neighbouring windows are averaged beyond it."""

@@ -17,9 +17,9 @@ from analysis.figures._style import (
     pick,
     scaled,
 )
-from analysis.hardware import varied_parameter
 from analysis.metrics import metric
-from analysis.tables import Table
+from analysis.results.hardware import varied_parameter
+from analysis.results.tables import Table
 
 
 def sensitivity(table: Table, value: str) -> Drawing | None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
-from tracegen.discover import discover
-from tracegen.errors import UserError, nearest
+from tracegen.base.discover import discover
+from tracegen.base.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +32,7 @@ class Metric:
     source: str
     """Where the definition comes from, in words or as a reference."""
     compute: "pl.Expr"
-    """The value, over the aggregated columns of `analysis.tables`; null where unknown."""
+    """The value, over the aggregated columns of `analysis.results.tables`; null where unknown."""
     order: int = 100
     """Place in tables and menus, smallest first."""
 

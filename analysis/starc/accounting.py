@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from analysis.starc.cost import ROW_TOKENS, IntArray, StepCosts
 from analysis.starc.shapes import Shape, System
-from pimreplay.energy import (
+from pimreplay.cost.energy import (
     ATTACC_SRAM_PJ_PER_BYTE,
     Events,
     StepEnergy,
     activation_energy,
     attacc_energy,
 )
-from pimreplay.hardware import Hardware
+from pimreplay.hardware.device import Hardware
 
 FloatArray = NDArray[np.float64]
 

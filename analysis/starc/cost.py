@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.starc.shapes import Shape, System
-from pimreplay.attention import AttentionShape, attention_requests
-from pimreplay.hardware import Hardware
-from pimreplay.scheduler import Scheduler
+from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
+from pimreplay.bank_model.scheduler import Scheduler
+from pimreplay.hardware.device import Hardware
 
 ROW_TOKENS = 16
 """Tokens of a block row: the artefact's `row_size`."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import markup
+from analysis.report import markup
 from analysis.starc.cost import ROW_TOKENS
 from analysis.starc.shapes import SHAPES
 from analysis.starc.study import CONTEXTS, Series, Study

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis import markup
+from analysis.report import markup
 from analysis.starc.claims import Finding, findings
 from analysis.starc.figures import placed
 from analysis.starc.frames import context_rows, statistics

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.starc.cost import block_rows_of
 from analysis.starc.shapes import Shape
 from analysis.starc.study import CONTEXTS, Study
-from pimreplay.schedule import StepCost, head_step_cost
+from pimreplay.cost.step_cost import StepCost, head_step_cost
 
 
 @dataclass(frozen=True, slots=True)

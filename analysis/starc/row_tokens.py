@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.starc.shapes import Shape, method_named, shape_named
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 MOST_TOKENS = 1 << 24
 """A larger number is not a count of tokens of any context."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.starc.row_tokens import read_folder
 from analysis.starc.shapes import System
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ def reproduce(request: Request) -> Iterator[str]:
         UserError: the tables, the device or the output file are not what they must be.
     """
     tables = read_folder(request.row_tokens)
-    from analysis.output import refuse_existing, write_text
+    from analysis.report.output import refuse_existing, write_text
     from analysis.starc.cost import LayerSimulator, simulate_on
     from analysis.starc.frames import steps_frame
     from analysis.starc.page import study_html
     from analysis.starc.sample import sample_from
     from analysis.starc.study import run_study
-    from pimreplay.hardware import load
+    from pimreplay.hardware.device import load
 
     for path in (request.out, request.csv):
         if path is not None:

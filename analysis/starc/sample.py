@@ -12,7 +12,7 @@ import numpy as np
 from analysis.starc.accounting import artefact_energy
 from analysis.starc.cost import LayerSimulator
 from analysis.starc.study import Series, Study, as_steps, minus
-from pimreplay.hardware import Hardware
+from pimreplay.hardware.device import Hardware
 
 MODEL, METHOD = "mistral", "starc"
 OUTPUT_TOKENS, BATCH, PROMPT_TOKENS = 16_000, 16, 2048

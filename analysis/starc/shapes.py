@@ -6,7 +6,7 @@ Source: EPIC-RPI/STARC @ 30d4ce9, `simulator_starc/src/config.py`, `src/model.py
 
 from dataclasses import dataclass
 
-from tracegen.errors import UserError, nearest
+from tracegen.base.errors import UserError, nearest
 
 
 @dataclass(frozen=True, slots=True)

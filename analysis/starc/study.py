@@ -10,9 +10,9 @@ from analysis.starc.accounting import ArtefactEnergy, artefact_energy, counted_e
 from analysis.starc.cost import IntArray, LayerRun, LayerSimulator, StepCosts
 from analysis.starc.row_tokens import RowTokens
 from analysis.starc.shapes import SHAPES, TITLES, Shape, System
-from pimreplay.hardware import Hardware
-from pimreplay.kmeans_flops import flops
-from pimreplay.schedule import overhead_cost
+from pimreplay.cost.step_cost import overhead_cost
+from pimreplay.hardware.device import Hardware
+from pimreplay.selection.kmeans_flops import flops
 
 FloatArray = NDArray[np.float64]
 

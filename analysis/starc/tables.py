@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from analysis import markup
+from analysis.report import markup
 from analysis.starc.claims import Finding, Range, verdict
 from analysis.starc.shapes import TITLES
 

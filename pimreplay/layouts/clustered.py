@@ -9,8 +9,8 @@ from typing import Literal
 
 import torch
 
-from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import arrival, in_order, moves, remap_steps, segment_of_token
+from pimreplay.placement.blocks import Heads, Placement
+from pimreplay.placement.epochs import arrival, in_order, moves, remap_steps, segment_of_token
 from pimreplay.records import Groups
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import (
+from pimreplay.placement.blocks import Heads, Placement
+from pimreplay.placement.epochs import (
     arrival,
     in_order,
     moves,

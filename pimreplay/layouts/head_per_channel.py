@@ -5,8 +5,8 @@ The reference of `token_interleaved`; the same as `sequential`, under the name o
 
 from dataclasses import dataclass
 
-from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import arrival
+from pimreplay.placement.blocks import Heads, Placement
+from pimreplay.placement.epochs import arrival
 from pimreplay.records import Groups
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import fixed
+from pimreplay.placement.blocks import Heads, Placement
+from pimreplay.placement.epochs import fixed
 from pimreplay.records import Groups
 
 

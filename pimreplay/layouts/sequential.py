@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import arrival
+from pimreplay.placement.blocks import Heads, Placement
+from pimreplay.placement.epochs import arrival
 from pimreplay.records import Groups
 
 

@@ -7,8 +7,8 @@ must be joined over channels, and how even a step is depends on which blocks it 
 
 from dataclasses import dataclass
 
-from pimreplay.layouts import Heads, Placement
-from pimreplay.layouts._epochs import arrival
+from pimreplay.placement.blocks import Heads, Placement
+from pimreplay.placement.epochs import arrival
 from pimreplay.records import Groups
 
 

@@ -12,8 +12,8 @@ only its window, and the budget is taken of that.
 import sys
 from typing import Protocol, cast
 
-from pimreplay.budget import Budget
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
 from pimreplay.variants import load_variant
 
 

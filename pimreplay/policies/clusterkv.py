@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import normalize
 
-from pimreplay.budget import Budget
-from pimreplay.clustering import assign, kmeans
-from pimreplay.kmeans_flops import flops
-from pimreplay.policies._choose import Gqa, share
-from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
-from pimreplay.policies._once import once
-from pimreplay.policies._overhead import overhead, vector_scan
-from pimreplay.policies._seen import budget_tokens, tiles
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.selection.kmeans import assign, kmeans
+from pimreplay.selection.kmeans_flops import flops
+from pimreplay.selection.once import once
+from pimreplay.selection.overhead import overhead, vector_scan
+from pimreplay.selection.top_k import Gqa, share
+from pimreplay.selection.visibility import budget_tokens, tiles
 from pimreplay.variants import at_least
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from pimreplay.budget import Budget
-from pimreplay.policies._overhead import overhead
-from pimreplay.policies._seen import seen_mask
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.overhead import overhead
+from pimreplay.selection.visibility import seen_mask
 
 
 @dataclass(frozen=True, slots=True)

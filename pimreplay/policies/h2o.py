@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.budget import Budget
-from pimreplay.policies._choose import Gqa, share
-from pimreplay.policies._overhead import overhead
-from pimreplay.policies._seen import budget_tokens, first_seen, logits, tiles
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.overhead import overhead
+from pimreplay.selection.top_k import Gqa, share
+from pimreplay.selection.visibility import budget_tokens, first_seen, logits, tiles
 from pimreplay.variants import at_least, at_most
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)

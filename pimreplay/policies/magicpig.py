@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pimreplay.budget import Budget
-from pimreplay.policies._choose import top_mask
-from pimreplay.policies._once import once
-from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
-from pimreplay.policies._seen import budget_tokens, first_seen, logits, seen_mask, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.once import once
+from pimreplay.selection.overhead import ELEMENT_BYTES, overhead
+from pimreplay.selection.top_k import top_mask
+from pimreplay.selection.visibility import budget_tokens, first_seen, logits, seen_mask, tiles
 from pimreplay.variants import at_least, at_most
 
 CACHED_KEYS = 4096

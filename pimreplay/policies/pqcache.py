@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.budget import Budget
-from pimreplay.clustering import assign, kmeans
-from pimreplay.kmeans_flops import flops
-from pimreplay.policies._choose import Gqa, share, spread, top_mask
-from pimreplay.policies._once import once
-from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
-from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, seen_mask, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.kmeans import assign, kmeans
+from pimreplay.selection.kmeans_flops import flops
+from pimreplay.selection.once import once
+from pimreplay.selection.overhead import ELEMENT_BYTES, overhead
+from pimreplay.selection.top_k import Gqa, share, spread, top_mask
+from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, seen_mask, tiles
 from pimreplay.variants import at_least, at_most
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)

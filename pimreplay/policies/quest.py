@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.budget import Budget
-from pimreplay.policies._choose import Gqa, share, spread, top_mask
-from pimreplay.policies._overhead import vector_scan
-from pimreplay.policies._seen import budget_tokens, first_seen, seen_mask, tiles
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.overhead import vector_scan
+from pimreplay.selection.top_k import Gqa, share, spread, top_mask
+from pimreplay.selection.visibility import budget_tokens, first_seen, seen_mask, tiles
 from pimreplay.variants import at_least
 
 

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pimreplay.budget import Budget
-from pimreplay.clustering import largest_product, means
-from pimreplay.kmeans_flops import flops
-from pimreplay.policies._attend import attend
-from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
-from pimreplay.policies._once import once
-from pimreplay.policies._overhead import ELEMENT_BYTES, overhead, vector_scan
-from pimreplay.policies._seen import budget_tokens, first_seen, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.selection.kmeans import largest_product, means
+from pimreplay.selection.kmeans_flops import flops
+from pimreplay.selection.masked_attention import attend
+from pimreplay.selection.once import once
+from pimreplay.selection.overhead import ELEMENT_BYTES, overhead, vector_scan
+from pimreplay.selection.visibility import budget_tokens, first_seen, tiles
 from pimreplay.variants import at_least, at_most
 
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, max_pool1d
 
-from pimreplay.budget import Budget
-from pimreplay.policies._choose import Gqa, share, top_mask
-from pimreplay.policies._overhead import overhead
-from pimreplay.policies._seen import seen_mask
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.overhead import overhead
+from pimreplay.selection.top_k import Gqa, share, top_mask
+from pimreplay.selection.visibility import seen_mask
 from pimreplay.variants import at_least
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.budget import Budget
-from pimreplay.policies._attend import attend, log_sum_exp, positions
-from pimreplay.policies._choose import top_mask
-from pimreplay.policies._overhead import ELEMENT_BYTES, overhead
-from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, tiles
 from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.masked_attention import attend, log_sum_exp, positions
+from pimreplay.selection.overhead import ELEMENT_BYTES, overhead
+from pimreplay.selection.top_k import top_mask
+from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, tiles
 from pimreplay.variants import at_least, at_most
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,16 @@ from typing import Literal
 
 import torch
 
-from pimreplay.budget import Budget
-from pimreplay.clustering import kmeans, plus_plus
-from pimreplay.kmeans_flops import flops
-from pimreplay.policies._choose import Gqa, share
-from pimreplay.policies._clusters import ClusterBuilder, Clusters, WholeClusters
-from pimreplay.policies._once import once
-from pimreplay.policies._overhead import overhead, vector_scan
-from pimreplay.policies._seen import budget_tokens, tiles
-from pimreplay.policies._stored_order import artefact_order
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
+from pimreplay.selection.kmeans import kmeans, plus_plus
+from pimreplay.selection.kmeans_flops import flops
+from pimreplay.selection.once import once
+from pimreplay.selection.overhead import overhead, vector_scan
+from pimreplay.selection.stored_order import artefact_order
+from pimreplay.selection.top_k import Gqa, share
+from pimreplay.selection.visibility import budget_tokens, tiles
 from pimreplay.variants import at_least
 
 _PRESETS: dict[str, dict[str, int | str]] = {

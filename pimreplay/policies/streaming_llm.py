@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from pimreplay.budget import Budget
-from pimreplay.policies._overhead import overhead
-from pimreplay.policies._seen import budget_tokens, first_seen
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.overhead import overhead
+from pimreplay.selection.visibility import budget_tokens, first_seen
 from pimreplay.variants import at_least
 
 

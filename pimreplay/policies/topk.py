@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from pimreplay.budget import Budget
-from pimreplay.policies._choose import Gqa, share, top_mask
-from pimreplay.policies._overhead import vector_scan
-from pimreplay.policies._seen import budget_tokens, first_seen, hide_unseen, logits, tiles
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.overhead import vector_scan
+from pimreplay.selection.top_k import Gqa, share, top_mask
+from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, logits, tiles
 
 
 @dataclass(frozen=True, slots=True)

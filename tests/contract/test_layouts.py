@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import pimreplay.layouts
-from pimreplay.layouts import Placement, load_layout, over_channels, touched_blocks
+from pimreplay.layouts import load_layout
+from pimreplay.placement.blocks import Placement, over_channels, touched_blocks
 from pimreplay.records import Groups
-from tracegen.discover import names
-from tracegen.errors import UserError
+from tracegen.base.discover import names
+from tracegen.base.errors import UserError
 
 NAMES = names(pimreplay.layouts)
 VARIANTS = [
@@ -83,7 +84,7 @@ def test_touched_blocks_do_not_depend_on_the_tile(monkeypatch: pytest.MonkeyPatc
     placement = placed("clustered:tail=arrival", GROUPS["groups"], 16)
     mask = torch.rand((2, STEPS, TOKENS), generator=torch.Generator().manual_seed(1)) < 0.05
     whole = touched_blocks(mask, placement, 16)
-    monkeypatch.setattr("pimreplay.layouts.TILE_BYTES", 1)
+    monkeypatch.setattr("pimreplay.placement.blocks.TILE_BYTES", 1)
     assert torch.equal(touched_blocks(mask, placement, 16), whole)
 
 

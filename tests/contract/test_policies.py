@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import pimreplay.policies
-from pimreplay.budget import Budget
 from pimreplay.policies import load_policy
 from pimreplay.records import HeadTrace, Selection
-from tracegen.discover import discover, names, variant_class
-from tracegen.errors import UserError
+from pimreplay.selection.budget import Budget
+from tracegen.base.discover import discover, names, variant_class
+from tracegen.base.errors import UserError
 
 NAMES = names(pimreplay.policies)
 PARAMETERS = {
@@ -157,7 +157,7 @@ def test_tiles_of_few_steps_select_what_one_large_tile_does(
 ) -> None:
     head = HEADS[case]
     whole = policy_of(name).select(head, Budget.parse("24"))
-    monkeypatch.setattr("pimreplay.policies._seen.TILE_BYTES", 3 * 4 * 146 * 7)
+    monkeypatch.setattr("pimreplay.selection.visibility.TILE_BYTES", 3 * 4 * 146 * 7)
     tiled = policy_of(name).select(head, Budget.parse("24"))
     assert torch.equal(whole.mask, tiled.mask)
     if whole.output is not None:

@@ -75,8 +75,8 @@ def build(block: Block) -> None:
 
         assert isinstance(space["METRIC"], Metric)
     if block.title.startswith("analysis/figures/"):
-        from analysis.runs import open_runs
-        from analysis.tidying import tidy
+        from analysis.results.runs import open_runs
+        from analysis.results.tidying import tidy
 
         (figure,) = space["FIGURES"]
         assert figure.draw(tidy(open_runs(["new/base", "new/fast"]))).data

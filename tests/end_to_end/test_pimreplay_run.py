@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pimreplay.results import Results
+from pimreplay.results.schema import Results
 
 RUN = ("--hardware", "attacc_hbm3_bank", "--budget", "32", "--workers", "0")
 

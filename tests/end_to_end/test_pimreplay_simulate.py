@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pimreplay import hardware
 from pimreplay.cli import app
-from tracegen.errors import UserError, run
+from pimreplay.hardware import device as hardware
+from tracegen.base.errors import UserError, run
 
 TINY = b"PIM_WR_GB 0x0\nPIM_MAC_AB 0x0\nPIM_MAC_AB 0x20\n"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pimreplay.results import Results
+from pimreplay.results.schema import Results
 
 TABLES = ("steps", "layers", "channels", "points", "tokens")
 GRID = """
@@ -278,7 +278,7 @@ def test_a_local_ray_cluster_gives_the_same_bytes(spawn, pimreplay, sweep_file, 
 
 RAY_DEATH = """
 import os
-from pimreplay.pool import RayCrew
+from pimreplay.study.workers import RayCrew
 crew = RayCrew("local", 2, os._exit)
 crew.send(1, 3)
 print(crew.answers(150))
@@ -309,7 +309,7 @@ def test_no_ray_cluster_at_the_address_is_one_sentence(pimreplay, sweep_file, tm
 
 
 def test_without_ray_the_extra_is_named(pimreplay, sweep_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("pimreplay.pool.find_spec", lambda name: None)
+    monkeypatch.setattr("pimreplay.study.workers.find_spec", lambda name: None)
     answer = pimreplay("sweep", sweep_file, "--out", tmp_path / "out", "--ray", "auto")
     assert answer.code == 2
     assert "pip install 'pimreplay[ray]'" in answer.err

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tracegen.model import load, weights_sha256
-from tracegen.store import Trace
-from tracegen.verify import verify
+from tracegen.capture.model import load, weights_sha256
+from tracegen.trace.store import Trace
+from tracegen.trace.verify import verify
 
 FOLDER = Path(__file__).parents[2] / "traces" / "needle_1k"
 

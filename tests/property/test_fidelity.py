@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pimreplay import hardware
-from pimreplay.head_commands import HeadStream
-from pimreplay.schedule import head_step_cost
-from pimreplay.scheduler import schedule
+from pimreplay.bank_model.scheduler import schedule
+from pimreplay.cost.command_fidelity import HeadStream
+from pimreplay.cost.step_cost import head_step_cost
+from pimreplay.hardware import device as hardware
 
 CASES = [("bank", (1, 2, 4), 0.05), ("bg", (1, 2, 4), 0.05), ("buffer", (1, 2, 4), 0.05)]
 

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pimreplay.budget import Budget
-from pimreplay.layouts import load_layout, touched_blocks
+from pimreplay.layouts import load_layout
+from pimreplay.placement.blocks import touched_blocks
 from pimreplay.policies import load_policy
 from pimreplay.records import HeadTrace
+from pimreplay.selection.budget import Budget
 
 WITHIN_BUDGET = (
     # policies whose whole selection counts inside the budget, at least beyond a few tokens

@@ -17,10 +17,10 @@ import legality  # noqa: E402
 import slow_scheduler  # noqa: E402
 from bank_model import device, names_of, requests  # noqa: E402
 
-from pimreplay.commands import COMMANDS, AddressMap, Requests  # noqa: E402
-from pimreplay.scheduler import Scheduler, schedule  # noqa: E402
-from pimreplay.timing import Organisation, Timing, timing_names  # noqa: E402
-from tracegen.errors import UserError  # noqa: E402
+from pimreplay.bank_model.commands import COMMANDS, AddressMap, Requests  # noqa: E402
+from pimreplay.bank_model.scheduler import Scheduler, schedule  # noqa: E402
+from pimreplay.hardware.timing import Organisation, Timing, timing_names  # noqa: E402
+from tracegen.base.errors import UserError  # noqa: E402
 
 SHAPE = (2, 2, 4, 4)
 TWO = (2, *SHAPE, 1 << 14)

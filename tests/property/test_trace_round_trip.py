@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracegen.prompt_attention import attend_in_tiles
-from tracegen.schema import Manifest
-from tracegen.store import NUMPY_DTYPE, Trace
-from tracegen.writer import TraceWriter
+from tracegen.capture.prompt_attention import attend_in_tiles
+from tracegen.trace.schema import Manifest
+from tracegen.trace.store import NUMPY_DTYPE, Trace
+from tracegen.trace.writer import TraceWriter
 
 
 @settings(max_examples=12, deadline=None)

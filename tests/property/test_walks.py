@@ -12,8 +12,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reference"))
 import slow_all_bank
 from slow_walks import Walk, with_refreshes
 
-from pimreplay import _bank_walk, _buffer_walk, analytic, hardware
-from pimreplay import _walk as w
+from pimreplay.cost import analytic_fidelity as analytic
+from pimreplay.cost.walks import all_bank as w
+from pimreplay.cost.walks import bank_group as _bank_walk
+from pimreplay.cost.walks import buffer as _buffer_walk
+from pimreplay.hardware import device as hardware
 
 LEVELS = {"bg": _bank_walk.walk_banks, "buffer": _buffer_walk.walk_buffer}
 

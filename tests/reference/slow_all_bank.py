@@ -4,7 +4,7 @@ from itertools import groupby
 
 import numpy as np
 
-from pimreplay import _walk as w
+from pimreplay.cost.walks import all_bank as w
 
 
 def refreshes(begin: int, before: int, served: int, interval: int, cost: int) -> int:

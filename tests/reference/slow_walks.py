@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pimreplay import _walk as w
+from pimreplay.cost.walks import all_bank as w
 
 
 def with_refreshes(
@@ -35,7 +35,7 @@ def with_refreshes(
 
 @dataclass
 class Walk:
-    """A controller with its queue and buses. `p` are the parameters of `pimreplay._walk`."""
+    """A controller with its queue and buses. `p` are the parameters of the walk over all banks."""
 
     p: list[int]
     tails: np.ndarray

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pimreplay.budget import Budget
 from pimreplay.policies import load_policy
-from pimreplay.policies._stored_order import introsorted
 from pimreplay.records import Groups, HeadTrace, Selection
+from pimreplay.selection.budget import Budget
+from pimreplay.selection.stored_order import introsorted
 
 _SPEC = spec_from_file_location("slow_policies", Path(__file__).parent / "slow_policies.py")
 assert _SPEC is not None

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.runs import open_runs
-from analysis.tables import Table
-from analysis.tidying import tidy
-from pimreplay.results import ResultsWriter
-from tracegen.store import Trace
+from analysis.results.runs import open_runs
+from analysis.results.tables import Table
+from analysis.results.tidying import tidy
+from pimreplay.results.schema import ResultsWriter
+from tracegen.trace.store import Trace
 
 METHODS = {
     "dense": ("sequential", 1.0),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from analysis.report import report_html
-from analysis.runs import open_runs
-from analysis.tidying import tidy
+from analysis.report.page import report_html
+from analysis.results.runs import open_runs
+from analysis.results.tidying import tidy
 
 pytestmark = pytest.mark.browser
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
@@ -404,8 +404,8 @@ def test_every_view_of_the_dashboard_draws_without_an_error(
 def test_the_step_inspector_marks_the_selected_tokens(
     browser: Browser, dashboard: str, replayed: Path
 ) -> None:
-    from analysis.inspector import inspect
-    from analysis.runs import open_run
+    from analysis.dashboard.inspection import inspect
+    from analysis.results.runs import open_run
 
     run = open_run(replayed)
     row = tidy([run]).configurations.filter(policy="starc").row(0, named=True)
@@ -451,7 +451,7 @@ def test_a_narrow_page_starts_with_its_filters_folded(browser: Browser, dashboar
 
 def test_figures_are_exported_as_vector_files(replayed: Path, tmp_path: Path) -> None:
     pytest.importorskip("kaleido", reason="kaleido is not installed")
-    from analysis.export import export_figures
+    from analysis.report.export import export_figures
 
     paths = export_figures(tidy(open_runs([replayed])), tmp_path / "figures", "svg")
     assert len(paths) > 20

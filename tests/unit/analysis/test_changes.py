@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.changes import Changes, changes
-from analysis.changes_view import change_text
 from analysis.cli import app
-from analysis.runs import open_runs
-from tracegen.errors import UserError
+from analysis.report.changes_view import change_text
+from analysis.results.changes import Changes, changes
+from analysis.results.runs import open_runs
+from tracegen.base.errors import UserError
 
 Make = Callable[..., Path]
 

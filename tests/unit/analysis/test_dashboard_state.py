@@ -7,8 +7,8 @@ import pytest
 from analysis.dashboard.content import Content
 from analysis.dashboard.state import KEYS, narrowed, parse_numbers
 from analysis.figures import figures
-from analysis.summary import at
-from analysis.tables import Table
+from analysis.results.summary import at
+from analysis.results.tables import Table
 
 Load = Callable[..., Table]
 

@@ -12,10 +12,10 @@ from analysis.figures import Drawing, figures
 from analysis.figures._style import _COLOURS, axis_title, colour, scaled
 from analysis.figures.pareto import pareto_front
 from analysis.metrics import metrics
-from analysis.runs import open_runs
-from analysis.summary import at, settings
-from analysis.tables import Table
-from analysis.tidying import tidy
+from analysis.results.runs import open_runs
+from analysis.results.summary import at, settings
+from analysis.results.tables import Table
+from analysis.results.tidying import tidy
 
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {

@@ -6,12 +6,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from analysis.dashboard.inspection import Inspection, inspect
 from analysis.dashboard.inspector_view import block_map, marked_text, states
-from analysis.inspector import Inspection, inspect
-from analysis.runs import Run, open_run
-from analysis.tables import Table
-from analysis.tidying import tidy
-from tracegen.errors import UserError
+from analysis.results.runs import Run, open_run
+from analysis.results.tables import Table
+from analysis.results.tidying import tidy
+from tracegen.base.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,10 @@ def step(run: Run, table: Table) -> Inspection:
 
 
 def test_the_inspected_selection_is_the_policys_own(run: Run, step: Inspection) -> None:
-    from pimreplay.budget import Budget
     from pimreplay.policies import load_policy
-    from pimreplay.replay import selections
-    from tracegen.store import Trace
+    from pimreplay.replay.kv_head import selections
+    from pimreplay.selection.budget import Budget
+    from tracegen.trace.store import Trace
 
     trace = Trace.open(run.config["traces"][0]["path"])
     packed = selections(trace, [1], load_policy("topk"), Budget.parse("64"), 0, "cpu")[1]

@@ -2,8 +2,8 @@ import polars as pl
 import pytest
 
 from analysis.metrics import metric, metrics
-from analysis.tables import VALUES
-from tracegen.errors import UserError
+from analysis.results.tables import VALUES
+from tracegen.base.errors import UserError
 
 
 @pytest.mark.parametrize("name", metrics())

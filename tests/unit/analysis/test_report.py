@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.cli import app
-from analysis.report import report_html
-from analysis.runs import open_runs
-from analysis.summary import settings, words
-from analysis.tables import Table
-from analysis.tidying import tidy
-from tracegen.errors import UserError
+from analysis.report.page import report_html
+from analysis.results.runs import open_runs
+from analysis.results.summary import settings, words
+from analysis.results.tables import Table
+from analysis.results.tidying import tidy
+from tracegen.base.errors import UserError
 
 Make = Callable[..., Path]
 Load = Callable[..., Table]
@@ -149,8 +149,8 @@ def test_the_latex_table_is_written_beside_the_report(make: Make, tmp_path: Path
 
 
 def test_a_picture_names_what_a_menu_would_show(load: Load) -> None:
-    from analysis.export import still_layout
     from analysis.figures import figures
+    from analysis.report.export import still_layout
 
     drawing = figures()["grid_attention_mass"].draw(load())
     layout = still_layout(drawing)

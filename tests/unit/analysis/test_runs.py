@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from analysis.runs import open_run, open_runs
-from analysis.tidying import tidy
-from tracegen.errors import UserError
+from analysis.results.runs import open_run, open_runs
+from analysis.results.tidying import tidy
+from tracegen.base.errors import UserError
 
 Make = Callable[..., Path]
 

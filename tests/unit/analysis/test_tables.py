@@ -4,10 +4,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.baselines import relative
-from analysis.runs import open_runs
-from analysis.tables import Table
-from analysis.tidying import tidy
+from analysis.results.baselines import relative
+from analysis.results.runs import open_runs
+from analysis.results.tables import Table
+from analysis.results.tidying import tidy
 
 Load = Callable[..., Table]
 MEAN_VISIBLE = 512 + 1 + 15 / 2
@@ -101,7 +101,7 @@ def test_one_kv_head_is_kept_alone(load: Load) -> None:
 
 
 def test_a_ratio_budget_is_given_in_tokens_too(load: Load) -> None:
-    from analysis.tidying import _with_budget_tokens
+    from analysis.results.tidying import _with_budget_tokens
 
     table = load()
     described = table.configurations.with_columns(budget=pl.lit("10%"))

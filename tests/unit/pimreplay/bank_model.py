@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pimreplay.commands import REQUEST_WORDS, Requests
-from pimreplay.timing import Organisation, Timing, load_organisation, load_timing
+from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
+from pimreplay.hardware.timing import Organisation, Timing, load_organisation, load_timing
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bank_model"
 

@@ -12,16 +12,16 @@ import pytest
 from bank_model import GOLDEN, cases, device, read_lines
 from typer.testing import CliRunner
 
-from pimreplay import hardware
-from pimreplay.attention import AttentionShape, attention_requests
-from pimreplay.cli_hardware import app
-from pimreplay.commands import REQUEST_WORDS
-from pimreplay.energy import activation_energy, channel_events
-from pimreplay.layer import attention_layer
-from pimreplay.schedule import channel_cycles, head_step_cost, layer_cycles, overhead_cost
-from pimreplay.scheduler import schedule
-from pimreplay.selfcheck import check
-from tracegen.errors import FailedRun, UserError
+from pimreplay.attacc.layer import attention_layer
+from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
+from pimreplay.bank_model.commands import REQUEST_WORDS
+from pimreplay.bank_model.scheduler import schedule
+from pimreplay.cli_devices import app
+from pimreplay.cost.energy import activation_energy, channel_events
+from pimreplay.cost.selfcheck import check
+from pimreplay.cost.step_cost import channel_cycles, head_step_cost, layer_cycles, overhead_cost
+from pimreplay.hardware import device as hardware
+from tracegen.base.errors import FailedRun, UserError
 
 LAYERS = [case for case in cases("attacc", "starc") if case["lines"] < 60_000]
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pimreplay.budget import Budget
-from tracegen.errors import UserError
+from pimreplay.selection.budget import Budget
+from tracegen.base.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pimreplay import clustering
-from pimreplay.clustering import assign, kmeans, largest_product, means, plus_plus
+from pimreplay.selection import kmeans as clustering
+from pimreplay.selection.kmeans import assign, kmeans, largest_product, means, plus_plus
 
 
 def test_two_pairs_of_points_become_two_clusters() -> None:

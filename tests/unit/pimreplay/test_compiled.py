@@ -8,8 +8,8 @@ import pytest
 
 import pimreplay
 
-FOLDER = Path(pimreplay.__file__).parent
-IMPORTED = re.compile(r"from pimreplay(?: import |\.)(_walk|_queue|_buses)\b")
+FOLDER = Path(pimreplay.__file__).parent / "cost" / "walks"
+IMPORTED = re.compile(r"from pimreplay\.cost\.walks(?: import |\.)(all_bank|queue|buses)\b")
 
 
 def sources(name: str) -> set[str]:
@@ -18,7 +18,7 @@ def sources(name: str) -> set[str]:
     return found.union(*(sources(one) for one in found))
 
 
-@pytest.mark.parametrize("name", ["_bank_walk", "_buffer_walk"])
+@pytest.mark.parametrize("name", ["bank_group", "buffer"])
 def test_a_walk_names_the_files_it_is_compiled_with(name: str) -> None:
     # numba looks at the content of the called function's own file alone
     texts = [(FOLDER / f"{one}.py").read_bytes() for one in sorted(sources(name))]

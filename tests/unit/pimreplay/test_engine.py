@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pimreplay.engine import MemoryParts, make_jobs, units_of, work
-from pimreplay.parts import Part
-from pimreplay.plan import refuse_double
-from pimreplay.pool import Died
-from pimreplay.replay import HeadFailure
-from pimreplay.runs import RunRequest, plan_run
-from tracegen.errors import UserError
+from pimreplay.replay.kv_head import HeadFailure
+from pimreplay.study.jobs import MemoryParts, make_jobs, units_of, work
+from pimreplay.study.parts import Part
+from pimreplay.study.plan import refuse_double
+from pimreplay.study.runs import RunRequest, plan_run
+from pimreplay.study.workers import Died
+from tracegen.base.errors import UserError
 
 
 class ScriptedCrew:

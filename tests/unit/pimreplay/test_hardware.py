@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pimreplay import hardware
-from pimreplay.timing import (
+from pimreplay.hardware import device as hardware
+from pimreplay.hardware.timing import (
     load_organisation,
     load_timing,
     organisation_names,
@@ -14,7 +14,7 @@ from pimreplay.timing import (
     timing_problems,
     timing_values,
 )
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 NAMES = hardware.names()
 

@@ -3,14 +3,15 @@
 import pytest
 from pyarrow import fs
 
-from pimreplay import results, sweep
-from pimreplay.engine import make_jobs, units_of, work, write_results
-from pimreplay.parts import finish
-from pimreplay.pool import InlineCrew
-from pimreplay.results import Results, ResultsWriter
-from pimreplay.runs import RunRequest, plan_run
-from pimreplay.sweep import PartCache
-from tracegen.errors import UserError
+from pimreplay.results import schema as results
+from pimreplay.results.schema import Results, ResultsWriter
+from pimreplay.study import sweep
+from pimreplay.study.jobs import make_jobs, units_of, work, write_results
+from pimreplay.study.parts import finish
+from pimreplay.study.runs import RunRequest, plan_run
+from pimreplay.study.sweep import PartCache
+from pimreplay.study.workers import InlineCrew
+from tracegen.base.errors import UserError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pimreplay.pool import Died, InlineCrew, LocalCrew
+from pimreplay.study.workers import Died, InlineCrew, LocalCrew
 
 
 @pytest.fixture

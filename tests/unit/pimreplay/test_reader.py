@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from bank_model import device
 
-from pimreplay.commands import REQUEST_WORDS, AddressMap
-from pimreplay.reader import CHUNK_BYTES, read_trace
-from pimreplay.simulate import simulate
-from tracegen.errors import UserError
+from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap
+from pimreplay.bank_model.simulate import simulate
+from pimreplay.bank_model.trace_file import CHUNK_BYTES, read_trace
+from tracegen.base.errors import UserError
 
 MAP = AddressMap.of(device()[0])
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pimreplay import recall
-from pimreplay.recall import ExactAttention, seen_tokens
 from pimreplay.records import HeadTrace
+from pimreplay.selection import recall
+from pimreplay.selection.recall import ExactAttention, seen_tokens
 
 
 def head(q_heads=2, prompt=20, steps=5, head_dim=8, seed=0, **changed):

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from pimreplay.engine import make_jobs
-from pimreplay.parts import Part, decode, encode
-from pimreplay.plan import layer_numbers, ranges
-from pimreplay.progress import Progress, duration
-from pimreplay.replay import HeadFailure, HeadResult, answer, read_head
-from pimreplay.results import STEP_VALUES
-from pimreplay.runs import RunRequest, plan_run
-from tracegen.errors import UserError
-from tracegen.schema import Manifest
-from tracegen.store import Trace
-from tracegen.writer import TraceWriter
+from pimreplay.replay.kv_head import HeadFailure, HeadResult, answer, read_head
+from pimreplay.results.schema import STEP_VALUES
+from pimreplay.study.jobs import make_jobs
+from pimreplay.study.parts import Part, decode, encode
+from pimreplay.study.plan import layer_numbers, ranges
+from pimreplay.study.progress import Progress, duration
+from pimreplay.study.runs import RunRequest, plan_run
+from tracegen.base.errors import UserError
+from tracegen.trace.schema import Manifest
+from tracegen.trace.store import Trace
+from tracegen.trace.writer import TraceWriter
 
 
 def results_of(trace, *policies, budget="24", **options):

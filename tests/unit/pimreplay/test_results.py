@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pimreplay.results import KEY, SCHEMAS, Results, ResultsWriter, schema_lines
-from tracegen.errors import UserError
+from pimreplay.results.schema import KEY, SCHEMAS, Results, ResultsWriter, schema_lines
+from tracegen.base.errors import UserError
 
 NAMES = dict.fromkeys(KEY, "x")
 

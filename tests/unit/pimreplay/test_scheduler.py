@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from bank_model import GOLDEN, cases, device, read_lines, requests
 
-from pimreplay import _kernel, commands
-from pimreplay.commands import AddressMap, Requests
-from pimreplay.scheduler import Scheduler, schedule
-from pimreplay.simulate import simulate
-from tracegen.errors import UserError
+from pimreplay.bank_model import commands
+from pimreplay.bank_model import kernel as _kernel
+from pimreplay.bank_model.commands import AddressMap, Requests
+from pimreplay.bank_model.scheduler import Scheduler, schedule
+from pimreplay.bank_model.simulate import simulate
+from tracegen.base.errors import UserError
 
 TRACED = [case for case in cases("micro", "sparse", "attacc", "starc") if case["trace"]]
 
@@ -165,8 +166,8 @@ def test_the_kernel_gives_the_same_cycles_without_its_compiler() -> None:
     wanted = [case for case in TRACED if case["name"] in names]
     paths = [str(GOLDEN / "traces" / case["trace"]) for case in wanted]
     script = (
-        "import sys\nfrom pathlib import Path\nfrom pimreplay.simulate import simulate\n"
-        "from pimreplay.timing import load_organisation, load_timing\n"
+        "import sys\nfrom pathlib import Path\nfrom pimreplay.bank_model.simulate import simulate\n"
+        "from pimreplay.hardware.timing import load_organisation, load_timing\n"
         "org = load_organisation('HBM3_8Gb_2R')\n"
         "timing = load_timing('HBM3_5.2Gbps', org)\n"
         "for path in sys.argv[1:]:\n"

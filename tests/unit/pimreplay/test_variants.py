@@ -2,7 +2,7 @@ import pytest
 
 from pimreplay.layouts import load_layout
 from pimreplay.policies import load_policy
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
 
 
 def test_parameters_are_read_by_their_types() -> None:

@@ -9,8 +9,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from tracegen.cpu import make_bfloat16_safe
-from tracegen.model import LoadedModel
+from tracegen.base.cpu import make_bfloat16_safe
+from tracegen.capture.model import LoadedModel
 
 make_bfloat16_safe()  # before torch's first product in this process
 

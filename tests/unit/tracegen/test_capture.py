@@ -12,14 +12,14 @@ from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
-from tracegen.capture import Request, capture, generate
-from tracegen.errors import UserError
-from tracegen.model import LoadedModel
-from tracegen.prompt_attention import attend_in_tiles
-from tracegen.recording import NAME, Call, recording
-from tracegen.spill import to_numpy
-from tracegen.store import Trace
-from tracegen.verify import verify
+from tracegen.base.errors import UserError
+from tracegen.capture.model import LoadedModel
+from tracegen.capture.prompt_attention import attend_in_tiles
+from tracegen.capture.recording import NAME, Call, recording
+from tracegen.capture.run import Request, capture, generate
+from tracegen.capture.spill import to_numpy
+from tracegen.trace.store import Trace
+from tracegen.trace.verify import verify
 
 PROMPT = list(range(3, 203))
 
@@ -152,7 +152,7 @@ def test_prompt_longer_than_its_window_attends_within_it(build_model: Callable[.
 def test_attention_in_tiles_is_that_of_the_whole_matrix(
     monkeypatch: pytest.MonkeyPatch, window: int | None, soft_cap: float | None
 ) -> None:
-    monkeypatch.setattr("tracegen.prompt_attention._TILE_BYTES", 8192)
+    monkeypatch.setattr("tracegen.capture.prompt_attention._TILE_BYTES", 8192)
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(4, 150, 8, generator=generator)
     key, value = torch.randn(2, 2, 150, 8, generator=generator)
@@ -244,7 +244,7 @@ def test_the_size_is_announced_before_the_model_runs(llama: LoadedModel, tmp_pat
 def test_too_small_a_disk_is_refused(
     llama: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracegen.capture.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("tracegen.capture.run.free_bytes", lambda _: 1000)
     with pytest.raises(UserError, match="are needed while the trace is made"):
         capture(llama, Request(PROMPT, 3), tmp_path / "t")
 
@@ -267,7 +267,7 @@ def test_a_capture_that_fails_halfway_leaves_nothing(
         assert any(tmp_path.iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tracegen.capture._texts", interrupted)
+    monkeypatch.setattr("tracegen.capture.run._texts", interrupted)
     with pytest.raises(KeyboardInterrupt):
         capture(llama, Request(PROMPT, 3), tmp_path / "t")
     assert not any(tmp_path.iterdir())

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from tracegen.circuits import start_from_circuits
-from tracegen.recipe import SIZES, Recipe
+from tracegen.reference_model.circuits import start_from_circuits
+from tracegen.reference_model.recipe import SIZES, Recipe
 
 
 @pytest.fixture(scope="module")

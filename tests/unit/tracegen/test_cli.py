@@ -144,7 +144,9 @@ def test_a_stopped_capture_is_never_taken_for_a_trace(
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("call", ["tracegen.spill.os.pwrite", "tracegen.writer.os.fsync"])
+@pytest.mark.parametrize(
+    "call", ["tracegen.capture.spill.os.pwrite", "tracegen.trace.writer.os.fsync"]
+)
 def test_a_full_disk_ends_a_capture_in_one_sentence(
     run: Run, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

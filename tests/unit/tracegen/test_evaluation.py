@@ -9,10 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tracegen import evaluation
+from tracegen.base.errors import UserError
+from tracegen.capture.model import load
 from tracegen.cli import app
-from tracegen.errors import UserError
-from tracegen.model import load
+from tracegen.reference_model import evaluation
 
 
 class Oracle:

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from tracegen.capture import Request, capture
-from tracegen.errors import UserError
-from tracegen.model import LoadedModel
-from tracegen.store import Trace
-from tracegen.verify import verify
+from tracegen.base.errors import UserError
+from tracegen.capture.model import LoadedModel
+from tracegen.capture.run import Request, capture
+from tracegen.trace.store import Trace
+from tracegen.trace.verify import verify
 
 BASE = {
     "hidden_size": 64,

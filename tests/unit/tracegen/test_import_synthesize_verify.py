@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tracegen.errors import UserError
-from tracegen.importing import import_arrays
-from tracegen.schema import FileEntry
-from tracegen.store import Trace, as_float32
-from tracegen.synthesize import Synthesis, synthesize_trace
-from tracegen.verify import attention_output, verify
+from tracegen.base.errors import UserError
+from tracegen.trace.importing import import_arrays
+from tracegen.trace.schema import FileEntry
+from tracegen.trace.store import Trace, as_float32
+from tracegen.trace.synthesize import Synthesis, synthesize_trace
+from tracegen.trace.verify import attention_output, verify
 
 
 def arrays(**changes: Any) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from tracegen import filler, prompts
-from tracegen.corpus import BOS, train_tokenizer
-from tracegen.errors import UserError
+from tracegen.base.errors import UserError
+from tracegen.prompts import filler
+from tracegen.prompts import prompt as prompts
+from tracegen.reference_model.corpus import BOS, train_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tracegen.errors import UserError
-from tracegen.schema import Manifest, estimate_bytes
-from tracegen.store import Trace, as_float32
-from tracegen.writer import TraceWriter
+from tracegen.base.errors import UserError
+from tracegen.trace.schema import Manifest, estimate_bytes
+from tracegen.trace.store import Trace, as_float32
+from tracegen.trace.writer import TraceWriter
 
 Make = Callable[..., Trace]
 
@@ -144,7 +144,7 @@ def test_a_file_that_does_not_reach_the_disk_fails_the_trace(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tracegen.writer.os.fsync", full)
+    monkeypatch.setattr("tracegen.trace.writer.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_small(tmp_path / "t", small_manifest("float32"), overwrite=True)
     assert [one.name for one in tmp_path.iterdir()] == ["t"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tracegen import filler, tasks
+from tracegen.prompts import filler, tasks
 
 
 def test_no_sentence_form_relation_or_question_frame_is_in_both_splits() -> None:

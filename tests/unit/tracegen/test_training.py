@@ -8,12 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 from typer.testing import CliRunner
 
-from tracegen import filler
+from tracegen.base.errors import UserError
 from tracegen.cli_reference import app
-from tracegen.corpus import read_corpus
-from tracegen.errors import UserError
-from tracegen.recipe import SIZES, STAGES, Recipe
-from tracegen.training import finished_weights, load_checkpoint, mean_weights
+from tracegen.prompts import filler
+from tracegen.reference_model.corpus import read_corpus
+from tracegen.reference_model.recipe import SIZES, STAGES, Recipe
+from tracegen.reference_model.training import finished_weights, load_checkpoint, mean_weights
 
 
 def _train(corpus: Path, out: Path, *options: str) -> str:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pimreplay.budget import Budget
-from pimreplay.layouts import load_layout, touched_blocks
+from pimreplay.layouts import load_layout
+from pimreplay.placement.blocks import touched_blocks
 from pimreplay.policies import load_policy
 from pimreplay.records import HeadTrace, Selection
+from pimreplay.selection.budget import Budget
 
 FILE = Path(__file__).parents[3] / "golden" / "selection" / "case_a_layer2_kv_head0.npz"
 

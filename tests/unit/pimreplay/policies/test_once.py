@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pimreplay.budget import Budget
 from pimreplay.policies import load_policy
 from pimreplay.policies.starc import Starc
 from pimreplay.records import HeadTrace
+from pimreplay.selection.budget import Budget
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pimreplay.budget import Budget
 from pimreplay.policies import load_policy
 from pimreplay.records import HeadTrace
-from tracegen.errors import UserError
+from pimreplay.selection.budget import Budget
+from tracegen.base.errors import UserError
 
 MakeHead = Callable[..., HeadTrace]
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pimreplay.policies import _stored_order
-from pimreplay.policies._stored_order import artefact_order, introsorted
+from pimreplay.selection import stored_order as _stored_order
+from pimreplay.selection.stored_order import artefact_order, introsorted
 
 
 def test_short_rows_are_sorted_stably() -> None:

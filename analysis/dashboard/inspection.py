@@ -1,0 +1,218 @@
+"""What one query head read at one step: recomputed from the trace that a run recorded.
+
+A results folder holds counts, not selections, so the policy is run again, with the recorded
+parameters, on the one KV head that is looked at; the last few are kept in memory.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.results.hardware import hardware_of
+from analysis.results.runs import Run
+from tracegen.base.errors import UserError
+
+if TYPE_CHECKING:
+    from pimreplay.records import HeadTrace
+
+MISSED_SHOWN = 12
+"""Most tokens named that were missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One step of one query head; arrays are over the visible tokens."""
+
+    layer: int
+    kv_head: int
+    q_head: int
+    """Within the group of the KV head."""
+    step: int
+    q_heads: int
+    steps: int
+    text: tuple[str, ...]
+    selected: np.ndarray
+    """(tokens,) bool."""
+    weight: np.ndarray
+    """Exact attention weight, (tokens,) float64."""
+    slot: np.ndarray
+    """Where each token lies, (tokens,) int64: lane = slot mod block_tokens."""
+    block_tokens: int
+    blocks: np.ndarray
+    """Blocks that this query head touches, (n_blocks,) bool."""
+    group_blocks: np.ndarray
+    """Blocks that any query head of the group touches, (n_blocks,) bool."""
+    key_blocks_per_row: int
+    dense_layer: bool
+    """The run read every token of this layer, whatever the policy."""
+
+    @property
+    def mass_kept_ratio(self) -> float:
+        """Attention weight on the selected tokens."""
+        return float(self.weight[self.selected].sum())
+
+    @property
+    def key_rows(self) -> list[int]:
+        """DRAM rows of keys that the group opens."""
+        return sorted(set((np.flatnonzero(self.group_blocks) // self.key_blocks_per_row).tolist()))
+
+    def missed(self) -> list[tuple[int, float]]:
+        """Return the heaviest tokens that were not selected, with their weights."""
+        left = np.where(self.selected, 0.0, self.weight)
+        order = np.argsort(-left, kind="stable")[:MISSED_SHOWN]
+        return [(int(token), float(left[token])) for token in order if left[token] > 0]
+
+
+def trace_path(run: Run, name: str) -> tuple[str, str]:
+    """Return where the trace `name` of a run lies, and its hash.
+
+    Raises:
+        UserError: the run does not name it, or it is no longer there.
+    """
+    recorded = [one for one in run.config.get("traces", []) if one.get("name") == name]
+    if not recorded:
+        raise UserError(f"{run.path}/run.json: names no trace {name}; replay again")
+    path = str(recorded[0].get("path"))
+    places = [path] if "://" in path else [path, str(Path(run.path) / path), Path(path).name]
+    for place in places:
+        if "://" in place or (Path(place) / "manifest.json").is_file():
+            return place, str(recorded[0].get("hash"))
+    raise UserError(
+        f"the trace {name} is not at {path} any more; put it back there, or replay it, to see"
+        " single steps"
+    )
+
+
+def _geometry(run: Run, hardware: str, trace: str) -> tuple[int, int]:
+    """Return tokens per block, and key blocks per DRAM row, of a device as the run recorded it.
+
+    The device's file may have been anywhere, and may have changed since.
+
+    Raises:
+        UserError: the run did not record them.
+    """
+    recorded = hardware_of([run]).get(hardware, {}).get("geometry", {}).get(trace)
+    if recorded is None:
+        raise UserError(
+            f"{run.path}/run.json: records no geometry of {hardware} for {trace}; replay again to"
+            " see single steps"
+        )
+    return int(recorded["block_tokens"]), int(recorded["key_blocks_per_row"])
+
+
+def inspect(
+    run: Run, described: dict[str, Any], layer: int, kv_head: int, q_head: int, step: int
+) -> Inspection:
+    """Recompute one step of a configuration; numbers beyond the trace are brought inside it.
+
+    `described` is the configuration's row of `Table.configurations`.
+
+    Raises:
+        UserError: the trace is gone or was changed, or the policy is not known here.
+    """
+    path, trace_hash = trace_path(run, described["trace"])
+    settings = run.config.get("configuration", {})
+    dense_layer = layer < int(settings.get("dense_layers", 0))
+    policy = described["policy"]
+    if described["policy_parameters"]:
+        policy = f"{policy}:{described['policy_parameters']}"
+    block_tokens, key_blocks_per_row = _geometry(run, described["hardware"], described["trace"])
+    computed = _computed(
+        path,
+        trace_hash,
+        "dense" if dense_layer else policy,
+        "sequential" if dense_layer else described["layout"],
+        block_tokens,
+        described["budget"],
+        layer,
+        kv_head,
+        int(settings.get("seed", 0)),
+    )
+    head = computed.head
+    step = min(max(step, 0), head.steps - 1)
+    q_head = min(max(q_head, 0), head.q_heads - 1)
+    visible = int(head.visible[step])
+    epoch = int(computed.epoch_of_step[step])
+    return Inspection(
+        layer=layer,
+        kv_head=kv_head,
+        q_head=q_head,
+        step=step,
+        q_heads=head.q_heads,
+        steps=head.steps,
+        text=computed.text[:visible],
+        selected=computed.mask[q_head, step, :visible],
+        weight=exact_weights(head, q_head, step),
+        slot=computed.slot[epoch, :visible],
+        block_tokens=block_tokens,
+        blocks=computed.touched[q_head, step],
+        group_blocks=np.asarray(computed.touched[:, step].any(axis=0)),
+        key_blocks_per_row=key_blocks_per_row,
+        dense_layer=dense_layer,
+    )
+
+
+def exact_weights(head: "HeadTrace", q_head: int, step: int) -> np.ndarray:
+    """Return the softmax weights of exact attention, (visible tokens,) float64."""
+    visible = int(head.visible[step])
+    logits = (head.key[:visible] @ head.query[q_head, step]).double().numpy()
+    logits = logits * head.softmax_scale
+    if head.soft_cap is not None:
+        logits = head.soft_cap * np.tanh(logits / head.soft_cap)
+    if head.sliding_window is not None:
+        logits[: max(0, visible - head.sliding_window)] = -np.inf
+    weights = np.exp(logits - logits.max())
+    return np.asarray(weights / weights.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    head: "HeadTrace"
+    text: tuple[str, ...]
+    mask: np.ndarray
+    slot: np.ndarray
+    epoch_of_step: np.ndarray
+    touched: np.ndarray
+
+
+@lru_cache(maxsize=6)
+def _computed(
+    path: str,
+    trace_hash: str,
+    policy: str,
+    layout: str,
+    block_tokens: int,
+    budget: str,
+    layer: int,
+    kv_head: int,
+    seed: int,
+) -> _Computed:
+    from pimreplay.layouts import load_layout
+    from pimreplay.placement.blocks import touched_blocks
+    from pimreplay.policies import load_policy
+    from pimreplay.replay.kv_head import read_head, select
+    from pimreplay.selection.budget import Budget
+    from tracegen.trace.store import Trace
+
+    trace = Trace.open(path)
+    if trace.hash != trace_hash:
+        raise UserError(
+            f"{path}: holds another trace than the run replayed; replay it to see single steps"
+        )
+    head = read_head(trace, layer, kv_head, seed, "cpu")
+    selection = select(head, load_policy(policy), Budget.parse(budget))
+    placement = load_layout(layout).place(
+        selection.groups, head.tokens, head.prompt_tokens, head.steps, block_tokens
+    )
+    texts = trace.tokens()["text"].to_list()
+    return _Computed(
+        head=head,
+        text=tuple("" if one is None else str(one) for one in texts),
+        mask=selection.mask.numpy(),
+        slot=placement.slot.numpy(),
+        epoch_of_step=placement.epoch_of_step.numpy(),
+        touched=touched_blocks(selection.mask, placement, block_tokens).numpy(),
+    )

@@ -1,0 +1,1 @@
+"""Reports for a browser, a terminal and a paper."""

@@ -1,0 +1,70 @@
+"""Print the overview in a terminal."""
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.report.changes_view import print_changes, write_changes
+from analysis.report.output import refuse_existing
+from analysis.report.overview_table import csv_text, latex_table, terminal_table
+from analysis.results.changes import changes
+from analysis.results.runs import open_runs
+from analysis.results.summary import overview
+from analysis.results.tables import Table
+
+UNBOUNDED = 160
+"""Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
+
+
+def print_overview(table: Table, form: str = "table") -> None:
+    """Print one row per configuration, over the layers that the policies decide.
+
+    `form` is `table` for reading, `latex` for a paper, `csv` for a program.
+    """
+    sparse = table.narrowed(policy_layers=True)
+    rows = overview(sparse)
+    if form != "table":
+        print(latex_table(rows) if form == "latex" else csv_text(rows), end="")
+        return
+    console = Console(width=_width(), highlight=False)
+    described = table.configurations
+    traces = described.select("trace", "trace_kind", "model").unique(maintain_order=True)
+    for trace, kind, model in traces.iter_rows():
+        console.print(f"trace {trace} ({kind}, model {model})", markup=False)
+    for name in ("hardware", "budget"):
+        values = described[name].unique(maintain_order=True).to_list()
+        if len(values) == 1:
+            console.print(f"{name} {values[0]}", markup=False)
+    kept = set(table.rows["layer"].unique()) - set(sparse.rows["layer"].unique())
+    if kept:
+        listed = ", ".join(str(layer) for layer in sorted(kept))
+        console.print(f"layers {listed} were kept dense by the run and are left out below")
+    shown, left_out = terminal_table(rows, console.width)
+    console.print(shown)
+    if left_out:
+        console.print(f"not shown for want of width: {', '.join(left_out)}", markup=False)
+    console.print(
+        "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
+        " a dash is not known.",
+        markup=False,
+    )
+
+
+def print_comparison(
+    folders: list[str], out: Path | None, overwrite: bool, different_traces: bool
+) -> None:
+    """Print what changed from the first folder to the second, and write it where asked."""
+    if out is not None:
+        refuse_existing(out, overwrite)
+    before, after = open_runs(folders)
+    found = changes(before, after, different_traces)
+    print_changes(found, Console(width=_width(), highlight=False))
+    if out is not None:
+        write_changes(found, out, overwrite)
+        print(f"wrote {out}")
+
+
+def _width() -> int:
+    console = Console()
+    return shutil.get_terminal_size().columns if console.is_terminal else UNBOUNDED

@@ -1,0 +1,1 @@
+"""Results folders, read and made into the one tidy table."""

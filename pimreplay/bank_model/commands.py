@@ -1,0 +1,265 @@
+"""Requests and commands of the bank model, the rules between commands, and traces of requests.
+
+A *request* is one line of a trace. It ends with one *command* on the DRAM bus, preceded by
+whatever opens its row. The rules are data: `rules` states them once, for the scheduler.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pimreplay.hardware.timing import Organisation, Timing
+
+REQUESTS = {
+    "LD": "read",
+    "ST": "write",
+    "PIM_MAC_AB": "pim_mac_all_bank",
+    "PIM_MAC_SB": "pim_mac_same_bank",
+    "PIM_MAC_PB": "pim_mac_per_bank",
+    "PIM_WR_GB": "pim_write_to_gemv_buffer",
+    "PIM_MV_SB": "pim_move_to_softmax_buffer",
+    "PIM_MV_GB": "pim_move_to_gemv_buffer",
+    "PIM_SFM": "pim_softmax",
+    "PIM_SET_MODEL": "pim_set_model",
+    "PIM_SET_HEAD": "pim_set_head",
+    "PIM_BARRIER": "pim_barrier",
+}
+"""Word in a trace -> name in results. A request's number is its position here."""
+
+REQUEST_WORDS = tuple(REQUESTS)
+COMMANDS = (
+    "ACT",
+    "PRE",
+    "PREA",
+    "PRESB",
+    "PREPB",
+    "RD",
+    "WR",
+    "REFab",
+    "ACTAB",
+    "ACTSB",
+    "ACTPB",
+    "MACAB",
+    "MACSB",
+    "MACPB",
+    "WRGB",
+    "MVSB",
+    "MVGB",
+    "SFM",
+    "SETM",
+    "SETH",
+    "BARRIER",
+)
+"""Commands of the device; a command's number is its position here."""
+
+DATA = len(COMMANDS)
+"""Number of the data bus, a resource that all commands in `DATA_COMMANDS` share."""
+
+DATA_COMMANDS = ("RD", "WR", "WRGB", "MVSB", "MVGB", "SFM")
+FINAL_COMMANDS = (
+    *("RD", "WR", "MACAB", "MACSB", "MACPB", "WRGB", "MVSB", "MVGB", "SFM"),
+    *("SETM", "SETH", "BARRIER"),
+)
+"""The command that ends each request, in the order of `REQUESTS`."""
+
+LEVELS = ("channel", "pseudo_channel", "rank", "bank_group", "bank")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`following` may not issue within `cycles` of the `window`-th last `preceding`.
+
+    Counted in each node of `level` on the preceding command's way down to its bank.
+    """
+
+    level: str
+    preceding: str
+    following: str
+    cycles: int
+    window: int = 1
+
+
+def rules(timing: Timing) -> list[Rule]:
+    """Return the timing rules between commands; docs/timing_model.md explains each.
+
+    Source: scale-snu/attacc_simulator @ c600051, pim_ramulator_src/HBM3-PIM.cpp.
+    """
+    t = timing
+    found: list[Rule] = []
+
+    def add(level: str, preceding: str, following: str, cycles: int, window: int = 1) -> None:
+        for name in preceding.split():
+            found.extend(Rule(level, name, f, cycles, window) for f in following.split())
+
+    row_bus = {
+        "ACT": "ACT PRE PREA PRESB REFab",
+        "ACTAB": "ACT PRE PREA ACTAB REFab",
+        "ACTSB": "ACT PRE PREA PRESB ACTSB REFab",
+        "ACTPB": "ACT PRE PREA PREPB ACTPB REFab",
+    }
+    for activate, followers in row_bus.items():  # an activate takes two cycles of the row bus
+        add("channel", activate, followers, 2)
+
+    add("channel", "ACTAB", "ACTAB", t.n_rc_cycles)
+    add("channel", "ACTAB", "MACAB", t.n_rcdrd_cycles)
+    add("channel", "ACTAB", "PREA", t.n_ras_cycles)
+    add("channel", "MACAB", "MACAB", t.n_ccdab_cycles)
+    add("channel", "MACAB", "PREA", t.n_rtpl_cycles)
+    add("channel", "PREA", "ACTAB", t.n_rp_cycles)
+
+    for kind in ("SB", "PB"):
+        act, mac, pre = f"ACT{kind}", f"MAC{kind}", f"PRE{kind}"
+        add("bank", act, act, t.n_rc_cycles)
+        add("bank", act, mac, t.n_rcdrd_cycles)
+        add("bank", act, pre, t.n_ras_cycles)
+        add("bank", mac, pre, t.n_rtpl_cycles)
+        add("bank", pre, act, t.n_rp_cycles)
+    add("channel", "MACSB", "MACSB", t.n_ccdsb_cycles)
+    add("channel", "MACPB", "MACPB", t.n_bl_cycles)
+    add("rank", "MACPB", "MACPB", t.n_ccds_cycles)
+    add("bank_group", "MACPB", "MACPB", t.n_ccdl_cycles)
+
+    data = " ".join(DATA_COMMANDS)
+    add("pseudo_channel", data, "DATA", t.n_bl_cycles)
+    add("rank", data, "DATA", t.n_ccds_cycles)
+    add("bank_group", data, "DATA", t.n_ccdl_cycles)
+    write_end = t.n_cwl_cycles + t.n_bl_cycles
+    add("rank", "RD", "WR", t.n_cl_cycles + t.n_bl_cycles + 2 - t.n_cwl_cycles)
+    add("rank", "WR", "RD", write_end + t.n_wtrs_cycles)
+    add("bank_group", "WR", "RD", write_end + t.n_wtrl_cycles)
+
+    add("rank", "ACT", "ACT", t.n_rrds_cycles)
+    add("rank", "ACT", "ACT", t.n_faw_cycles, window=4)
+    add("bank_group", "ACT", "ACT", t.n_rrdl_cycles)
+    add("bank", "ACT", "ACT", t.n_rc_cycles)
+    add("bank", "ACT", "RD", t.n_rcdrd_cycles)
+    add("bank", "ACT", "WR", t.n_rcdwr_cycles)
+    add("bank", "ACT", "PRE", t.n_ras_cycles)
+    add("bank", "RD", "PRE", t.n_rtpl_cycles)
+    add("bank", "WR", "PRE", write_end + t.n_wr_cycles)
+    add("bank", "PRE", "ACT", t.n_rp_cycles)
+    add("pseudo_channel", "PREA", "ACT", t.n_rp_cycles)
+    add("pseudo_channel", "REFab", "ACT ACTAB ACTSB ACTPB", t.n_rfc_cycles)
+    return found
+
+
+@cache
+def rule_table(timing: Timing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rules as arrays: (start of each preceding command, and rows of the rules).
+
+    The start array is (commands + 1,), the rows are (rules, 4): level, following command, cycles,
+    window.
+    """
+    number = {name: index for index, name in enumerate(COMMANDS)} | {"DATA": DATA}
+    found = sorted(
+        (
+            number[rule.preceding],
+            LEVELS.index(rule.level),
+            number[rule.following],
+            rule.cycles,
+            rule.window,
+        )
+        for rule in rules(timing)
+    )
+    table = np.array(found, dtype=np.int64)
+    return np.searchsorted(table[:, 0], np.arange(len(COMMANDS) + 1)), table[:, 1:]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressMap:
+    """Shifts of the address fields from the low end: column, row, bank, ... , channel."""
+
+    offset_bits: int
+    column_bits: int
+    row_bits: int
+    bank_bits: int
+    bank_group_bits: int
+    rank_bits: int
+    pseudo_channel_bits: int
+    channel_bits: int
+
+    @classmethod
+    def of(cls, org: Organisation) -> "AddressMap":
+        """Return the map of an organisation; each field has the whole bits of its count."""
+
+        def bits(count: int) -> int:
+            return count.bit_length() - 1
+
+        return cls(
+            bits(org.access_bytes),
+            bits(org.columns),
+            bits(org.rows),
+            bits(org.banks),
+            bits(org.bank_groups),
+            bits(org.ranks),
+            bits(org.pseudo_channels),
+            bits(org.channels),
+        )
+
+    @property
+    def channel_shift(self) -> int:
+        """Lowest bit of the channel number."""
+        return self.total_bits - self.channel_bits
+
+    @property
+    def total_bits(self) -> int:
+        """Bits of an address inside the device."""
+        return (
+            self.offset_bits
+            + self.column_bits
+            + self.row_bits
+            + self.bank_bits
+            + self.bank_group_bits
+            + self.rank_bits
+            + self.pseudo_channel_bits
+            + self.channel_bits
+        )
+
+    def address(
+        self,
+        channel: int = 0,
+        pseudo_channel: int = 0,
+        rank: int = 0,
+        bank_group: int = 0,
+        bank: int = 0,
+        row: int = 0,
+        column: int = 0,
+    ) -> int:
+        """Return the byte address of a column access."""
+        value = channel
+        for count_bits, index in (
+            (self.pseudo_channel_bits, pseudo_channel),
+            (self.rank_bits, rank),
+            (self.bank_group_bits, bank_group),
+            (self.bank_bits, bank),
+            (self.row_bits, row),
+            (self.column_bits, column),
+        ):
+            value = value << count_bits | index
+        return value << self.offset_bits
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """A trace in memory: request numbers and byte addresses, each (requests,)."""
+
+    kind: NDArray[np.uint8]
+    address: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def counts(self) -> dict[str, int]:
+        """Return the requests by kind, only kinds that occur, barriers left out."""
+        return count_requests(np.bincount(self.kind, minlength=len(REQUESTS)))
+
+
+def count_requests(totals: NDArray[np.int64]) -> dict[str, int]:
+    """Return counts by request number as a dict of names, without barriers and zeros."""
+    return {
+        name: int(total)
+        for name, total in zip(REQUESTS.values(), totals, strict=True)
+        if total and name != "pim_barrier"
+    }

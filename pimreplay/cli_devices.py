@@ -1,0 +1,164 @@
+"""Commands about devices themselves: simulate a command trace, generate one, check a device."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+TimingOption = Annotated[
+    str, typer.Option(help="Timing preset, or a .toml file with a [timing] table.")
+]
+OrgOption = Annotated[
+    str, typer.Option(help="Organisation preset, or a .toml file with an [organisation] table.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("simulate")
+def simulate_command(
+    traces: Annotated[list[Path], typer.Argument(help="Command traces, plain or gzip.")],
+    timing: TimingOption = "HBM3_5.2Gbps",
+    org: OrgOption = "HBM3_8Gb_2R",
+    no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Never refresh.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run command traces through the cycle-accurate scheduler.
+
+    One request a line: LD, ST, PIM_MAC_AB, PIM_MAC_SB, PIM_MAC_PB, PIM_WR_GB, PIM_MV_SB,
+    PIM_MV_GB, PIM_SFM, PIM_SET_MODEL, PIM_SET_HEAD or PIM_BARRIER, and an address.
+    """
+    from pimreplay.bank_model.simulate import simulate
+    from pimreplay.hardware.timing import load_organisation, load_timing
+
+    organisation = load_organisation(org)
+    times = load_timing(timing, organisation)
+    rows = []
+    for trace in traces:
+        result = simulate(trace, organisation, times, refresh=not no_refresh)
+        rows.append(result.row(str(trace), timing, org, not no_refresh))
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for row in rows:
+        _print_simulation(row)
+
+
+def _print_simulation(row: dict[str, object]) -> None:
+    def counts(name: str) -> str:
+        found = row[name]
+        assert isinstance(found, dict)
+        return ", ".join(f"{key} {value:,}" for key, value in found.items()) or "none"
+
+    achieved = row["achieved_bandwidth_gbps"]
+    lines = [
+        f"{row['file']}",
+        f"  {row['cycles']:,} cycles = {row['time_ns']:,.1f} ns"
+        f" ({row['timing']}, {row['org']}, refresh {'on' if row['refresh'] else 'off'})",
+        f"  requests: {counts('requests')}",
+        f"  commands issued: {counts('commands')}",
+        f"  row activations: {row['row_activations']:,} (rows x banks)",
+        f"  data bus utilisation: {row['data_bus_utilisation_ratio']:.1%}",
+        f"  internal bandwidth: {achieved:,.1f} GB/s of {row['peak_bandwidth_gbps']:,.1f} GB/s "
+        f"peak of {row['peak_of']} ({row['peak_ratio']:.1%})",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+@app.command("attention")
+def attention_command(
+    head_dim: Annotated[int, typer.Option(help="Elements of a key.")],
+    heads: Annotated[int, typer.Option(help="Heads on the stack.")],
+    tokens: Annotated[int, typer.Option(help="Tokens in the cache.")],
+    hardware: Annotated[
+        str | None,
+        typer.Option(help="Name of a device, or a .toml file; default: --mode's AttAcc."),
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Where the MAC units are: bank, bg or buffer.")
+    ] = None,
+    kv_budget: Annotated[
+        int | None,
+        typer.Option(help="Tokens read, in whole blocks, as STARC's artefact does; 0: all."),
+    ] = None,
+    bytes_per_element: Annotated[int, typer.Option(help="1, 2 or 4.")] = 2,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Cache length that addresses leave room for.")
+    ] = None,
+    cluster_step: Annotated[
+        bool, typer.Option("--cluster-step", help="Add STARC's clustering and rewriting.")
+    ] = False,
+    timing: Annotated[
+        str | None, typer.Option(help="Timing preset or .toml file instead of the device's.")
+    ] = None,
+    org: Annotated[
+        str | None, typer.Option(help="Organisation preset or .toml file instead of the device's.")
+    ] = None,
+    no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Never refresh.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write the commands as a gzip trace.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate, run and cost the commands of one attention layer of one decode step."""
+    from pimreplay.attacc.layer import attention_layer
+
+    row = attention_layer(
+        hardware_name=hardware,
+        mode=mode,
+        head_dim=head_dim,
+        heads=heads,
+        tokens=tokens,
+        kv_budget=kv_budget,
+        element_bytes=bytes_per_element,
+        max_tokens=max_tokens,
+        cluster_step=cluster_step,
+        timing=timing,
+        organisation=org,
+        refresh=not no_refresh,
+        export_to=export,
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(row, indent=1) + "\n")
+        return
+    _print_simulation({"file": f"{row['hardware']}, mode {row['mode']}", **row})
+    energy = row["energy"]
+    assert isinstance(energy, dict)
+    parts = ", ".join(
+        f"{name.removesuffix('_pj')} {'unknown' if value is None else f'{value / 1000:,.1f}'}"
+        for name, value in energy.items()
+    )
+    total = row["energy_pj"]
+    shown = "unknown" if total is None else f"{total / 1000:,.1f} nJ"
+    print(f"  energy ({row['energy_model']}): {shown} ({parts}; nJ)")
+    print(f"  energy as AttAcc accounts it: {row['attacc_energy_pj'] / 1000:,.1f} nJ")
+    for line in row["assumed"]:
+        print(f"  assumed: {line}")
+    if export is not None:
+        print(f"wrote {export}")
+
+
+@app.command("selfcheck")
+def selfcheck_command(
+    hardware: Annotated[
+        list[str] | None, typer.Option(help="Name of a device, or a .toml file; default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check devices: streams reach their closed-form peak, capacities and energies add up."""
+    from pimreplay.cost.selfcheck import check
+    from pimreplay.hardware import device as devices
+    from tracegen.base.errors import FailedRun
+
+    checks = [one for name in hardware or devices.names() for one in check(devices.load(name))]
+    if as_json:
+        sys.stdout.write(json.dumps([one.row() for one in checks], indent=1) + "\n")
+    else:
+        for one in checks:
+            print(f"{'ok  ' if one.passed else 'FAIL'} {one.hardware}: {one.text}")
+    failed = sum(not one.passed for one in checks)
+    if failed:
+        raise FailedRun(f"{failed} of {len(checks)} checks failed")

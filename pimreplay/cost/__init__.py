@@ -1,0 +1,1 @@
+"""What reading a KV head's blocks costs: cycles in two fidelities, overheads, energy."""

@@ -1,0 +1,1 @@
+"""What layouts share: slots, blocks and the steps between two remappings."""

@@ -1,0 +1,1 @@
+"""Replay one KV head: policy, layout and device, all decode steps at once."""

@@ -1,0 +1,1 @@
+"""The results folder: its versioned schema, its writer and its reader."""

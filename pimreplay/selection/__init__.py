@@ -1,0 +1,1 @@
+"""What policies share: what a step sees, choosing the best, clusters, overheads, recall."""

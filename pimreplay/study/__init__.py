@@ -1,0 +1,1 @@
+"""Many replays: points, jobs, workers, sweeps that resume."""

@@ -1,0 +1,249 @@
+"""What `run`, `sweep` and `select` do: plan, work, write, and say in lines what is going on."""
+
+import os
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pimreplay.hardware import device as devices
+from pimreplay.replay.kv_head import HeadFailure, selections
+from pimreplay.results.schema import ResultsWriter, refuse_existing
+from pimreplay.selection.budget import Budget
+from pimreplay.study.jobs import (
+    MemoryParts,
+    Parts,
+    keep_selections,
+    layers_of,
+    local_crew,
+    make_jobs,
+    units_of,
+    work,
+    write_results,
+)
+from pimreplay.study.parts import finish
+from pimreplay.study.plan import (
+    Point,
+    Settings,
+    layer_numbers,
+    method,
+    ranges,
+    refuse_double,
+    trace_source,
+)
+from pimreplay.study.progress import Progress, duration
+from pimreplay.study.sweep import FIDELITIES, PartCache, read_study
+from pimreplay.study.workers import Crew, RayCrew
+from tracegen.base.device import torch_device
+from tracegen.base.errors import FailedRun, UserError, nearest
+from tracegen.trace.store import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """The options of `pimreplay run`, as the user gave them."""
+
+    trace: str
+    policies: tuple[str, ...]
+    budget: str
+    layout: str | None = None
+    hardware: str = "attacc_hbm3_bank"
+    fidelity: str = "analytic"
+    dense_layers: int = 2
+    layers: tuple[str, ...] | None = None
+    seed: int = 0
+    device: str = "cpu"
+    memory_gb: float | None = None
+    workers: int | None = None
+    ray: str | None = None
+    selections: bool | None = None
+
+
+def run_once(request: RunRequest, out: str) -> Iterator[str]:
+    """Replay one trace under several policies and write `out`; yields what to tell the user.
+
+    Raises:
+        UserError: bad input, found before any work where that is possible; nothing is written.
+        FailedRun: the work itself failed; nothing is written.
+    """
+    refuse_existing(out)
+    points, settings = plan_run(request)
+    yield from _headline(points, settings)
+    parts = MemoryParts()
+    failures = yield from _work(
+        points, settings, parts, request.workers, request.ray, {}, stop_at_failure=True
+    )
+    if failures:
+        number, first = next(iter(failures.items()))
+        kind = UserError if first.bad_input else FailedRun
+        raise kind(f"{points[number].name}: {first.sentence}")
+    with ResultsWriter(out) as writer:
+        write_results(writer, points, settings, parts, {}, {"kind": "run"})
+    yield f"wrote {out}"
+
+
+def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
+    """Resolve every name of a request.
+
+    Raises:
+        UserError: an unknown name, a budget or a layer that the trace does not have.
+    """
+    if request.fidelity not in FIDELITIES:
+        known = nearest(request.fidelity, FIDELITIES)
+        raise UserError(f"--fidelity {request.fidelity!r}: unknown; {known}")
+    device = str(torch_device(request.device))
+    budget = Budget.parse(request.budget)
+    hardware = devices.load(request.hardware)
+    methods = [method(text, request.layout) for text in request.policies]
+    source = trace_source(request.trace)
+    budget.check(source.manifest.tokens)
+    settings = Settings(
+        dense_layers=request.dense_layers,
+        fidelity=request.fidelity,
+        layers=layer_numbers(request.layers, source.layers) if request.layers else None,
+        seed=request.seed,
+        device=device,
+        memory_bytes=None if request.memory_gb is None else int(request.memory_gb * 1e9),
+        selections=request.selections,
+    )
+    points = [Point(source, one, budget, hardware) for one in methods]
+    refuse_double(points)
+    return points, settings
+
+
+def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Iterator[str]:
+    """Do what is missing of a study and write its tables; yields what to tell the user.
+
+    Raises:
+        UserError: bad input; finished parts stay in the cache.
+        FailedRun: some points failed; the tables hold the others and name these.
+    """
+    study = read_study(file)
+    points = study.points
+    settings = replace(study.settings, device=str(torch_device(study.settings.device)))
+    cache = PartCache(out, points, settings)
+    with cache.lock():
+        yield from _headline(points, settings)
+        failures = yield from _work(points, settings, cache, workers, ray, study.refused)
+        texts = {number: one.sentence for number, one in failures.items()}
+        texts = dict(sorted({**texts, **study.refused}.items()))
+        with ResultsWriter(out, replace=True) as writer:
+            write_results(writer, points, settings, cache, texts, {"kind": "sweep"})
+    yield f"wrote {out}: {len(points) - len(texts)} of {len(points)} points"
+    if texts:
+        number, text = next(iter(texts.items()))
+        raise FailedRun(
+            f"{len(texts)} of {len(points)} points failed, the first is {points[number].name}: "
+            f"{text}; all are in {out}/points.parquet, the finished ones are kept"
+        )
+
+
+def _headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
+    for trace in {point.trace.path: point.trace for point in points}.values():
+        shape = trace.manifest
+        layers = layers_of(points[0], settings) if settings.layers else trace.layers
+        marked = " SYNTHETIC, no model behind it," if trace.kind == "synthetic" else ""
+        yield (
+            f"trace {trace.name}:{marked} {trace.model}, layers {ranges(layers)},"
+            f" {shape.kv_heads} KV heads x {shape.group} query heads,"
+            f" {shape.prompt_tokens} prompt tokens + {shape.decode_steps} steps"
+        )
+    methods = {f"{p.method.policy} on {p.method.layout}": None for p in points}
+    budgets = {point.budget_text: None for point in points}
+    hardware = {point.hardware.name: point.hardware for point in points}
+    yield f"policies: {', '.join(methods)}; budget {', '.join(budgets)}"
+    assumed = sum(len(one.assumed) for one in hardware.values())
+    yield (
+        f"hardware: {', '.join(hardware)} ({settings.fidelity}, {assumed} assumed values, "
+        "listed in run.json)"
+    )
+    yield f"dense layers: the model's first {settings.dense_layers} (--dense-layers)"
+    replayed = {layer for point in points for layer in layers_of(point, settings)}
+    if max(replayed) < settings.dense_layers:
+        yield (
+            f"note: layers {ranges(replayed)} are all dense layers, so no policy chooses anything; "
+            "give --dense-layers 0 to see what they choose"
+        )
+
+
+def _work(
+    points: Sequence[Point],
+    settings: Settings,
+    parts: Parts,
+    workers: int | None,
+    ray: str | None,
+    refused: Mapping[int, str],
+    *,
+    stop_at_failure: bool = False,
+) -> Generator[str, None, dict[int, HeadFailure]]:
+    wanted = [
+        unit
+        for number, point in enumerate(points)
+        if number not in refused
+        for unit in units_of(number, point, settings)
+    ]
+    done = sum(parts.has(unit) for unit in wanted)
+    keep = keep_selections(points, settings)
+    jobs = make_jobs(points, settings, lambda u: u[0] in refused or parts.has(u), keep)
+    if done:
+        yield f"resuming: {done} of {len(wanted)} parts are there already"
+    if not jobs:
+        return {}
+    start_s = time.monotonic()
+    crew: Crew
+    crew = RayCrew(ray, workers, finish) if ray else local_crew(points, settings, workers)
+    with closing(crew), Progress(len(wanted), done) as progress:
+        failures = work(jobs, crew, parts, progress, stop_at_failure)
+    if failures and stop_at_failure:
+        return failures
+    took = duration(time.monotonic() - start_s)
+    plural = "" if crew.workers == 1 else "s"
+    yield f"replayed {len(wanted) - done} parts with {crew.workers} worker{plural} in {took}"
+    return failures
+
+
+def write_selections(
+    trace_path: str,
+    policy: str,
+    budget_text: str,
+    layer_texts: Sequence[str] | None,
+    out: Path,
+    seed: int,
+    device: str,
+) -> str:
+    """Write a policy's selection of every layer asked for to an .npz file.
+
+    Raises:
+        UserError: bad input; no file is written.
+    """
+    if out.exists():
+        raise UserError(f"{out}: exists already, nothing was overwritten; choose another --out")
+    if "@" in policy:
+        raise UserError(f"--policy {policy}: a selection has no layout; leave out what follows @")
+    device = str(torch_device(device))
+    budget = Budget.parse(budget_text)
+    selector = method(policy).selector
+    trace = Trace.open(trace_path)
+    budget.check(trace.manifest.tokens)
+    known = trace.manifest.layers
+    layers = layer_numbers(layer_texts, known) if layer_texts else known
+    found = selections(trace, layers, selector, budget, seed, device)
+    arrays = (
+        {"selected": found[layers[0]]}
+        if len(layers) == 1
+        else {f"selected_layer_{layer}": found[layer] for layer in layers}
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{out.name}.partial-", dir=out.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(out)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return f"wrote {out}: {policy} at budget {budget_text}, layers {ranges(layers)}"

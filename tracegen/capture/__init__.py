@@ -1,0 +1,1 @@
+"""Run a model and record what its attention reads."""

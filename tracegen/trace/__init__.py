@@ -1,0 +1,1 @@
+"""The trace folder: its versioned schema, written, read, checked, imported, invented."""

@@ -1,0 +1,260 @@
+"""What a trace folder is: its manifest, its files, their columns, and the version of all that.
+
+`docs/trace_format.md` is the same in prose. Nothing here reads vectors; the store does.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+from tracegen.base.errors import UserError
+
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+TOKENS: Final = "tokens.parquet"
+ITEM_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
+KINDS: Final = ("captured", "imported", "synthetic")
+PROMPT_QUERIES: Final = 128
+"""Number of last prompt queries that a capture keeps (fewer for a shorter prompt)."""
+DECAY: Final = 0.98
+"""Factor a prompt query on the decayed column sums of the prompt's attention weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a trace folder: path relative to the folder, size and SHA-256 of its bytes."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a trace but its vectors.
+
+    Per-layer tuples are in the order of `layers`, which holds the model's own layer numbers.
+    A step s (from 0) sees tokens 0 .. prompt_tokens + s, its own included, and of those only the
+    last `sliding_window` where the layer has one.
+    """
+
+    kind: str
+    """captured (from a model), imported (arrays from elsewhere) or synthetic (invented)."""
+    model: str
+    """Name by which the model was loaded, or where the arrays came from."""
+    layers: tuple[int, ...]
+    q_heads: int
+    kv_heads: int
+    head_dim: int
+    dtype: str
+    """float16, bfloat16 or float32: type of every stored vector."""
+    prompt_tokens: int
+    decode_steps: int
+    softmax_scale: tuple[float, ...]
+    """Per layer: factor on query . key before the softmax."""
+    sliding_window: tuple[int | None, ...]
+    """Per layer: a step sees only the last so many tokens; None: all of them."""
+    soft_cap: float | None = None
+    """Logits become soft_cap * tanh(logits / soft_cap); None: no cap."""
+    has_output: bool = False
+    """Whether the model's own attention output of each step is stored."""
+    prompt_queries: int = 0
+    """Number of last prompt queries stored per query head; 0: none."""
+    has_prompt_attention: bool = False
+    """Whether the column sums of the prompt's attention weights are stored."""
+    model_sha256: str | None = None
+    """Hash of the model's configuration and weights; None where no model was there."""
+    architecture: str | None = None
+    """Class of the model, for example LlamaForCausalLM."""
+    teacher_forced: bool = False
+    """Whether the decoded tokens were given rather than chosen by the model."""
+    rope: Mapping[str, Any] = field(default_factory=dict)
+    """RoPE parameters as the model's configuration states them; empty: none known."""
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+    """Where the prompt came from."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the software that wrote the trace."""
+    files: tuple[FileEntry, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def tokens(self) -> int:
+        """Cache positions at the last step."""
+        return self.prompt_tokens + self.decode_steps
+
+    @property
+    def group(self) -> int:
+        """Query heads that share one KV head."""
+        return self.q_heads // self.kv_heads
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of one stored vector."""
+        return self.head_dim * ITEM_BYTES[self.dtype]
+
+    @property
+    def hash(self) -> str:
+        """Identity of the trace: SHA-256 over its shape and the checksums of its files."""
+        fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IDENTITY}
+        fields["files"] = sorted((one.path, one.sha256) for one in self.files)
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the text of `manifest.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    def paths(self) -> list[str]:
+        """Return the relative path of every file that a complete trace of this shape has."""
+        kinds = ["kv", "queries"]
+        kinds += ["prompt_queries"] if self.prompt_queries else []
+        kinds += ["prompt_attention"] if self.has_prompt_attention else []
+        return [layer_path(kind, layer) for layer in self.layers for kind in kinds] + [TOKENS]
+
+
+_NOT_IDENTITY = ("files", "versions", "model", "prompt")
+
+
+def layer_path(kind: str, layer: int) -> str:
+    """Return the relative path of a layer's file of `kind`: kv, queries, prompt_queries, ..."""
+    return f"{kind}/layer_{layer:03d}.parquet"
+
+
+def columns(kind: str, manifest: Manifest) -> pa.Schema:
+    """Return the Parquet schema of a file of `kind`; vectors are raw little-endian bytes."""
+    vector = pa.binary(manifest.vector_bytes)
+    fields: dict[str, list[tuple[str, pa.DataType]]] = {
+        "kv": [("kv_head", pa.int32()), ("token", pa.int32()), ("key", vector), ("value", vector)],
+        "queries": [("q_head", pa.int32()), ("step", pa.int32()), ("query", vector)]
+        + ([("output", vector)] if manifest.has_output else []),
+        "prompt_queries": [("q_head", pa.int32()), ("token", pa.int32()), ("query", vector)],
+        "prompt_attention": [
+            ("q_head", pa.int32()),
+            ("token", pa.int32()),
+            ("attention_sum", pa.float32()),
+            ("attention_sum_decayed", pa.float32()),
+        ],
+        "tokens": [("token", pa.int32()), ("position", pa.int32()), ("phase", pa.string())],
+    }
+    required = [pa.field(name, kind_, nullable=False) for name, kind_ in fields[kind]]
+    if kind == "tokens":
+        required += [
+            pa.field("token_id", pa.int64()),
+            pa.field("text", pa.string()),
+            pa.field("log_prob", pa.float32()),
+        ]
+    return pa.schema(required)
+
+
+def estimate_bytes(manifest: Manifest) -> int:
+    """Return the size of a complete trace of this shape, to within a few per cent.
+
+    Row numbers cost 8 bytes a row before their run-length encoding, which is not counted on.
+    """
+    per_layer = manifest.kv_heads * manifest.tokens * (2 * manifest.vector_bytes + 8)
+    vectors = 2 if manifest.has_output else 1
+    per_layer += manifest.q_heads * manifest.decode_steps * (vectors * manifest.vector_bytes + 8)
+    per_layer += manifest.q_heads * manifest.prompt_queries * (manifest.vector_bytes + 8)
+    if manifest.has_prompt_attention:
+        per_layer += manifest.q_heads * manifest.prompt_tokens * 16
+    return per_layer * len(manifest.layers) + manifest.tokens * 32 + 4096
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """Read `manifest.json`.
+
+    Raises:
+        UserError: not JSON, a newer schema, or fields missing, unknown or of a wrong shape; all
+            problems are in one message that starts with `where`.
+    """
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where}: not a JSON file ({error}); capture the trace again") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{where}: holds no JSON object; capture the trace again")
+    version = raw.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise UserError(
+            f"{where}: schema_version is {version!r}, expected a whole number from 1 to "
+            f"{SCHEMA_VERSION}; this is not the manifest of a trace"
+        )
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{where}: trace schema {version} is newer than {SCHEMA_VERSION}, the newest that this "
+            "version reads; update the program or capture the trace again"
+        )
+    known = {one.name: one for one in dataclasses.fields(Manifest)}
+    unknown = sorted(set(raw) - set(known))
+    missing = sorted(
+        name
+        for name, one in known.items()
+        if name not in raw
+        and one.default is dataclasses.MISSING
+        and one.default_factory is dataclasses.MISSING
+    )
+    if unknown or missing:
+        raise UserError(
+            f"{where}: fields missing: {', '.join(missing) or 'none'}; unknown fields: "
+            f"{', '.join(unknown) or 'none'}; capture the trace again"
+        )
+    try:
+        manifest = _build(raw)
+        problems = check(manifest)
+    except (TypeError, ValueError, KeyError) as error:
+        problems = [f"a field has a wrong shape ({error})"]
+    if problems:
+        raise UserError(f"{where}: {'; '.join(problems)}; capture the trace again")
+    return manifest
+
+
+def _build(raw: dict[str, Any]) -> Manifest:
+    values = dict(raw)
+    for name in ("layers", "softmax_scale", "sliding_window"):
+        values[name] = tuple(raw[name])
+    values["files"] = tuple(
+        FileEntry(str(one["path"]), int(one["size_bytes"]), str(one["sha256"]))
+        for one in raw.get("files", ())
+    )
+    return Manifest(**values)
+
+
+def check(manifest: Manifest) -> list[str]:
+    """Return what is wrong with a manifest's own values, in words; empty if nothing is."""
+    problems = []
+    if manifest.kind not in KINDS:
+        problems.append(f"kind is {manifest.kind!r}, allowed: {', '.join(KINDS)}")
+    if manifest.dtype not in ITEM_BYTES:
+        problems.append(f"dtype is {manifest.dtype!r}, allowed: {', '.join(ITEM_BYTES)}")
+    for name in ("q_heads", "kv_heads", "head_dim", "prompt_tokens", "decode_steps"):
+        value = getattr(manifest, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            problems.append(f"{name} is {value!r}, expected a whole number of at least 1")
+    if problems:
+        return problems
+    if manifest.q_heads % manifest.kv_heads:
+        problems.append(
+            f"q_heads = {manifest.q_heads} is no multiple of kv_heads = {manifest.kv_heads}"
+        )
+    n_layers = len(manifest.layers)
+    if n_layers == 0 or any(not isinstance(one, int) or one < 0 for one in manifest.layers):
+        problems.append(f"layers is {list(manifest.layers)!r}, expected layer numbers from 0")
+    if len(set(manifest.layers)) != n_layers:
+        problems.append(f"layers {list(manifest.layers)!r} repeats a layer")
+    for name in ("softmax_scale", "sliding_window"):
+        if len(getattr(manifest, name)) != n_layers:
+            problems.append(
+                f"{name} has {len(getattr(manifest, name))} values for {n_layers} layers"
+            )
+    if any(not isinstance(one, int | float) for one in manifest.softmax_scale):
+        problems.append(f"softmax_scale is {list(manifest.softmax_scale)!r}, expected numbers")
+    if any(
+        one is not None and (type(one) is not int or one < 1) for one in manifest.sliding_window
+    ):
+        problems.append("sliding_window holds something other than null and positive whole numbers")
+    return problems

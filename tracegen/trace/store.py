@@ -1,0 +1,254 @@
+"""Read a trace folder: numpy arrays of one (layer, kv_head) at a time, from a path or a URL.
+
+Vectors come as they lie in the file, in the model's own type; bfloat16, which numpy does not have,
+comes as its 16 bits in uint16. Never imports torch.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from tracegen.base.errors import UserError
+from tracegen.trace.schema import MANIFEST, TOKENS, Manifest, columns, layer_path, parse_manifest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NUMPY_DTYPE = {"float16": np.float16, "bfloat16": np.uint16, "float32": np.float32}
+Vectors = npt.NDArray[Any]
+_CHUNK_BYTES = 1 << 20
+
+
+def file_system(where: str | Path) -> tuple[pafs.FileSystem, str]:
+    """Return the pyarrow file system of a path or URL, and the path inside it.
+
+    Raises:
+        UserError: the URL's scheme is unknown or cannot be used here.
+    """
+    text = str(where)
+    if "://" not in text:
+        return pafs.LocalFileSystem(), str(Path(text).absolute())
+    try:
+        system, path = pafs.FileSystem.from_uri(text)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise UserError(f"{text}: not a location that can be opened ({error})") from error
+    return system, str(path).rstrip("/")
+
+
+def as_float32(vectors: Vectors) -> npt.NDArray[np.float32]:
+    """Return stored vectors as float32, exactly (uint16 is taken for the bits of bfloat16)."""
+    if vectors.dtype == np.uint16:
+        return (vectors.astype(np.uint32) << 16).view(np.float32)
+    return vectors.astype(np.float32, copy=False)
+
+
+class Trace:
+    """A complete trace, read one (layer, kv_head) at a time.
+
+    The checksum of a file is taken when the file is first read, so that an altered file is refused
+    before anything is computed from it. Safe to pickle and to open in several processes.
+    """
+
+    def __init__(self, where: str, manifest: Manifest, *, check: bool = True) -> None:
+        self.where = where
+        self.manifest = manifest
+        self._sha256 = {one.path: one.sha256 for one in manifest.files}
+        self._unchecked = set(self._sha256) if check else set()
+
+    @classmethod
+    def open(cls, where: str | Path, *, check: bool = True) -> Self:
+        """Open the trace at a path or URL.
+
+        Args:
+            where: the trace's folder.
+            check: compare each file's checksum with the manifest's when it is first read.
+
+        Raises:
+            UserError: no trace there, a manifest that is damaged or newer, or files that are
+                missing or of another size than written.
+        """
+        system, root = file_system(where)
+        manifest_path = f"{root}/{MANIFEST}"
+        try:
+            with system.open_input_stream(manifest_path) as stream:
+                text = stream.read().decode()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise UserError(
+                f"{where}: no trace here ({MANIFEST} is missing); give the folder that "
+                "`tracegen capture` wrote"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where}/{MANIFEST}: not a text file; capture again") from error
+        manifest = parse_manifest(text, f"{where}/{MANIFEST}")
+        trace = cls(str(where), manifest, check=check)
+        problems = trace._sizes()
+        if problems:
+            raise UserError(f"{'; '.join(problems)}; capture the trace again")
+        return trace
+
+    @property
+    def hash(self) -> str:
+        """Identity of the trace."""
+        return self.manifest.hash
+
+    def key(self, layer: int, kv_head: int) -> Vectors:
+        """Return post-RoPE keys, (tokens, head_dim)."""
+        return self._vectors("kv", layer, kv_head, "key")
+
+    def value(self, layer: int, kv_head: int) -> Vectors:
+        """Return values, (tokens, head_dim)."""
+        return self._vectors("kv", layer, kv_head, "value")
+
+    def query(self, layer: int, kv_head: int) -> Vectors:
+        """Return post-RoPE queries of the KV head's group, (q_heads, steps, head_dim)."""
+        rows = self._vectors("queries", layer, kv_head, "query")
+        return rows.reshape(self.manifest.group, -1, self.manifest.head_dim)
+
+    def output(self, layer: int, kv_head: int) -> Vectors | None:
+        """Return the model's own attention output, (q_heads, steps, head_dim); None: not stored."""
+        if not self.manifest.has_output:
+            return None
+        rows = self._vectors("queries", layer, kv_head, "output")
+        return rows.reshape(self.manifest.group, -1, self.manifest.head_dim)
+
+    def prompt_query(self, layer: int, kv_head: int) -> Vectors | None:
+        """Return the last prompt queries, (q_heads, n, head_dim); None: not stored."""
+        if not self.manifest.prompt_queries:
+            return None
+        rows = self._vectors("prompt_queries", layer, kv_head, "query")
+        return rows.reshape(self.manifest.group, -1, self.manifest.head_dim)
+
+    def prompt_attention(
+        self, layer: int, kv_head: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """Return the column sums over all prompt queries of the attention weights.
+
+        Two arrays (q_heads, prompt_tokens): plain, and decayed by 0.98 a prompt query. None: not
+        stored.
+        """
+        if not self.manifest.has_prompt_attention:
+            return None
+        table = self._row_group(
+            "prompt_attention", layer, kv_head, ["attention_sum", "attention_sum_decayed"]
+        )
+        plain, decayed = (
+            column.to_numpy().reshape(self.manifest.group, self.manifest.prompt_tokens)
+            for column in table.columns
+        )
+        return plain, decayed
+
+    def tokens(self) -> "pl.DataFrame":
+        """Return token, token_id, text, position, phase ("prompt", "decode") and log_prob."""
+        import polars as pl  # a replay's workers read vectors only
+
+        table = self._open(TOKENS).read()
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame.select("token", "token_id", "text", "position", "phase", "log_prob")
+
+    def check_file(self, path: str) -> None:
+        """Compare a file's checksum with the manifest's.
+
+        Raises:
+            UserError: the bytes are not the ones that were written; names the file.
+        """
+        system, root = file_system(self.where)
+        digest = hashlib.sha256()
+        with system.open_input_stream(f"{root}/{path}") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        if digest.hexdigest() != self._sha256[path]:
+            raise UserError(
+                f"{self.where}/{path}: the file was altered (its checksum is not the manifest's); "
+                "restore it or capture the trace again"
+            )
+        self._unchecked.discard(path)
+
+    def parquet(self, path: str) -> pq.ParquetFile:
+        """Open one of the trace's Parquet files by its relative path.
+
+        Raises:
+            UserError: the file is missing, truncated, altered or no Parquet; names the file.
+        """
+        return self._open(path)
+
+    def _sizes(self) -> list[str]:
+        """Return which files are missing or of another size than written."""
+        system, root = file_system(self.where)
+        listed = {one.path: one.size_bytes for one in self.manifest.files}
+        problems = [
+            f"{self.where}/{MANIFEST}: {path} is not listed"
+            for path in self.manifest.paths()
+            if path not in listed
+        ]
+        infos = system.get_file_info([f"{root}/{path}" for path in listed])
+        for (path, size_bytes), info in zip(listed.items(), infos, strict=True):
+            if info.type != pafs.FileType.File:
+                problems.append(f"{self.where}/{path}: the file is missing")
+            elif info.size != size_bytes:
+                problems.append(
+                    f"{self.where}/{path}: truncated or altered ({info.size:,} bytes, "
+                    f"{size_bytes:,} were written)"
+                )
+        return problems
+
+    def _open(self, path: str) -> pq.ParquetFile:
+        if path in self._unchecked:
+            self.check_file(path)
+        system, root = file_system(self.where)
+        try:
+            return pq.ParquetFile(system.open_input_file(f"{root}/{path}"))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{self.where}/{path}: cannot be read ({_first_line(error)}); restore it or "
+                "capture the trace again"
+            ) from error
+
+    def _row_group(self, kind: str, layer: int, kv_head: int, names: list[str]) -> pa.Table:
+        manifest = self.manifest
+        if layer not in manifest.layers:
+            known = ", ".join(map(str, manifest.layers))
+            raise UserError(f"{self.where}: no layer {layer} in this trace; known: {known}")
+        if not 0 <= kv_head < manifest.kv_heads:
+            raise UserError(
+                f"{self.where}: no kv_head {kv_head} in this trace; known: 0 to "
+                f"{manifest.kv_heads - 1}"
+            )
+        path = layer_path(kind, layer)
+        with self._open(path) as file:
+            expected = columns(kind, manifest)
+            if file.schema_arrow.remove_metadata() != expected or (
+                file.num_row_groups != manifest.kv_heads
+            ):
+                raise UserError(
+                    f"{self.where}/{path}: columns or row groups are not those of trace schema "
+                    f"{manifest.schema_version}; capture the trace again"
+                )
+            try:
+                return file.read_row_group(kv_head, columns=names)
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(
+                    f"{self.where}/{path}: cannot be read ({_first_line(error)}); restore it or "
+                    "capture the trace again"
+                ) from error
+
+    def _vectors(self, kind: str, layer: int, kv_head: int, name: str) -> Vectors:
+        """Return one column of a KV head's row group as (rows, head_dim), without a copy."""
+        column = self._row_group(kind, layer, kv_head, [name]).column(0)
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        dtype = NUMPY_DTYPE[self.manifest.dtype]
+        flat = np.frombuffer(array.buffers()[1], dtype=dtype)
+        start = array.offset * self.manifest.head_dim
+        return flat[start : start + len(array) * self.manifest.head_dim].reshape(
+            len(array), self.manifest.head_dim
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
