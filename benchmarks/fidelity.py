@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 
 from pimreplay.cost.step_cost import head_step_cost
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 
 HEAD_DIMS = (64, 128)
 Q_HEADS = (1, 4)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import torch
 
 from pimreplay.cost.step_cost import head_step_cost
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 from pimreplay.layouts import load_layout
 from pimreplay.placement.blocks import touched_blocks
 from pimreplay.policies import load_policy

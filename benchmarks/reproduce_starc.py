@@ -83,7 +83,7 @@ def made_up(folder: Path) -> Path:
 def check_cycles() -> float:
     from analysis.starc.cost import LayerSimulator, simulate_on
     from analysis.starc.shapes import System, shape_named
-    from pimreplay.hardware.device import load
+    from pimreplay.hardware.reading import load
 
     hardware, system = load("attacc_hbm3_bank"), System()
     simulator = LayerSimulator(system, hardware.organisation.channels, simulate_on(hardware, 2))

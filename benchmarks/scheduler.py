@@ -48,7 +48,7 @@ def main() -> int:
 def measure_cases(golden: Path, repeat: int) -> list[str]:
     """Print a line a case; return the cases below the target or with another answer."""
     from pimreplay.bank_model.scheduler import schedule
-    from pimreplay.hardware.timing import load_organisation, load_timing
+    from pimreplay.hardware.preset_files import load_organisation, load_timing
 
     cases = json.loads((golden / "cases.json").read_text(encoding="utf-8"))
     cases = [case for case in cases if case["lines"] > 10_000]
@@ -136,7 +136,7 @@ def generated(case: dict[str, Any]) -> Any:
 
 @cache
 def hardware_of(mode: str) -> Any:
-    from pimreplay.hardware.device import load
+    from pimreplay.hardware.reading import load
 
     return load(f"attacc_hbm3_{mode}")
 
@@ -145,7 +145,7 @@ FIRST_RUN = """
 import resource, sys, time
 from pathlib import Path
 from pimreplay.bank_model.simulate import simulate
-from pimreplay.hardware.timing import load_organisation, load_timing
+from pimreplay.hardware.preset_files import load_organisation, load_timing
 org = load_organisation("HBM3_8Gb_2R")
 timing = load_timing("HBM3_5.2Gbps", org)
 start = time.process_time()

@@ -32,7 +32,7 @@ def simulate_command(
     PIM_MV_GB, PIM_SFM, PIM_SET_MODEL, PIM_SET_HEAD or PIM_BARRIER, and an address.
     """
     from pimreplay.bank_model.simulate import simulate
-    from pimreplay.hardware.timing import load_organisation, load_timing
+    from pimreplay.hardware.preset_files import load_organisation, load_timing
 
     organisation = load_organisation(org)
     times = load_timing(timing, organisation)
@@ -150,7 +150,7 @@ def selfcheck_command(
 ) -> None:
     """Check devices: streams reach their closed-form peak, capacities and energies add up."""
     from pimreplay.cost.selfcheck import check
-    from pimreplay.hardware import device as devices
+    from pimreplay.hardware import reading as devices
     from tracegen.base.errors import FailedRun
 
     checks = [one for name in hardware or devices.names() for one in check(devices.load(name))]

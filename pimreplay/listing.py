@@ -5,7 +5,7 @@ from dataclasses import fields
 from types import ModuleType
 
 from pimreplay import layouts, policies
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 from pimreplay.study.plan import usual_layout
 from tracegen.base.discover import discover, variant_class
 

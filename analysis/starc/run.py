@@ -35,7 +35,7 @@ def reproduce(request: Request) -> Iterator[str]:
     from analysis.starc.page import study_html
     from analysis.starc.sample import sample_from
     from analysis.starc.study import run_study
-    from pimreplay.hardware.device import load
+    from pimreplay.hardware.reading import load
 
     for path in (request.out, request.csv):
         if path is not None:

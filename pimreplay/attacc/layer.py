@@ -8,8 +8,9 @@ from pimreplay.attacc.layer_commands import AttentionShape, attention_requests, 
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.bank_model.simulate import report
 from pimreplay.cost.energy import StepEnergy, trace_energy
-from pimreplay.hardware.device import Hardware, load
-from pimreplay.hardware.timing import load_organisation, load_timing
+from pimreplay.hardware.device import Hardware
+from pimreplay.hardware.preset_files import load_organisation, load_timing
+from pimreplay.hardware.reading import load
 from tracegen.base.errors import UserError
 
 PARTS = (

@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.hardware.timing import Organisation, Timing
+from pimreplay.hardware.organisation import Organisation
+from pimreplay.hardware.timing import Timing
 
 REQUESTS = {
     "LD": "read",

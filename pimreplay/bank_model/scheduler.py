@@ -16,7 +16,8 @@ from pimreplay.bank_model.commands import (
     count_requests,
     rule_table,
 )
-from pimreplay.hardware.timing import Organisation, Timing
+from pimreplay.hardware.organisation import Organisation
+from pimreplay.hardware.timing import Timing
 from tracegen.base.errors import UserError
 
 

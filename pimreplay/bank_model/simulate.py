@@ -7,7 +7,8 @@ from typing import Any
 from pimreplay.bank_model.commands import DATA_COMMANDS, AddressMap
 from pimreplay.bank_model.scheduler import Outcome, Scheduler
 from pimreplay.bank_model.trace_file import read_trace
-from pimreplay.hardware.timing import Organisation, Timing
+from pimreplay.hardware.organisation import Organisation
+from pimreplay.hardware.timing import Timing
 from pimreplay.units import cycles_to_ns, gigabytes_per_second
 from tracegen.base.errors import UserError
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.hardware.device import Geometry, Hardware
-from pimreplay.hardware.timing import Organisation, Timing
+from pimreplay.hardware.organisation import Organisation
+from pimreplay.hardware.timing import Timing
 
 IntArray = NDArray[np.int64]
 BLOCKS_PER_MOVE = 16

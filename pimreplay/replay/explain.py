@@ -10,7 +10,7 @@ from pimreplay.bank_model.commands import REQUEST_WORDS
 from pimreplay.cost.channels import channels_of, head_cost
 from pimreplay.cost.command_fidelity import HeadStream
 from pimreplay.cost.step_cost import StepCost
-from pimreplay.hardware import device as devices
+from pimreplay.hardware import reading as devices
 from pimreplay.placement.blocks import over_channels, touched_blocks
 from pimreplay.replay.kv_head import read_head, select
 from pimreplay.selection.budget import Budget

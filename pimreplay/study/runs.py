@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pimreplay.hardware import device as devices
+from pimreplay.hardware import reading as devices
 from pimreplay.replay.kv_head import HeadFailure, selections
 from pimreplay.results.schema import ResultsWriter, refuse_existing
 from pimreplay.selection.budget import Budget

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from pyarrow import fs
 
-from pimreplay.hardware import device as devices
+from pimreplay.hardware import reading as devices
 from pimreplay.replay.kv_head import HeadResult
 from pimreplay.selection.budget import Budget
 from pimreplay.study.jobs import part_identity

@@ -9,7 +9,7 @@ import numpy as np
 
 from pimreplay import policies
 from pimreplay.cost.step_cost import head_step_cost
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 from pimreplay.study import parts
 from tracegen.base.discover import discover
 

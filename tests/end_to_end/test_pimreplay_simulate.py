@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pimreplay.cli import app
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 from tracegen.base.errors import UserError, run
 
 TINY = b"PIM_WR_GB 0x0\nPIM_MAC_AB 0x0\nPIM_MAC_AB 0x20\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.cost.command_fidelity import HeadStream
 from pimreplay.cost.step_cost import head_step_cost
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 
 CASES = [("bank", (1, 2, 4), 0.05), ("bg", (1, 2, 4), 0.05), ("buffer", (1, 2, 4), 0.05)]
 

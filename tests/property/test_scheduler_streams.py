@@ -19,7 +19,9 @@ from bank_model import device, names_of, requests  # noqa: E402
 
 from pimreplay.bank_model.commands import COMMANDS, AddressMap, Requests  # noqa: E402
 from pimreplay.bank_model.scheduler import Scheduler, schedule  # noqa: E402
-from pimreplay.hardware.timing import Organisation, Timing, timing_names  # noqa: E402
+from pimreplay.hardware.organisation import Organisation  # noqa: E402
+from pimreplay.hardware.preset_files import timing_names  # noqa: E402
+from pimreplay.hardware.timing import Timing  # noqa: E402
 from tracegen.base.errors import UserError  # noqa: E402
 
 SHAPE = (2, 2, 4, 4)

@@ -16,7 +16,7 @@ from pimreplay.cost import analytic_fidelity as analytic
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import bank_group as _bank_walk
 from pimreplay.cost.walks import buffer as _buffer_walk
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 
 LEVELS = {"bg": _bank_walk.walk_banks, "buffer": _buffer_walk.walk_buffer}
 

@@ -28,7 +28,7 @@ from analysis.starc.sample import PUBLISHED, sample_of
 from analysis.starc.shapes import SHAPES, System, shape_named
 from analysis.starc.study import Study, run_study, scored_vectors, series_of
 from analysis.starc.words import differences, summary
-from pimreplay.hardware.device import load
+from pimreplay.hardware.reading import load
 from tracegen.base.errors import UserError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "starc"

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
-from pimreplay.hardware.timing import Organisation, Timing, load_organisation, load_timing
+from pimreplay.hardware.organisation import Organisation
+from pimreplay.hardware.preset_files import load_organisation, load_timing
+from pimreplay.hardware.timing import Timing
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bank_model"
 

@@ -20,7 +20,7 @@ from pimreplay.cli_devices import app
 from pimreplay.cost.energy import activation_energy, channel_events
 from pimreplay.cost.selfcheck import check
 from pimreplay.cost.step_cost import channel_cycles, head_step_cost, layer_cycles, overhead_cost
-from pimreplay.hardware import device as hardware
+from pimreplay.hardware import reading as hardware
 from tracegen.base.errors import FailedRun, UserError
 
 LAYERS = [case for case in cases("attacc", "starc") if case["lines"] < 60_000]

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from pimreplay.hardware import device as hardware
-from pimreplay.hardware.timing import (
+from pimreplay.hardware import reading as hardware
+from pimreplay.hardware.organisation import organisation_problems
+from pimreplay.hardware.preset_files import (
     load_organisation,
     load_timing,
     organisation_names,
-    organisation_problems,
     timing_names,
-    timing_problems,
     timing_values,
 )
+from pimreplay.hardware.timing import timing_problems
 from tracegen.base.errors import UserError
 
 NAMES = hardware.names()

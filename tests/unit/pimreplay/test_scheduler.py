@@ -167,7 +167,7 @@ def test_the_kernel_gives_the_same_cycles_without_its_compiler() -> None:
     paths = [str(GOLDEN / "traces" / case["trace"]) for case in wanted]
     script = (
         "import sys\nfrom pathlib import Path\nfrom pimreplay.bank_model.simulate import simulate\n"
-        "from pimreplay.hardware.timing import load_organisation, load_timing\n"
+        "from pimreplay.hardware.preset_files import load_organisation, load_timing\n"
         "org = load_organisation('HBM3_8Gb_2R')\n"
         "timing = load_timing('HBM3_5.2Gbps', org)\n"
         "for path in sys.argv[1:]:\n"

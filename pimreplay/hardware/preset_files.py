@@ -1,0 +1,102 @@
+"""Presets of timings and organisations: `presets/*.toml`, or a user's own TOML file.
+
+A path to a file with a `[timing]` table (for organisations, an `[organisation]` table) works
+wherever a preset name does.
+"""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pimreplay.hardware.organisation import (
+    Organisation,
+    build_organisation,
+    organisation_problems,
+)
+from pimreplay.hardware.timing import Timing, build_timing, timing_problems
+from tracegen.base.errors import UserError, nearest
+
+FOLDER = Path(__file__).parent / "presets"
+
+
+@cache
+def _presets(kind: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(FOLDER.glob("*.toml")):
+        content = read_toml(path)
+        for name, values in content.get(kind, {}).items():
+            if name in found:
+                raise UserError(f"{path}: preset {name} is defined twice; rename one of them")
+            found[name] = values
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; `UserError` names the file and the line of what cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the path of a TOML file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as TOML: {error}; correct the file") from None
+
+
+def timing_names() -> list[str]:
+    """Return the names of the timing presets."""
+    return list(_presets("presets"))
+
+
+def organisation_names() -> list[str]:
+    """Return the names of the organisation presets."""
+    return list(_presets("organisations"))
+
+
+def timing_values(name: str) -> dict[str, Any]:
+    """Return the raw table of a timing preset or of a TOML file's [timing]."""
+    return _table(name, "presets", "timing", "timing preset")
+
+
+def organisation_values(name: str) -> dict[str, Any]:
+    """Return the raw table of an organisation preset or of a TOML file's [organisation]."""
+    return _table(name, "organisations", "organisation", "organisation preset")
+
+
+def _table(name: str, kind: str, section: str, word: str) -> dict[str, Any]:
+    presets = _presets(kind)
+    if name in presets:
+        return dict(presets[name])
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise UserError(
+            f"{word} {name!r} is unknown; {nearest(name, presets)}; or give a .toml file"
+        )
+    content = read_toml(path)
+    table = content.get(section)
+    if not isinstance(table, dict):
+        raise UserError(f"{path}: has no [{section}] table; add one with the values of a preset")
+    table = {key: value for key, value in table.items() if key not in ("source", "note")}
+    preset = table.pop("preset", None)
+    return {**_table(preset, kind, section, word), **table} if preset is not None else table
+
+
+def load_organisation(name: str) -> Organisation:
+    """Load an organisation preset or file; all its problems in one `UserError`."""
+    values = organisation_values(name)
+    _refuse(name, organisation_problems(values))
+    return build_organisation(values)
+
+
+def load_timing(name: str, organisation: Organisation) -> Timing:
+    """Load a timing preset or file for an organisation; all its problems in one `UserError`."""
+    values = timing_values(name)
+    _refuse(name, timing_problems(values, organisation.t_rfc_ns))
+    return build_timing(values, organisation.t_rfc_ns)
+
+
+def _refuse(where: str, problems: list[str]) -> None:
+    if problems:
+        raise UserError(f"{where}: " + "; ".join(problems))
