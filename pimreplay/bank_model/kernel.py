@@ -9,9 +9,6 @@ queue is kept as bit masks over its entries in order of age, one mask for each t
 wait for, so that a decision looks at a few masks and not at 33 entries. The rules and their
 sources are in docs/timing_model.md; the numbers of commands are those of `commands.py`
 (a test keeps them equal).
-
-All of it lies in one file because numba keeps compiled code by the age of the file of the function
-that is called: a change of a function in another file would go unnoticed.
 """
 
 # Compiled functions take their types from their arguments.
@@ -21,7 +18,9 @@ that is called: a change of a function in another file would go unnoticed.
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+from numba import config
+
+from pimreplay.compiled import kernel
 
 LD, ST = range(2)
 """Numbers of the requests that go to the lists of reads and writes; all others are for PIM."""
@@ -219,10 +218,10 @@ def more_row_room(state: Any, device: Any) -> tuple[Any, Any]:
 # took nine tenths of the time. Wrappers for callers in Python or C take a quarter of the compiling.
 # A function of its own is optimised again inside each that calls it: it is pasted where it is long
 # and one place calls it.
-_COMPILED = {"cache": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
-_called = njit(**_COMPILED, no_cpython_wrapper=True)
-_inlined = njit(**_COMPILED, no_cpython_wrapper=True, forceinline=True)
-_pasted = njit(**_COMPILED, no_cpython_wrapper=True, inline="always")
+_OPTIONS = {"_nrt": False, "no_cfunc_wrapper": True}
+_called = kernel(**_OPTIONS, no_cpython_wrapper=True)
+_inlined = kernel(**_OPTIONS, no_cpython_wrapper=True, forceinline=True)
+_pasted = kernel(**_OPTIONS, no_cpython_wrapper=True, inline="always")
 
 _at = np.uint64
 """An index that is not negative: numba then leaves out counting from the end."""
@@ -1028,7 +1027,7 @@ def _advance(s, device, event, until, scalars, log, channel):
     return event
 
 
-@njit(**_COMPILED)
+@kernel(**_OPTIONS)
 def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
     """Feed requests and advance time; return how many requests were taken.
 

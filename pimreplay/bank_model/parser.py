@@ -11,12 +11,13 @@ foresee.
 from typing import Any
 
 import numpy as np
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pimreplay.bank_model.commands import REQUEST_WORDS
 from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.compiled import kernel
 
 FULL, BAD_WORD, BAD_ADDRESS, OUTSIDE = range(4)
 """Why a parse stopped: at the end of the input or the output, or at a line that is no request."""
@@ -62,7 +63,7 @@ def word_table() -> Any:
     return table
 
 
-@njit(cache=True, forceinline=True, error_model="numpy", _nrt=False)
+@kernel(forceinline=True, _nrt=False)
 def _letters(text, at):
     """Return those of eight letters before the first that is a space or less, and their count."""
     letters = _eight_bytes(text, at)
@@ -73,7 +74,7 @@ def _letters(text, at):
     return letters & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)), length
 
 
-@njit(cache=True, error_model="numpy", _nrt=False)
+@kernel(_nrt=False)
 def parse(text, table, address_bits, kinds, addresses):
     """Parse whole lines of `text`; return (requests, bytes used, why it stopped).
 

@@ -10,7 +10,8 @@ docs/timing_model.md states the rules.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
 
 import numpy as np
-from numba import njit
+
+from pimreplay.compiled import kernel
 
 FIELDS = 9
 BLOCKS, KEY_ROWS, VALUE_ROWS, KEY_END, VALUE_BEGIN, VALUE_END, END = range(7)
@@ -58,7 +59,7 @@ NEVER = 1 << 60
 ONES = np.uint64(0x0101010101010101)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def tails(parameters, groups, score_moves, targets, longest):
     """Return what lies between the products, for 1 to `longest` columns a GEMV buffer.
 
@@ -117,7 +118,7 @@ def tails(parameters, groups, score_moves, targets, longest):
     return found
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def _refreshes(begin, before, served, interval, cost):
     """Return how many more refreshes fall due before a row opens `before` after `begin`.
 
@@ -129,7 +130,7 @@ def _refreshes(begin, before, served, interval, cost):
     return max(np.int64(1), -(-room // (interval - cost)) - 1)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, found):
     """Walk points (points, words) where every MAC and activation is for all banks.
 

@@ -7,14 +7,13 @@ values that takes as long as the one before will do so again. The row bus is lef
 banks hardly take it.
 """
 
-# numba compiles anew when this file changes, not when another does: compiled with 2e2b293c.
 # Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
 
 import numpy as np
-from numba import njit
 
 from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import queue as q
 
@@ -25,7 +24,7 @@ ACTIVATED, LAST, OPEN, GAP = (MOST_BANKS * i for i in range(4))
 STATE = GAP + 2 * MOST_GAPS + 2
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def _place(s, gaps, free, spacing, ready, work):
     """Put MACs where the bus is free from a cycle on.
 
@@ -72,7 +71,7 @@ def _place(s, gaps, free, spacing, ready, work):
     return gaps, free, end
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def walk_banks(blocks, p, tails, found):
     """Walk points (points, words) whose MACs are for the same bank of each bank group."""
     points, n_words = blocks.shape

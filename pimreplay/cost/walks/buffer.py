@@ -6,14 +6,13 @@ taken. A pass of a further query head finds every row open, and a slice of value
 as the one before will do so again: both are placed at once.
 """
 
-# numba compiles anew when this file changes, not when another does: compiled with 35d55a39.
 # Compiled functions take their types from their arguments.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, assignment, misc, arg-type"
 
 import numpy as np
-from numba import njit
 
 from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import queue as q
 from pimreplay.cost.walks.buses import (
@@ -42,7 +41,7 @@ FILLED = USED + MOST_BANKS  # cycles of a run's MACs that went between others
 STATE = FILLED + q.ROOM
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def _slot(bits, cycle, free, spacing):
     """Return the first cycle that has room for a MAC; all have from `free` on."""
     reach = spacing - 1
@@ -58,7 +57,7 @@ def _slot(bits, cycle, free, spacing):
     return cycle
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def walk_buffer(blocks, p, tails, found):
     """Walk points (points, words) whose MACs are for one bank of each pseudo-channel."""
     points, n_words = blocks.shape

@@ -7,9 +7,9 @@ A bit set holds a bit for each of the last and next few thousand cycles.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 import numpy as np
-from numba import njit
 
 from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.compiled import kernel
 
 CYCLES = 1 << 12
 """Cycles that a bit set holds, and how many of them are kept empty ahead."""
@@ -20,7 +20,7 @@ ROW_BUS, MACS = 0, WORDS
 ONE = np.uint64(1)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def read(bits, which, cycle):
     """Return 64 cycles of a bit set."""
     at = np.uint64(cycle & 63)
@@ -29,13 +29,13 @@ def read(bits, which, cycle):
     return bits[which + word] >> at | bits[which + after] << ONE << (np.uint64(63) - at)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def in_use(bits, cycle):
     """Return the 64 cycles in which a command issues, on either bus."""
     return read(bits, ROW_BUS, cycle) | read(bits, MACS, cycle)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def mark(bits, which, cycle, mask):
     """Take the cycles of a mask of 64."""
     at = np.uint64(cycle & 63)
@@ -45,7 +45,7 @@ def mark(bits, which, cycle, mask):
     bits[which + after] |= mask >> ONE >> (np.uint64(63) - at)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def clear_ahead(bits, clear, cycle):
     """Empty the bit sets ahead of a cycle; return the first word beyond."""
     while clear << 6 < cycle + AHEAD:
@@ -55,7 +55,7 @@ def clear_ahead(bits, clear, cycle):
     return clear
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def precharge(bits, cycle):
     """Take the first cycle from one on in which no command issues: nothing pairs with this one."""
     room = ~in_use(bits, cycle)
@@ -67,7 +67,7 @@ def precharge(bits, cycle):
     return cycle
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def activate(bits, cycle):
     """Take the first two cycles of the row bus from one on; return the first."""
     room = ~read(bits, ROW_BUS, cycle)

@@ -4,8 +4,8 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 import numpy as np
-from numba import njit
 
+from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 
 ROOM = 128
@@ -15,7 +15,7 @@ LEAVE, ENTRIES, PACE = (ROOM * i for i in range(3))
 QUEUE = 3 * ROOM
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def enter(s, head, tail, cycle, entries, pace):
     """Put entries into the queue behind those that leave before them; return the queue's end."""
     at = tail
@@ -32,7 +32,7 @@ def enter(s, head, tail, cycle, entries, pace):
     return tail + 1
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def see(s, head, held):
     """Let so many of the entries leave that the controller sees one more.
 
@@ -50,7 +50,7 @@ def see(s, head, held):
     return head, min(held, w.WINDOW - 1), cycle + 1
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def hand_over(s, head, tail, p, tails, blocks, end, done, pace):
     """Put what lies between the products into the queue: scores out, softmax, probabilities in.
 
@@ -66,7 +66,7 @@ def hand_over(s, head, tail, p, tails, blocks, end, done, pace):
     return enter(s, head, tail, start - 1, moves, min(pace, (start - seen) // moves)), moves, start
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@kernel(forceinline=True)
 def mix(state, value):
     """Return a number that stands for a state with one more value."""
     return (state ^ value) * np.int64(0x2545F4914F6CDD1D)

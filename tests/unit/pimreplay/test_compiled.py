@@ -1,27 +1,85 @@
 """Compiled code that is kept on disk must not outlive a file that it was made from."""
 
-import hashlib
-import re
+import ast
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-import pimreplay
+from pimreplay import compiled
 
-FOLDER = Path(pimreplay.__file__).parent / "cost" / "walks"
-IMPORTED = re.compile(r"from pimreplay\.cost\.walks(?: import |\.)(all_bank|queue|buses)\b")
+CALL = """
+import numpy as np
+from pimreplay.cost.walks import buffer
+bits = np.zeros(1 << 7, dtype=np.uint64)
+print(buffer._slot(bits, 0, 100, 2))
+"""
+CALLEE = "    return bits[which + word] >> at | "
+EDITED = f"{CALLEE}ONE | "
+ONE_FOLDER = (
+    "from pimreplay import compiled\nfrom pathlib import Path\ncompiled.folder = lambda: Path("
+)
 
 
-def sources(name: str) -> set[str]:
-    """Return the files whose functions and numbers go into those of a file."""
-    found = set(IMPORTED.findall((FOLDER / f"{name}.py").read_text()))
-    return found.union(*(sources(one) for one in found))
+def answers(package: Path, before: str = "") -> list[int]:
+    """Return what a kernel says before and after an edit in a function that it calls."""
+    shutil.copytree(
+        compiled.PACKAGE, package / "pimreplay", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    callee = package / "pimreplay" / "cost" / "walks" / "buses.py"
+    text = callee.read_text()
+    assert text.count(CALLEE) == 1
+    found = []
+    for content in (text, text.replace(CALLEE, EDITED)):
+        callee.write_text(content)
+        done = subprocess.run(
+            [sys.executable, "-c", before + CALL],
+            cwd=package,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package), *sys.path])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(int(done.stdout))
+    return found
 
 
-@pytest.mark.parametrize("name", ["bank_group", "buffer"])
-def test_a_walk_names_the_files_it_is_compiled_with(name: str) -> None:
-    # numba looks at the content of the called function's own file alone
-    texts = [(FOLDER / f"{one}.py").read_bytes() for one in sorted(sources(name))]
-    digest = hashlib.sha256(b"".join(texts)).hexdigest()[:8]
-    said = f"compiled with {digest}."
-    assert said in (FOLDER / f"{name}.py").read_text(), f"write there: {said}"
+def test_an_edit_in_a_callee_changes_the_answer(tmp_path: Path) -> None:
+    assert answers(tmp_path) == [0, 1]  # the cycle before seems taken
+    kept = list((tmp_path / "pimreplay" / "__pycache__").glob("compiled-*"))
+    assert len(kept) == 1, "what earlier sources were compiled to is removed"
+
+
+def test_the_check_sees_compiled_code_that_outlives_its_source(tmp_path: Path) -> None:
+    assert answers(tmp_path, f"{ONE_FOLDER}{str(tmp_path / 'kept')!r})\n") == [0, 0]
+
+
+def test_a_folder_that_the_user_names_is_used(tmp_path: Path) -> None:
+    code = "from pimreplay import compiled; print(compiled.folder())"
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()).parent == tmp_path
+
+
+def kernel_files() -> list[Path]:
+    """Return the files that compile functions."""
+    return [
+        path
+        for path in compiled.PACKAGE.rglob("*.py")
+        if path != Path(compiled.__file__) and "from pimreplay.compiled import" in path.read_text()
+    ]
+
+
+@pytest.mark.parametrize("path", kernel_files(), ids=lambda path: path.stem)
+def test_a_kernel_is_made_from_hashed_sources_alone(path: Path) -> None:
+    hashed = tuple(f"pimreplay.{name.replace('/', '.')}" for name in compiled.SOURCES)
+    module = ".".join(path.relative_to(compiled.PACKAGE.parent).with_suffix("").parts)
+    assert module.startswith(hashed)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pimreplay."):
+            assert node.module == "pimreplay.compiled" or str(node.module).startswith(hashed)
