@@ -102,7 +102,7 @@ def dashboard(
 
 
 def _table(results: list[str]) -> "Table":
-    from analysis.results.runs import open_runs
     from analysis.results.tidying import tidy
+    from pimreplay.results.reader import open_results
 
-    return tidy(open_runs(results))
+    return tidy(open_results(results))

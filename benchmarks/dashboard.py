@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from analysis.dashboard import make_app
-from analysis.results.runs import open_runs
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import open_results
 
 POLICIES = ("dense", "topk", "sparq", "quest", "starc", "h2o")
 BUDGETS = ("256", "512", "1024", "2048")
@@ -28,7 +28,7 @@ TARGET_MS = 300.0
 
 def make_sweep(folder: Path, rows: int) -> int:
     """Write results of every column that the dashboard reads, with random values."""
-    from pimreplay.results.schema import ResultsWriter
+    from pimreplay.results.writer import ResultsWriter
 
     layers, kv_heads = 8, 4
     points = [(p, b, h) for p in POLICIES for b in BUDGETS for h in HARDWARE]
@@ -104,7 +104,7 @@ def main() -> None:
         path = Path(folder) / "sweep"
         written = make_sweep(path, rows)
         start = time.perf_counter()
-        table = tidy(open_runs([path]))
+        table = tidy(open_results([path]))
         opened = time.perf_counter() - start
         print(f"{written:,} rows opened in {opened:.2f} s as {len(table.rows):,} tidy rows,")
         print(f"windows of {table.window_steps} steps; polars {pl.__version__}")

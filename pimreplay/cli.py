@@ -195,7 +195,7 @@ def select(
     tokens), tokens in order; with several layers `selected_layer_N` each. The policy itself:
     dense layers make no exception here.
     """
-    from pimreplay.study.runs import write_selections
+    from pimreplay.study.selecting import write_selections
 
     print(write_selections(trace, policy, budget, layer, out, seed, device))
 

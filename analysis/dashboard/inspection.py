@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.results.hardware import hardware_of
-from analysis.results.runs import Run
+from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Inspection:
         return [(int(token), float(left[token])) for token in order if left[token] > 0]
 
 
-def trace_path(run: Run, name: str) -> tuple[str, str]:
+def trace_path(run: Results, name: str) -> tuple[str, str]:
     """Return where the trace `name` of a run lies, and its hash.
 
     Raises:
@@ -86,7 +86,7 @@ def trace_path(run: Run, name: str) -> tuple[str, str]:
     )
 
 
-def _geometry(run: Run, hardware: str, trace: str) -> tuple[int, int]:
+def _geometry(run: Results, hardware: str, trace: str) -> tuple[int, int]:
     """Return tokens per block, and key blocks per DRAM row, of a device as the run recorded it.
 
     The device's file may have been anywhere, and may have changed since.
@@ -104,7 +104,7 @@ def _geometry(run: Run, hardware: str, trace: str) -> tuple[int, int]:
 
 
 def inspect(
-    run: Run, described: dict[str, Any], layer: int, kv_head: int, q_head: int, step: int
+    run: Results, described: dict[str, Any], layer: int, kv_head: int, q_head: int, step: int
 ) -> Inspection:
     """Recompute one step of a configuration; numbers beyond the trace are brought inside it.
 

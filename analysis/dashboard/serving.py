@@ -8,9 +8,9 @@ from pathlib import Path
 from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
-from analysis.results.runs import open_runs
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import open_results
 from tracegen.base.errors import UserError
 
 
@@ -27,7 +27,7 @@ def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:
     problems: list[str] = []
     for folder in folders:
         try:
-            open_runs([folder])
+            open_results([folder])
             good.append(folder)
         except UserError as error:
             problems.append(str(error))
@@ -39,7 +39,7 @@ def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:
 
 
 def _table(folders: Sequence[str]) -> Table | None:
-    return tidy(open_runs(folders)) if folders else None
+    return tidy(open_results(folders)) if folders else None
 
 
 def _is_whole(folder: str, problems: list[str]) -> bool:

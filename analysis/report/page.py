@@ -17,9 +17,9 @@ from analysis.report.export import export_figures
 from analysis.report.output import refuse_existing, write_text
 from analysis.report.overview_table import csv_text, html_table, latex_table
 from analysis.results.hardware import assumed_of
-from analysis.results.runs import Run
 from analysis.results.summary import Setting, at, overview, settings, words
 from analysis.results.tables import Table
+from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 FIGURE_BYTES = 1_200_000
@@ -179,7 +179,7 @@ def _menu(shown: Sequence[Setting], count: int) -> str:
     )
 
 
-def _subtitle(runs: Sequence[Run]) -> str:
+def _subtitle(runs: Sequence[Results]) -> str:
     versions = {str(run.config.get("versions", {}).get("pimreplay", "?")) for run in runs}
     names = ", ".join(run.name for run in runs)
     return html.escape(f"Results: {names}. Made with pimreplay {', '.join(sorted(versions))}.")
@@ -281,16 +281,14 @@ def unknown_metrics(table: Table) -> list[str]:
     return [f"Not known in these results: {', '.join(unknown)}."] if unknown else []
 
 
-def failed_points(runs: Sequence[Run]) -> list[str]:
+def failed_points(runs: Sequence[Results]) -> list[str]:
     """Name the points of a sweep that failed."""
     notes = []
     for run in runs:
-        if run.points is not None:
-            failed = run.points.filter(pl.col("status") == "failed").collect()
-            notes += [
-                f"Failed point {row['point']}: {row['error']}"
-                for row in failed.iter_rows(named=True)
-            ]
+        failed = run.tables["points"].filter(pl.col("status") == "failed").collect()
+        notes += [
+            f"Failed point {row['point']}: {row['error']}" for row in failed.iter_rows(named=True)
+        ]
     return notes
 
 

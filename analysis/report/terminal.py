@@ -9,9 +9,9 @@ from analysis.report.changes_view import print_changes, write_changes
 from analysis.report.output import refuse_existing
 from analysis.report.overview_table import csv_text, latex_table, terminal_table
 from analysis.results.changes import changes
-from analysis.results.runs import open_runs
 from analysis.results.summary import overview
 from analysis.results.tables import Table
+from pimreplay.results.reader import open_results
 
 UNBOUNDED = 160
 """Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
@@ -57,7 +57,7 @@ def print_comparison(
     """Print what changed from the first folder to the second, and write it where asked."""
     if out is not None:
         refuse_existing(out, overwrite)
-    before, after = open_runs(folders)
+    before, after = open_results(folders)
     found = changes(before, after, different_traces)
     print_changes(found, Console(width=_width(), highlight=False))
     if out is not None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis.results.runs import Run
 from analysis.results.summary import SHOWN, overview
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 _KEYS = ("trace", "policy", "policy_parameters", "layout", "hardware", "budget")
@@ -42,7 +42,7 @@ class Changes:
     only_after: list[str]
 
 
-def changes(before: Run, after: Run, different_traces: bool = False) -> Changes:
+def changes(before: Results, after: Results, different_traces: bool = False) -> Changes:
     """Compare two runs.
 
     Raises:
@@ -94,7 +94,7 @@ def _unmatched(rows: pl.DataFrame, others: pl.DataFrame, keys: list[str]) -> lis
     ]
 
 
-def _refuse_different_traces(before: Run, after: Run) -> None:
+def _refuse_different_traces(before: Results, after: Results) -> None:
     left, right = _traces(before), _traces(after)
     if set(left) != set(right):
         raise UserError(
@@ -105,7 +105,7 @@ def _refuse_different_traces(before: Run, after: Run) -> None:
         )
 
 
-def _traces(run: Run) -> dict[str, str]:
+def _traces(run: Results) -> dict[str, str]:
     """Return the names of a run's traces by hash: what was replayed, wherever it lay."""
     return {
         str(one.get("hash")): f"{one.get('name')} {str(one.get('hash'))[:8]}"

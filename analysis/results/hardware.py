@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.results.runs import Run
+from pimreplay.results.reader import Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Varied:
     """By hardware name."""
 
 
-def hardware_of(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+def hardware_of(runs: Sequence[Results]) -> dict[str, dict[str, Any]]:
     """Return the hardware files that the runs recorded, by name."""
     found: dict[str, dict[str, Any]] = {}
     for run in runs:
@@ -27,7 +27,7 @@ def hardware_of(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def assumed_of(runs: Sequence[Run]) -> dict[str, list[str]]:
+def assumed_of(runs: Sequence[Results]) -> dict[str, list[str]]:
     """Return the values that hardware files flag as assumed, by hardware name."""
     return {
         name: [str(one) for one in recorded.get("assumed", [])]
@@ -35,7 +35,7 @@ def assumed_of(runs: Sequence[Run]) -> dict[str, list[str]]:
     }
 
 
-def varied_parameter(runs: Sequence[Run], machines: Sequence[str]) -> Varied | None:
+def varied_parameter(runs: Sequence[Results], machines: Sequence[str]) -> Varied | None:
     """Return the one number that differs between devices; None unless exactly one does."""
     recorded = hardware_of(runs)
     if any(name not in recorded for name in machines):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from analysis.metrics import metrics
-from analysis.results.runs import Run
+from pimreplay.results.reader import Results
 
 RATIOS = (
     "lane_utilisation_ratio",
@@ -137,7 +137,7 @@ class Table:
     tidy: Tidy
     configurations: pl.DataFrame
     """configuration (its number), and `DESCRIPTION`."""
-    runs: tuple[Run, ...]
+    runs: tuple[Results, ...]
     window_steps: int
     """Decode steps in a window."""
     kept: Kept = Kept()

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from analysis.results.runs import CONFIGURATION, Run
 from analysis.results.tables import (
     AMOUNTS,
     DESCRIPTION,
@@ -16,6 +15,8 @@ from analysis.results.tables import (
     Tidy,
     over_windows,
 )
+from pimreplay.results.reader import Results, damaged
+from pimreplay.results.schema import CONFIGURATION
 from tracegen.base.errors import UserError
 
 ROWS = 150_000
@@ -26,15 +27,21 @@ _ROW_KEY = ["configuration", "layer", "kv_head", "window"]
 _ROW = [*_ROW_KEY, "first_step", "steps", "dense_layer", "visible_tokens"]
 
 
-def tidy(runs: Sequence[Run], rows: int = ROWS) -> Table:
+def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
     """Aggregate the results of `runs` into the tidy table, streaming: memory follows `rows`.
 
     Raises:
         UserError: a table of a run is damaged.
     """
-    steps = [_described(run, run.steps) for run in runs]
+    steps = [_described(run, run.tables["steps"]) for run in runs]
     configurations = _configurations(runs, steps)
-    total = sum(one.select(pl.len()).collect().item() for one in steps)
+    counts = [one.select(pl.len()).collect().item() for one in steps]
+    for run, count in zip(runs, counts, strict=True):
+        if count == 0:
+            raise UserError(
+                f"{run.path}/steps.parquet: holds no rows, nothing was replayed; replay again"
+            )
+    total = sum(counts)
     width = 1
     while total / width > rows:
         width *= 2
@@ -97,18 +104,15 @@ def _with_decided(rows: pl.DataFrame, configurations: pl.DataFrame) -> pl.DataFr
 
 
 @contextmanager
-def _reading(run: Run) -> Iterator[None]:
+def _reading(run: Results) -> Iterator[None]:
     """Say which results are damaged: a Parquet file can be so behind an intact footer."""
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{run.path}: damaged, its tables cannot be read ({reason}); replay again"
-        ) from error
+        raise damaged(run.path, error) from error
 
 
-def _configurations(runs: Sequence[Run], steps: Sequence[pl.LazyFrame]) -> pl.DataFrame:
+def _configurations(runs: Sequence[Results], steps: Sequence[pl.LazyFrame]) -> pl.DataFrame:
     """Number the configurations of all runs and give each its method label."""
     each = []
     for run, scan in zip(runs, steps, strict=True):
@@ -137,7 +141,7 @@ def _with_budget_tokens(configurations: pl.DataFrame, rows: pl.DataFrame) -> pl.
     )
 
 
-def _described(run: Run, scan: pl.LazyFrame) -> pl.LazyFrame:
+def _described(run: Results, scan: pl.LazyFrame) -> pl.LazyFrame:
     """Add the run's name, and write the settings as text."""
     text = [pl.col(name).cast(pl.String).fill_null("") for name in CONFIGURATION]
     return scan.with_columns(*text, run=pl.lit(run.name))
@@ -177,10 +181,8 @@ def _windows(scan: pl.LazyFrame, width: int) -> pl.DataFrame:
     )
 
 
-def _layer_windows(run: Run, configurations: pl.DataFrame, width: int) -> pl.DataFrame | None:
-    if run.layers is None:
-        return None
-    scan = run.layers.rename({"latency_ns": "layer_latency_ns"})
+def _layer_windows(run: Results, configurations: pl.DataFrame, width: int) -> pl.DataFrame:
+    scan = run.tables["layers"].rename({"latency_ns": "layer_latency_ns"})
     columns = scan.collect_schema().names()
     window = (pl.col("step") // width).alias("window")
     return (
@@ -191,10 +193,8 @@ def _layer_windows(run: Run, configurations: pl.DataFrame, width: int) -> pl.Dat
     )
 
 
-def _lane_loads(run: Run, configurations: pl.DataFrame) -> pl.DataFrame | None:
-    if run.channels is None:
-        return None
-    scan = _numbered(_described(run, run.channels), configurations)
+def _lane_loads(run: Results, configurations: pl.DataFrame) -> pl.DataFrame | None:
+    scan = _numbered(_described(run, run.tables["channels"]), configurations)
     return (
         scan.group_by("configuration", "layer", "channel", "lane")
         .agg(load=pl.col("tokens").sum().cast(pl.Float64))

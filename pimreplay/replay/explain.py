@@ -17,7 +17,7 @@ from pimreplay.selection.budget import Budget
 from pimreplay.selection.masks import union
 from pimreplay.selection.recall import ExactAttention
 from pimreplay.study.plan import method
-from pimreplay.study.sweep import FIDELITIES
+from pimreplay.study.sweep_file import FIDELITIES
 from tracegen.base.errors import UserError, nearest
 from tracegen.trace.schema import ITEM_BYTES
 from tracegen.trace.store import Trace
@@ -253,7 +253,7 @@ def _costs(hardware: "Hardware", geometry: "Geometry", cost: StepCost, q_heads: 
 
 
 def _ranges(tokens: np.ndarray) -> str:
-    from pimreplay.study.plan import ranges
+    from pimreplay.study.layer_ranges import ranges
 
     text = ranges(int(token) for token in tokens)
     return text if len(text) <= TEXT_WIDTH else text[: TEXT_WIDTH - 1] + "…"

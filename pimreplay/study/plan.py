@@ -1,21 +1,15 @@
 """What a replay is asked to do: points, each one policy on one layout, device, budget and trace.
 
-Names are resolved here, once, before any work: an unknown one stops the run at its start. The
-hash of a point's parts decides what the cache of a sweep may reuse.
+Names are resolved here, once, before any work: an unknown one stops the run at its start.
 """
 
-import hashlib
-import json
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cache
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracegen.base.errors import UserError
-from tracegen.trace.schema import ITEM_BYTES, Manifest
+from tracegen.trace.schema import Manifest
 
 if TYPE_CHECKING:
     from pimreplay.hardware.device import Hardware
@@ -23,8 +17,6 @@ if TYPE_CHECKING:
 
 CLUSTERING_POLICIES = ("starc", "clusterkv", "retroinfer")
 """Policies that put tokens in groups; their usual layout stores each group together."""
-TRACE_FACTS = ("q_heads", "kv_heads", "head_dim", "dtype", "prompt_tokens", "decode_steps")
-LIBRARIES = ("numpy", "torch", "numba", "polars", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,42 +162,6 @@ def trace_source(path: str) -> TraceSource:
     )
 
 
-def layer_numbers(
-    texts: Sequence[str], known: tuple[int, ...], asked: str = "--layer"
-) -> tuple[int, ...]:
-    """Parse `3`, `0-4` and `0,2,5` against the layers of a trace; `asked` names the option.
-
-    Raises:
-        UserError: no layer number, or a layer that the trace lacks.
-    """
-    wanted: set[int] = set()
-    for part in (piece.strip() for text in texts for piece in text.split(",")):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not found:
-            raise UserError(f"{asked} {part!r}: not a layer; give 3, 0-4 or 0,2,5")
-        first = int(found[1])
-        wanted.update(range(first, int(found[2] or first) + 1))
-    missing = sorted(wanted - set(known))
-    if missing:
-        raise UserError(f"{asked} {missing[0]}: not in the trace; captured layers: {ranges(known)}")
-    return tuple(sorted(wanted))
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Write numbers shortly: 0-3, 7.
-
-    >>> ranges([0, 1, 2, 3, 7])
-    '0-3, 7'
-    """
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
-
-
 def refuse_double(points: Sequence[Point]) -> None:
     """Raise `UserError` when two points have one name."""
     seen: dict[str, Point] = {}
@@ -216,97 +172,3 @@ def refuse_double(points: Sequence[Point]) -> None:
                 "and hardware file once"
             )
         seen[point.name] = point
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions of everything that computes a result."""
-    import platform
-
-    found = {"python": platform.python_version()}
-    for name in ("pimreplay", *LIBRARIES):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return {**found, "code_sha256": code_sha256()}
-
-
-@cache
-def code_sha256() -> str:
-    """Return a hash over the package's own source, so that a cache never outlives its code."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(str(path.relative_to(folder)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def digest(value: object) -> str:
-    """Return the SHA-256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
-    """Return the content of `run.json`: everything that made the results, and its hash."""
-    traces = {point.trace.name: point.trace for point in points}
-    hardware = {point.hardware.name: point.hardware for point in points}
-    methods = {(p.method.policy, p.method.parameters, p.method.layout): None for p in points}
-    configuration = {
-        "policies": [
-            {"policy": policy, "parameters": parameters, "layout": layout}
-            for policy, parameters, layout in methods
-        ],
-        "budgets": list(dict.fromkeys(point.budget_text for point in points)),
-        "hardware": list(hardware),
-        "dense_layers": settings.dense_layers,
-        "fidelity": settings.fidelity,
-        "layers": settings.layers,
-        "seed": settings.seed,
-        "device": settings.device,
-    }
-    made_by = {
-        "configuration": configuration,
-        "traces": {name: trace.hash for name, trace in traces.items()},
-        "hardware": {name: one.values for name, one in hardware.items()},
-        "versions": versions(),
-    }
-    return {
-        "configuration_sha256": digest(made_by),
-        "synthetic": any(trace.kind == "synthetic" for trace in traces.values()),
-        "traces": [
-            {
-                "name": trace.name,
-                "path": trace.path,
-                "hash": trace.hash,
-                "kind": trace.kind,
-                "model": trace.model,
-                "layers": list(trace.layers),
-                **{name: getattr(trace.manifest, name) for name in TRACE_FACTS},
-            }
-            for trace in traces.values()
-        ],
-        "configuration": configuration,
-        "hardware": [
-            {
-                "name": one.name,
-                "title": one.title,
-                "assumed": list(one.assumed),
-                "notes": list(one.notes),
-                "energy_model": one.energy_model,
-                "channels": one.organisation.channels,
-                "t_ck_ns": one.t_ck_ns,
-                "geometry": {
-                    trace.name: asdict(
-                        one.geometry(trace.manifest.head_dim, ITEM_BYTES[trace.manifest.dtype])
-                    )
-                    for trace in traces.values()
-                },
-                "values": one.values,
-            }
-            for one in hardware.values()
-        ],
-        "versions": versions(),
-    }

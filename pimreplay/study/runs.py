@@ -1,46 +1,30 @@
-"""What `run`, `sweep` and `select` do: plan, work, write, and say in lines what is going on."""
+"""What `run` and `sweep` do: plan, work, write, and say in lines what is going on."""
 
-import os
-import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from pimreplay.hardware import reading as devices
-from pimreplay.replay.kv_head import HeadFailure, selections
-from pimreplay.results.schema import ResultsWriter, refuse_existing
+from pimreplay.replay.kv_head import HeadFailure
+from pimreplay.results.writer import ResultsWriter, refuse_existing
 from pimreplay.selection.budget import Budget
-from pimreplay.study.jobs import (
-    MemoryParts,
-    Parts,
-    keep_selections,
-    layers_of,
-    local_crew,
-    make_jobs,
-    units_of,
-    work,
-    write_results,
-)
+from pimreplay.study.cache import MemoryParts, PartCache, Parts
+from pimreplay.study.capacity import local_crew
+from pimreplay.study.dispatch import work
+from pimreplay.study.headline import headline
+from pimreplay.study.jobs import make_jobs, units_of
+from pimreplay.study.layer_ranges import layer_numbers
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import (
-    Point,
-    Settings,
-    layer_numbers,
-    method,
-    ranges,
-    refuse_double,
-    trace_source,
-)
+from pimreplay.study.plan import Point, Settings, method, refuse_double, trace_source
 from pimreplay.study.progress import Progress, duration
-from pimreplay.study.sweep import FIDELITIES, PartCache, read_study
-from pimreplay.study.workers import Crew, RayCrew
+from pimreplay.study.ray_workers import RayCrew
+from pimreplay.study.sweep_file import FIDELITIES, read_study
+from pimreplay.study.tables import keep_selections, write_results
+from pimreplay.study.workers import Crew
 from tracegen.base.device import torch_device
 from tracegen.base.errors import FailedRun, UserError, nearest
-from tracegen.trace.store import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +56,7 @@ def run_once(request: RunRequest, out: str) -> Iterator[str]:
     """
     refuse_existing(out)
     points, settings = plan_run(request)
-    yield from _headline(points, settings)
+    yield from headline(points, settings)
     parts = MemoryParts()
     failures = yield from _work(
         points, settings, parts, request.workers, request.ray, {}, stop_at_failure=True
@@ -127,7 +111,7 @@ def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Ite
     settings = replace(study.settings, device=str(torch_device(study.settings.device)))
     cache = PartCache(out, points, settings)
     with cache.lock():
-        yield from _headline(points, settings)
+        yield from headline(points, settings)
         failures = yield from _work(points, settings, cache, workers, ray, study.refused)
         texts = {number: one.sentence for number, one in failures.items()}
         texts = dict(sorted({**texts, **study.refused}.items()))
@@ -139,34 +123,6 @@ def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Ite
         raise FailedRun(
             f"{len(texts)} of {len(points)} points failed, the first is {points[number].name}: "
             f"{text}; all are in {out}/points.parquet, the finished ones are kept"
-        )
-
-
-def _headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
-    for trace in {point.trace.path: point.trace for point in points}.values():
-        shape = trace.manifest
-        layers = layers_of(points[0], settings) if settings.layers else trace.layers
-        marked = " SYNTHETIC, no model behind it," if trace.kind == "synthetic" else ""
-        yield (
-            f"trace {trace.name}:{marked} {trace.model}, layers {ranges(layers)},"
-            f" {shape.kv_heads} KV heads x {shape.group} query heads,"
-            f" {shape.prompt_tokens} prompt tokens + {shape.decode_steps} steps"
-        )
-    methods = {f"{p.method.policy} on {p.method.layout}": None for p in points}
-    budgets = {point.budget_text: None for point in points}
-    hardware = {point.hardware.name: point.hardware for point in points}
-    yield f"policies: {', '.join(methods)}; budget {', '.join(budgets)}"
-    assumed = sum(len(one.assumed) for one in hardware.values())
-    yield (
-        f"hardware: {', '.join(hardware)} ({settings.fidelity}, {assumed} assumed values, "
-        "listed in run.json)"
-    )
-    yield f"dense layers: the model's first {settings.dense_layers} (--dense-layers)"
-    replayed = {layer for point in points for layer in layers_of(point, settings)}
-    if max(replayed) < settings.dense_layers:
-        yield (
-            f"note: layers {ranges(replayed)} are all dense layers, so no policy chooses anything; "
-            "give --dense-layers 0 to see what they choose"
         )
 
 
@@ -204,46 +160,3 @@ def _work(
     plural = "" if crew.workers == 1 else "s"
     yield f"replayed {len(wanted) - done} parts with {crew.workers} worker{plural} in {took}"
     return failures
-
-
-def write_selections(
-    trace_path: str,
-    policy: str,
-    budget_text: str,
-    layer_texts: Sequence[str] | None,
-    out: Path,
-    seed: int,
-    device: str,
-) -> str:
-    """Write a policy's selection of every layer asked for to an .npz file.
-
-    Raises:
-        UserError: bad input; no file is written.
-    """
-    if out.exists():
-        raise UserError(f"{out}: exists already, nothing was overwritten; choose another --out")
-    if "@" in policy:
-        raise UserError(f"--policy {policy}: a selection has no layout; leave out what follows @")
-    device = str(torch_device(device))
-    budget = Budget.parse(budget_text)
-    selector = method(policy).selector
-    trace = Trace.open(trace_path)
-    budget.check(trace.manifest.tokens)
-    known = trace.manifest.layers
-    layers = layer_numbers(layer_texts, known) if layer_texts else known
-    found = selections(trace, layers, selector, budget, seed, device)
-    arrays = (
-        {"selected": found[layers[0]]}
-        if len(layers) == 1
-        else {f"selected_layer_{layer}": found[layer] for layer in layers}
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{out.name}.partial-", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(out)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-    return f"wrote {out}: {policy} at budget {budget_text}, layers {ranges(layers)}"

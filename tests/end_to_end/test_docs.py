@@ -75,11 +75,11 @@ def build(block: Block) -> None:
 
         assert isinstance(space["METRIC"], Metric)
     if block.title.startswith("analysis/figures/"):
-        from analysis.results.runs import open_runs
         from analysis.results.tidying import tidy
+        from pimreplay.results.reader import open_results
 
         (figure,) = space["FIGURES"]
-        assert figure.draw(tidy(open_runs(["new/base", "new/fast"]))).data
+        assert figure.draw(tidy(open_results(["new/base", "new/fast"]))).data
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pimreplay.results.schema import Results
+from pimreplay.results.reader import Results
 
 RUN = ("--hardware", "attacc_hbm3_bank", "--budget", "32", "--workers", "0")
 
@@ -30,13 +30,13 @@ def test_several_policies_are_replayed_into_one_results_folder(pimreplay, trace_
     assert "SYNTHETIC" in answer.out
 
     results = Results.open(out)
-    steps = pl.from_arrow(results.table("steps"))
+    steps = results.table("steps")
     assert len(steps) == 4 * 2 * 2 * 8  # points x layers x KV heads x steps
     sparse = steps.filter(~pl.col("dense_layer"), pl.col("policy") != "dense")
     assert sparse["selected_tokens"].unique().to_list() == [32.0]
     assert steps.filter(pl.col("dense_layer"))["attention_mass_ratio"].min() > 0.9999
-    assert results.run["synthetic"] is True
-    assert results.run["hardware"][0]["assumed"]
+    assert results.config["synthetic"] is True
+    assert results.config["hardware"][0]["assumed"]
     assert left_in(out.parent) == ["results"]
 
 
@@ -55,8 +55,7 @@ def test_policy_and_layout_are_independent_choices(pimreplay, trace_path, tmp_pa
         )  # fmt: skip
         assert answer.code == 0, answer.err
     one, other = (
-        pl.from_arrow(Results.open(tmp_path / layout).table("steps"))
-        for layout in ("sequential", "clustered")
+        Results.open(tmp_path / layout).table("steps") for layout in ("sequential", "clustered")
     )
     assert one["selected_tokens"].equals(other["selected_tokens"])
     assert one["attention_mass_ratio"].equals(other["attention_mass_ratio"])

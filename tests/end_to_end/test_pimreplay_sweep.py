@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pimreplay.results.schema import Results
+from pimreplay.results.reader import Results
 
 TABLES = ("steps", "layers", "channels", "points", "tokens")
 GRID = """
@@ -54,11 +54,11 @@ def test_the_grid_is_the_product_of_its_lists(pimreplay, sweep_file, tmp_path):
     assert answer.code == 0, answer.err
     assert "16 of 16 points" in answer.out
     results = Results.open(tmp_path / "out")
-    points = pl.from_arrow(results.table("points"))
+    points = results.table("points")
     assert len(points) == 4 * 2 * 2
     assert points["status"].unique().to_list() == ["ok"]
     assert points["point"].n_unique() == 16
-    assert results.run["kind"] == "sweep"
+    assert results.config["kind"] == "sweep"
 
 
 def test_a_second_run_computes_nothing_and_writes_the_same_bytes(pimreplay, sweep_file, tmp_path):
@@ -95,11 +95,11 @@ def test_a_point_that_fails_is_a_row_and_the_exit_code_is_1(
     assert "1 of 4 points failed, the first is tiny/topk" in answer.err
     assert "150 tokens are beyond the context of 104 tokens" in answer.err
     results = Results.open(tmp_path / "out")
-    points = pl.from_arrow(results.table("points"))
+    points = results.table("points")
     failed = points.filter(pl.col("status") == "failed")
     assert failed.select("trace", "budget").rows() == [("tiny", "150")]
     assert "beyond the context" in failed["error"][0]
-    kept = pl.from_arrow(results.table("steps"))
+    kept = results.table("steps")
     assert kept.select("trace", "budget").unique().sort(pl.all()).rows() == [
         ("long", "150"),
         ("long", "16"),
@@ -278,7 +278,7 @@ def test_a_local_ray_cluster_gives_the_same_bytes(spawn, pimreplay, sweep_file, 
 
 RAY_DEATH = """
 import os
-from pimreplay.study.workers import RayCrew
+from pimreplay.study.ray_workers import RayCrew
 crew = RayCrew("local", 2, os._exit)
 crew.send(1, 3)
 print(crew.answers(150))
@@ -309,7 +309,7 @@ def test_no_ray_cluster_at_the_address_is_one_sentence(pimreplay, sweep_file, tm
 
 
 def test_without_ray_the_extra_is_named(pimreplay, sweep_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("pimreplay.study.workers.find_spec", lambda name: None)
+    monkeypatch.setattr("pimreplay.study.ray_workers.find_spec", lambda name: None)
     answer = pimreplay("sweep", sweep_file, "--out", tmp_path / "out", "--ray", "auto")
     assert answer.code == 2
     assert "pip install 'pimreplay[ray]'" in answer.err

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.results.runs import open_runs
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
-from pimreplay.results.schema import ResultsWriter
+from pimreplay.results.reader import open_results
+from pimreplay.results.writer import ResultsWriter
 from tracegen.trace.store import Trace
 
 METHODS = {
@@ -44,13 +44,14 @@ def make_results(
         for machine_place, machine in enumerate(hardware):
             for budget in budgets:
                 for policy in policies:
-                    layout, share = METHODS[policy]
+                    name, _, parameters = policy.partition(":")
+                    layout, share = METHODS[name]
                     key = {
                         "trace": trace,
                         "model": model,
                         "trace_kind": kind,
-                        "policy": policy,
-                        "policy_parameters": "",
+                        "policy": name,
+                        "policy_parameters": parameters,
                         "layout": layout,
                         "hardware": machine,
                         "budget": budget,
@@ -173,7 +174,7 @@ def load(make: Callable[..., Path]) -> Callable[..., Table]:
     """Return a function that writes results and returns their tidy table."""
 
     def loaded(**settings: Any) -> Table:
-        return tidy(open_runs([make(**settings)]))
+        return tidy(open_results([make(**settings)]))
 
     return loaded
 

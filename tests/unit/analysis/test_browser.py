@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from analysis.report.page import report_html
-from analysis.results.runs import open_runs
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import open_results
 
 pytestmark = pytest.mark.browser
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
@@ -146,7 +146,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(replayed: Path) -> str:
     path = replayed.parent / "report.html"
-    path.write_text(report_html(tidy(open_runs([replayed]))), encoding="utf-8")
+    path.write_text(report_html(tidy(open_results([replayed]))), encoding="utf-8")
     return path.as_uri()
 
 
@@ -249,7 +249,7 @@ def test_the_reports_menu_changes_words_and_figures(
     browser: Browser, make: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "two.html"
-    table = tidy(open_runs([make(hardware=("fast", "slow"))]))
+    table = tidy(open_results([make(hardware=("fast", "slow"))]))
     path.write_text(report_html(table), encoding="utf-8")
     browser.open(path.as_uri())
     browser.wait("document.documentElement.dataset.ready")
@@ -405,9 +405,9 @@ def test_the_step_inspector_marks_the_selected_tokens(
     browser: Browser, dashboard: str, replayed: Path
 ) -> None:
     from analysis.dashboard.inspection import inspect
-    from analysis.results.runs import open_run
+    from pimreplay.results.reader import Results
 
-    run = open_run(replayed)
+    run = Results.open(replayed)
     row = tidy([run]).configurations.filter(policy="starc").row(0, named=True)
     expected = inspect(run, row, layer=1, kv_head=1, q_head=1, step=5)
     query = "?view=Step+inspector&method=starc+·+clustered&layer=1&kv_head=1&q_head=1&step=5"
@@ -453,7 +453,7 @@ def test_figures_are_exported_as_vector_files(replayed: Path, tmp_path: Path) ->
     pytest.importorskip("kaleido", reason="kaleido is not installed")
     from analysis.report.export import export_figures
 
-    paths = export_figures(tidy(open_runs([replayed])), tmp_path / "figures", "svg")
+    paths = export_figures(tidy(open_results([replayed])), tmp_path / "figures", "svg")
     assert len(paths) > 20
     (latency,) = [path for path in paths if path.stem == "latency_against_dense"]
     assert "Latency of a decode step" in latency.read_text()

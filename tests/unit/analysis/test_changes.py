@@ -7,14 +7,14 @@ from typer.testing import CliRunner
 from analysis.cli import app
 from analysis.report.changes_view import change_text
 from analysis.results.changes import Changes, changes
-from analysis.results.runs import open_runs
+from pimreplay.results.reader import open_results
 from tracegen.base.errors import UserError
 
 Make = Callable[..., Path]
 
 
 def compared(before: Path, after: Path, **options: bool) -> Changes:
-    return changes(*open_runs([before, after]), **options)
+    return changes(*open_results([before, after]), **options)
 
 
 def test_a_run_compared_with_its_copy_has_no_change(make: Make) -> None:

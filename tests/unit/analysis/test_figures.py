@@ -12,10 +12,10 @@ from analysis.figures import Drawing, figures
 from analysis.figures._style import _COLOURS, axis_title, colour, scaled
 from analysis.figures.pareto import pareto_front
 from analysis.metrics import metrics
-from analysis.results.runs import open_runs
 from analysis.results.summary import at, settings
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import open_results
 
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {
@@ -35,12 +35,12 @@ def draw(table: Table, name: str) -> Drawing:
 @pytest.fixture(scope="module")
 def sweep(make_once: Callable[..., Path]) -> Table:
     settings = {"budgets": ("128", "256"), "hardware": ("attacc_hbm3_bank", "attacc_hbm3_bg")}
-    return tidy(open_runs([make_once(**settings)]))
+    return tidy(open_results([make_once(**settings)]))
 
 
 @pytest.fixture(scope="module")
 def alone(make_once: Callable[..., Path]) -> Table:
-    return tidy(open_runs([make_once(policies=("quest",))]))
+    return tidy(open_results([make_once(policies=("quest",))]))
 
 
 @pytest.mark.parametrize("name", figures())
@@ -214,7 +214,7 @@ def test_lane_loads_are_drawn_over_their_mean(sweep: Table) -> None:
 
 def test_traces_of_one_model_make_one_line_over_contexts(make: Callable[..., Path]) -> None:
     folders = [make("a", trace="short"), make("b", trace="long", scale=2.0)]
-    table = tidy(open_runs(folders))
+    table = tidy(open_results(folders))
     drawing = draw(table, "latency_by_context")
     assert len(drawing.data) == 5
     assert len(drawing.data[0]["x"]) == 2 * 16

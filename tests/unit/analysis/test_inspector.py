@@ -8,19 +8,19 @@ import pytest
 
 from analysis.dashboard.inspection import Inspection, inspect
 from analysis.dashboard.inspector_view import block_map, marked_text, states
-from analysis.results.runs import Run, open_run
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def run(replayed: Path) -> Run:
-    return open_run(replayed)
+def run(replayed: Path) -> Results:
+    return Results.open(replayed)
 
 
 @pytest.fixture(scope="module")
-def table(run: Run) -> Table:
+def table(run: Results) -> Table:
     return tidy([run])
 
 
@@ -29,11 +29,11 @@ def described(table: Table, policy: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def step(run: Run, table: Table) -> Inspection:
+def step(run: Results, table: Table) -> Inspection:
     return inspect(run, described(table, "topk"), layer=1, kv_head=1, q_head=1, step=5)
 
 
-def test_the_inspected_selection_is_the_policys_own(run: Run, step: Inspection) -> None:
+def test_the_inspected_selection_is_the_policys_own(run: Results, step: Inspection) -> None:
     from pimreplay.policies import load_policy
     from pimreplay.replay.kv_head import selections
     from pimreplay.selection.budget import Budget
@@ -54,19 +54,19 @@ def test_the_mass_missed_is_that_of_exact_attention(step: Inspection) -> None:
     assert weight == step.weight[~step.selected].max()
 
 
-def test_its_mean_over_heads_is_what_the_results_say(run: Run, table: Table) -> None:
+def test_its_mean_over_heads_is_what_the_results_say(run: Results, table: Table) -> None:
     row = described(table, "starc")
     kept = [
         inspect(run, row, layer=1, kv_head=0, q_head=q_head, step=7).mass_kept_ratio
         for q_head in (0, 1)
     ]
-    steps = run.steps.filter(policy="starc", layer=1, kv_head=0, step=7).collect()
+    steps = run.tables["steps"].filter(policy="starc", layer=1, kv_head=0, step=7).collect()
     assert np.mean(kept) == pytest.approx(steps["attention_mass_ratio"].item(), abs=1e-4)
 
 
-def test_its_blocks_are_what_the_results_counted(run: Run, table: Table) -> None:
+def test_its_blocks_are_what_the_results_counted(run: Results, table: Table) -> None:
     one = inspect(run, described(table, "starc"), layer=1, kv_head=0, q_head=0, step=7)
-    steps = run.steps.filter(policy="starc", layer=1, kv_head=0, step=7).collect()
+    steps = run.tables["steps"].filter(policy="starc", layer=1, kv_head=0, step=7).collect()
     assert one.group_blocks.sum() == steps["blocks"].item()
     assert len(one.key_rows) == steps["key_rows"].item()
 
@@ -81,20 +81,20 @@ def test_a_device_from_a_file_elsewhere_is_known_by_what_the_run_recorded(
     device = tmp_path / "devices" / "elsewhere.toml"
     device.parent.mkdir()
     device.write_text('schema = 1\nbase = "attacc_hbm3_bg"\ntitle = "Named by its path"\n')
-    trace = open_run(replayed).config["traces"][0]["path"]
+    trace = Results.open(replayed).config["traces"][0]["path"]
     out = ["--hardware", str(device), "--workers", "0", "--out", str(tmp_path / "results")]
     arguments = ["run", trace, "--policy", "starc", "--budget", "64", "--dense-layers", "1"]
     CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
     device.unlink()
     monkeypatch.chdir(tmp_path)
-    own = open_run(tmp_path / "results")
+    own = Results.open(tmp_path / "results")
     one = inspect(own, described(tidy([own]), "starc"), layer=1, kv_head=0, q_head=0, step=7)
-    steps = own.steps.filter(policy="starc", layer=1, kv_head=0, step=7).collect()
+    steps = own.tables["steps"].filter(policy="starc", layer=1, kv_head=0, step=7).collect()
     assert one.group_blocks.sum() == steps["blocks"].item()
     assert len(one.key_rows) == steps["key_rows"].item()
 
 
-def test_a_run_that_recorded_no_geometry_is_refused(run: Run, table: Table) -> None:
+def test_a_run_that_recorded_no_geometry_is_refused(run: Results, table: Table) -> None:
     from dataclasses import replace
 
     other = replace(run, config=run.config | {"hardware": []})
@@ -102,13 +102,13 @@ def test_a_run_that_recorded_no_geometry_is_refused(run: Run, table: Table) -> N
         inspect(other, described(table, "topk"), layer=1, kv_head=0, q_head=0, step=0)
 
 
-def test_a_layer_kept_dense_reads_everything(run: Run, table: Table) -> None:
+def test_a_layer_kept_dense_reads_everything(run: Results, table: Table) -> None:
     one = inspect(run, described(table, "topk"), layer=0, kv_head=0, q_head=0, step=0)
     assert one.dense_layer
     assert one.selected.all()
 
 
-def test_numbers_beyond_the_trace_are_brought_inside(run: Run, table: Table) -> None:
+def test_numbers_beyond_the_trace_are_brought_inside(run: Results, table: Table) -> None:
     one = inspect(run, described(table, "topk"), layer=1, kv_head=0, q_head=99, step=999)
     assert (one.q_head, one.step) == (1, 11)
 
@@ -136,7 +136,7 @@ def test_the_block_map_holds_one_cell_a_token(step: Inspection) -> None:
     assert (cells > 0).sum() == len(step.selected)
 
 
-def test_a_changed_trace_is_refused(run: Run, table: Table) -> None:
+def test_a_changed_trace_is_refused(run: Results, table: Table) -> None:
     from dataclasses import replace
 
     traces = [run.config["traces"][0] | {"hash": "0" * 64}]

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from analysis.cli import app
 from analysis.report.page import report_html
-from analysis.results.runs import open_runs
 from analysis.results.summary import settings, words
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import open_results
 from tracegen.base.errors import UserError
 
 Make = Callable[..., Path]
@@ -34,7 +34,7 @@ def test_the_report_needs_nothing_outside_itself(load: Load) -> None:
 def test_the_report_is_small_enough_for_any_number_of_runs(make: Make) -> None:
     hardware = tuple(f"device_{number:02}" for number in range(12))
     budgets = tuple(str(8 * number) for number in range(1, 13))
-    table = tidy(open_runs([make(hardware=hardware, budgets=budgets)]), rows=5_000)
+    table = tidy(open_results([make(hardware=hardware, budgets=budgets)]), rows=5_000)
     page = report_html(table)
     assert len(page.encode()) < MOST_BYTES
     assert "Settings that are in the table only: " in page
@@ -90,7 +90,7 @@ def test_failed_points_are_named_with_their_error(make: Make) -> None:
     }
     columns = {name: rows.get(name, ["x", "x"]) for name in schema}
     pl.DataFrame(columns, strict=False).write_parquet(folder / "points.parquet")
-    page = text_of(report_html(tidy(open_runs([folder]))))
+    page = text_of(report_html(tidy(open_results([folder]))))
     assert "Failed point bad: the worker died" in page
     assert "Failed point good" not in page
 

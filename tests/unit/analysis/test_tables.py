@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from analysis.results.baselines import relative
-from analysis.results.runs import open_runs
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
+from pimreplay.results.reader import open_results
 
 Load = Callable[..., Table]
 MEAN_VISIBLE = 512 + 1 + 15 / 2
@@ -84,7 +84,7 @@ def test_a_missing_baseline_is_null(load: Load) -> None:
 
 @pytest.mark.parametrize("rows", [10_000, 60])
 def test_windows_of_steps_do_not_change_the_means(make: Callable[..., Path], rows: int) -> None:
-    table = tidy(open_runs([make()]), rows=rows)
+    table = tidy(open_results([make()]), rows=rows)
     assert table.window_steps == (1 if rows == 10_000 else 8)
     assert value(table, "dense", "energy") == pytest.approx(3 * 2100 * MEAN_VISIBLE)
 
@@ -112,13 +112,7 @@ def test_a_ratio_budget_is_given_in_tokens_too(load: Load) -> None:
 def test_parameters_are_in_the_label_only_where_they_tell_methods_apart(
     make: Callable[..., Path],
 ) -> None:
-    folder = make()
-    steps = pl.read_parquet(folder / "steps.parquet")
-    again = steps.filter(policy="quest").with_columns(
-        policy_parameters=pl.lit("page_tokens=32").cast(steps.schema["policy_parameters"])
-    )
-    pl.concat([steps, again]).write_parquet(folder / "steps.parquet")
-    (folder / "layers.parquet").unlink()
-    labels = tidy(open_runs([folder])).configurations["method"].to_list()
+    folder = make(policies=("dense", "quest", "quest:page_tokens=32", "starc"))
+    labels = tidy(open_results([folder])).configurations["method"].to_list()
     assert "quest:page_tokens=32 · sequential" in labels
     assert "starc · clustered" in labels

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pimreplay.replay.kv_head import HeadFailure
-from pimreplay.study.jobs import MemoryParts, make_jobs, units_of, work
+from pimreplay.study.cache import MemoryParts
+from pimreplay.study.dispatch import work
+from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import Part
 from pimreplay.study.plan import refuse_double
 from pimreplay.study.runs import RunRequest, plan_run

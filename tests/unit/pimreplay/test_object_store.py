@@ -3,13 +3,16 @@
 import pytest
 from pyarrow import fs
 
-from pimreplay.results import schema as results
-from pimreplay.results.schema import Results, ResultsWriter
-from pimreplay.study import sweep
-from pimreplay.study.jobs import make_jobs, units_of, work, write_results
+from pimreplay.results import reader, writer
+from pimreplay.results.reader import Results
+from pimreplay.results.writer import ResultsWriter
+from pimreplay.study import cache
+from pimreplay.study.cache import PartCache
+from pimreplay.study.dispatch import work
+from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import finish
 from pimreplay.study.runs import RunRequest, plan_run
-from pimreplay.study.sweep import PartCache
+from pimreplay.study.tables import write_results
 from pimreplay.study.workers import InlineCrew
 from tracegen.base.errors import UserError
 
@@ -24,15 +27,15 @@ def bucket(tmp_path, monkeypatch):
     def file_system(where):
         return system, str(where).removeprefix("store://")
 
-    monkeypatch.setattr(results, "file_system", file_system)
-    monkeypatch.setattr(sweep, "file_system", file_system)
+    for module in (reader, writer, cache):
+        monkeypatch.setattr(module, "file_system", file_system)
     return folder
 
 
 def test_results_are_copied_with_run_json_last(bucket):
     with ResultsWriter("store://study/one") as writer:
         writer.finish({"kind": "run"})
-    assert Results.open("store://study/one").run["kind"] == "run"
+    assert Results.open("store://study/one").config["kind"] == "run"
     assert not [path for path in bucket.rglob("*") if "partial" in path.name]
     with pytest.raises(UserError, match="exists already"):
         ResultsWriter("store://study/one")
@@ -42,7 +45,7 @@ def test_a_folder_whose_copy_was_cut_short_is_no_results_folder(bucket):
     with ResultsWriter("store://cut") as writer:
         writer.finish({})
     (bucket / "cut" / "run.json").unlink()
-    with pytest.raises(UserError, match="no finished results folder"):
+    with pytest.raises(UserError, match="not a finished results folder"):
         Results.open("store://cut")
 
 
@@ -58,7 +61,7 @@ def test_parts_are_kept_and_found_again(bucket, tiny_trace):
     assert all(again.has(unit) for unit in units)
     with ResultsWriter("store://sweep", replace=True) as writer:
         write_results(writer, points, settings, again, {}, {})
-    assert Results.open("store://sweep").table("steps").num_rows == 2 * 2 * 8
+    assert Results.open("store://sweep").table("steps").height == 2 * 2 * 8
 
 
 def test_a_folder_of_something_else_is_refused(bucket, tiny_trace):

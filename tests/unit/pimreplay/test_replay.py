@@ -7,8 +7,8 @@ import torch
 from pimreplay.replay.kv_head import HeadFailure, HeadResult, answer, read_head
 from pimreplay.results.schema import STEP_VALUES
 from pimreplay.study.jobs import make_jobs
+from pimreplay.study.layer_ranges import layer_numbers, ranges
 from pimreplay.study.parts import Part, decode, encode
-from pimreplay.study.plan import layer_numbers, ranges
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.runs import RunRequest, plan_run
 from tracegen.base.errors import UserError

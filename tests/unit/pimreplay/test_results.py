@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pimreplay.results.schema import KEY, SCHEMAS, Results, ResultsWriter, schema_lines
+from pimreplay.results.reader import Results
+from pimreplay.results.schema import CONFIGURATION, SCHEMAS, schema_lines
+from pimreplay.results.writer import ResultsWriter
 from tracegen.base.errors import UserError
 
-NAMES = dict.fromkeys(KEY, "x")
+NAMES = dict.fromkeys(CONFIGURATION, "x")
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def folder(tmp_path):
 
 def test_a_scalar_fills_its_column_and_an_absent_column_is_null(folder):
     table = Results.open(folder).table("points")
-    assert table.to_pylist() == [{"point": "p", **NAMES, "status": "ok", "error": None}]
+    assert table.to_dicts() == [{"point": "p", **NAMES, "status": "ok", "error": None}]
 
 
 def test_lists_keep_their_rows(tmp_path):
@@ -32,7 +34,7 @@ def test_lists_keep_their_rows(tmp_path):
         writer.write("steps", {**NAMES, "step": np.array([0, 1]), "lane_tokens": lanes})
         writer.finish({})
     table = Results.open(tmp_path / "results").table("steps")
-    assert table["lane_tokens"].to_pylist() == [[0, 1, 2], [3, 4, 5]]
+    assert table["lane_tokens"].to_list() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_a_failure_inside_leaves_nothing(tmp_path):
@@ -57,8 +59,8 @@ def test_replacing_writes_the_tables_anew_and_keeps_other_files(folder):
     (folder / "cache").mkdir()
     with ResultsWriter(folder, replace=True) as writer:
         writer.finish({"kind": "sweep"})
-    assert Results.open(folder).run["kind"] == "sweep"
-    assert Results.open(folder).table("points").num_rows == 0
+    assert Results.open(folder).config["kind"] == "sweep"
+    assert Results.open(folder).table("points").height == 0
     assert (folder / "cache").is_dir()
 
 
@@ -89,11 +91,11 @@ def damage(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
-        ("no run.json", "holds no run.json, so it is no finished results folder"),
-        ("no JSON", "not readable as JSON; replay again"),
-        ("no version", "no schema_version"),
-        ("newer", "results schema 99 is newer than 1"),
-        ("no table", "holds no points.parquet"),
+        ("no run.json", "not a finished results folder, it holds no run.json"),
+        ("no JSON", r"not readable as JSON \(.+\); replay again"),
+        ("no version", "schema_version is None, not a whole number"),
+        ("newer", "results schema 99 is newer than this version reads"),
+        ("no table", "points.parquet: missing, the results are incomplete"),
         ("cut table", "points.parquet: not readable as Parquet"),
     ],
 )
@@ -107,7 +109,7 @@ def test_the_documentation_lists_every_column_with_its_type():
     text = (Path(__file__).parents[3] / "docs" / "results_format.md").read_text()
     described = text.replace(" ", "")
     for table, column, kind in schema_lines():
-        if column in KEY and table != "steps":
+        if column in CONFIGURATION and table != "steps":
             continue  # described once, as the configuration
         section = described.split(f"##{table}.parquet")[1].split("\n##")[0]
         assert f"|{column}|{kind.replace(' ', '')}|" in section, f"{table}: {column} {kind}"
@@ -115,4 +117,4 @@ def test_the_documentation_lists_every_column_with_its_type():
 
 def test_every_table_starts_with_the_configuration():
     for name in ("steps", "layers", "channels", "selections"):
-        assert SCHEMAS[name].names[: len(KEY)] == list(KEY)
+        assert SCHEMAS[name].names[: len(CONFIGURATION)] == list(CONFIGURATION)

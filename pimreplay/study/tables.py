@@ -1,16 +1,68 @@
-"""Turn the parts of a point into rows of the result tables."""
+"""Turn the parts of all points into the tables of a results folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from pimreplay.cost.step_cost import channel_cycles
 from pimreplay.replay.kv_head import HeadResult
-from pimreplay.results.schema import STEP_VALUES, ResultsWriter
-from pimreplay.study.plan import Point
+from pimreplay.results.schema import SCHEMAS, STEP_VALUES
+from pimreplay.results.writer import ResultsWriter
+from pimreplay.study.cache import Parts
+from pimreplay.study.jobs import layers_of, units_of
+from pimreplay.study.plan import Point, Settings
+from pimreplay.study.provenance import describe
+from tracegen.trace.schema import TOKENS
+from tracegen.trace.store import Trace
+
+KEPT_SELECTIONS_BYTES = 64 << 20
+TOKEN_COLUMNS = [name for name in SCHEMAS["tokens"].names if name != "trace"]
 
 
-def write_point(writer: ResultsWriter, point: Point, parts: Sequence[HeadResult]) -> None:
+def keep_selections(points: Sequence[Point], settings: Settings) -> bool:
+    """Decide whether the results hold the selections: when asked to, or when they are small."""
+    if settings.selections is not None:
+        return settings.selections
+    total = 0
+    for point in points:
+        manifest = point.trace.manifest
+        rows = manifest.q_heads * manifest.decode_steps * len(layers_of(point, settings))
+        total += rows * (manifest.tokens // 8 + manifest.tokens // 128)
+    return total <= KEPT_SELECTIONS_BYTES
+
+
+def write_results(
+    writer: ResultsWriter,
+    points: Sequence[Point],
+    settings: Settings,
+    parts: Parts,
+    failures: Mapping[int, str],
+    extra: dict[str, Any],
+) -> None:
+    """Write every table and `run.json`; a failed point is a row of `points` and nothing else."""
+    for number, point in enumerate(points):
+        error = failures.get(number)
+        writer.write(
+            "points",
+            {
+                "point": [point.name],
+                **point.key(),
+                "status": "ok" if error is None else "failed",
+                "error": error,
+            },
+        )
+        if error is None:
+            units = units_of(number, point, settings)
+            _write_point(writer, point, [parts.get(unit) for unit in units])
+    for trace in {point.trace.path: point.trace for point in points}.values():
+        rows = Trace.open(trace.path).parquet(TOKENS).read()
+        texts = {name: rows[name].combine_chunks() for name in TOKEN_COLUMNS}
+        writer.write("tokens", {"trace": trace.name, **texts})
+    writer.finish({**describe(points, settings), **extra})
+
+
+def _write_point(writer: ResultsWriter, point: Point, parts: Sequence[HeadResult]) -> None:
     """Write every row of a point; `parts` are in the order of layers, then KV heads."""
     key = point.key()
     steps = len(parts[0].lane_tokens)

@@ -1,0 +1,163 @@
+"""Write a results folder: all of it appears, or nothing."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from pimreplay.results.columns import Rows, joined
+from pimreplay.results.schema import CONFIGURATION, REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
+from tracegen.base.errors import UserError
+from tracegen.trace.store import file_system
+
+ROW_GROUP_ROWS = 1 << 16
+ROW_GROUP_BYTES = 128 << 20
+"""Selections of long contexts fill a row group before its rows do."""
+
+
+def refuse_existing(path: str | Path, advice: str = "choose another --out or remove it") -> None:
+    """Raise `UserError` when something is already at an output path."""
+    system, inside = file_system(path)
+    if system.get_file_info(inside).type != fs.FileType.NotFound:
+        raise UserError(f"{path}: exists already, nothing was overwritten; {advice}")
+
+
+class ResultsWriter:
+    """Writes a results folder under a temporary name and renames it when it is complete.
+
+    On a local disk the folder appears in one rename. An object store has none: there the
+    files are copied at the end, `run.json` last, and a folder without it is no results folder.
+    Row groups are made and compressed in a thread, one at a time, while rows of the next one come.
+    """
+
+    def __init__(self, path: str | Path, *, replace: bool = False) -> None:
+        """Prepare to write `path`; `replace` puts the tables into a folder that exists."""
+        self._path = str(path)
+        self._replace = replace
+        self._system, self._inside = file_system(path)
+        self._local = isinstance(self._system, fs.LocalFileSystem)
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._waiting: dict[str, list[Rows]] = {}
+        self._rows: dict[str, int] = {}
+        self._bytes: dict[str, int] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
+        if not replace:
+            refuse_existing(path)
+
+    def __enter__(self) -> Self:
+        """Make the temporary folder."""
+        parent = Path(self._inside).parent if self._local else None
+        try:
+            if parent is not None:
+                parent.mkdir(parents=True, exist_ok=True)
+            name = f".{Path(self._inside).name}.partial-"
+            self._folder = Path(tempfile.mkdtemp(prefix=name, dir=parent))
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(f"{self._path}: {error.strerror}; choose another --out") from error
+        return self
+
+    def write(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Append rows to a table; a scalar fills its column, an absent column is null."""
+        unknown = set(columns) - set(SCHEMAS[table].names)
+        if unknown:
+            raise ValueError(f"no such columns in the results schema: {sorted(unknown)}")
+        batch = Rows(columns)
+        self._waiting.setdefault(table, []).append(batch)
+        rows = self._rows.get(table, 0) + batch.count
+        size = self._bytes.get(table, 0) + batch.size_bytes
+        self._rows[table], self._bytes[table] = rows, size
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            self._flush(table)
+
+    def _flush(self, table: str) -> None:
+        """Write what waits as one row group: few large ones are read faster than many small."""
+        self._wait()
+        self._rows[table] = self._bytes[table] = 0
+        self._writing = self._thread.submit(self._write_group, table, self._waiting.pop(table))
+
+    def _wait(self) -> None:
+        """Let the last row group be written; what went wrong with it is raised here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_group(self, table: str, batches: Sequence[Rows]) -> None:
+        if table not in self._writers:
+            self._writers[table] = pq.ParquetWriter(
+                self._folder / f"{table}.parquet",
+                SCHEMAS[table],
+                compression="zstd",
+                use_dictionary=[*CONFIGURATION],
+                store_schema=False,
+            )
+        arrays = [joined(field, batches) for field in SCHEMAS[table]]
+        rows = pa.Table.from_arrays(arrays, schema=SCHEMAS[table])
+        self._writers[table].write_table(rows, row_group_size=len(rows) or None)
+
+    def finish(self, run: Mapping[str, Any]) -> None:
+        """Write `run.json` and put the folder in its place."""
+        for name in REQUIRED_TABLES:
+            if name not in self._rows:
+                self.write(name, {column: [] for column in SCHEMAS[name].names})
+        for name in list(self._waiting):
+            self._flush(name)
+        self._close()
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **run}, indent=2, sort_keys=False)
+        (self._folder / "run.json").write_text(text + "\n", encoding="utf-8")
+        for path in self._folder.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if self._local and not self._replace:
+            refuse_existing(self._path)
+            self._folder.chmod(0o755)
+            self._folder.rename(self._inside)
+        else:
+            self._put_files()
+
+    def _put_files(self) -> None:
+        """Move the files one by one, `run.json` away first and back last."""
+        marker = f"{self._inside}/run.json"
+        self._system.create_dir(self._inside, recursive=True)
+        if self._system.get_file_info(marker).type != fs.FileType.NotFound:
+            self._system.delete_file(marker)
+        for path in sorted(self._folder.iterdir(), key=lambda one: one.name == "run.json"):
+            if self._local:
+                path.replace(Path(self._inside) / path.name)
+            else:
+                fs.copy_files(
+                    str(path),
+                    f"{self._inside}/{path.name}",
+                    source_filesystem=fs.LocalFileSystem(),
+                    destination_filesystem=self._system,
+                )
+
+    def _close(self) -> None:
+        self._wait()
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove what is left of the temporary folder."""
+        with suppress(OSError, pa.ArrowException):
+            self._wait()
+        with suppress(OSError, pa.ArrowException):
+            self._close()
+        self._thread.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)

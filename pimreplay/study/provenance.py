@@ -1,0 +1,131 @@
+"""What made a result: versions, hashes, and the description that `run.json` keeps.
+
+The hash of a point's parts decides what the cache of a sweep may reuse.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pimreplay.study.plan import Point, Settings
+from tracegen.trace.schema import ITEM_BYTES
+
+TRACE_FACTS = ("q_heads", "kv_heads", "head_dim", "dtype", "prompt_tokens", "decode_steps")
+LIBRARIES = ("numpy", "torch", "numba", "polars", "pyarrow")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of everything that computes a result."""
+    import platform
+
+    found = {"python": platform.python_version()}
+    for name in ("pimreplay", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {**found, "code_sha256": code_sha256()}
+
+
+@cache
+def code_sha256() -> str:
+    """Return a hash over the package's own source, so that a cache never outlives its code."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
+    """Return the content of `run.json`: everything that made the results, and its hash."""
+    traces = {point.trace.name: point.trace for point in points}
+    hardware = {point.hardware.name: point.hardware for point in points}
+    methods = {(p.method.policy, p.method.parameters, p.method.layout): None for p in points}
+    configuration = {
+        "policies": [
+            {"policy": policy, "parameters": parameters, "layout": layout}
+            for policy, parameters, layout in methods
+        ],
+        "budgets": list(dict.fromkeys(point.budget_text for point in points)),
+        "hardware": list(hardware),
+        "dense_layers": settings.dense_layers,
+        "fidelity": settings.fidelity,
+        "layers": settings.layers,
+        "seed": settings.seed,
+        "device": settings.device,
+    }
+    made_by = {
+        "configuration": configuration,
+        "traces": {name: trace.hash for name, trace in traces.items()},
+        "hardware": {name: one.values for name, one in hardware.items()},
+        "versions": versions(),
+    }
+    return {
+        "configuration_sha256": digest(made_by),
+        "synthetic": any(trace.kind == "synthetic" for trace in traces.values()),
+        "traces": [
+            {
+                "name": trace.name,
+                "path": trace.path,
+                "hash": trace.hash,
+                "kind": trace.kind,
+                "model": trace.model,
+                "layers": list(trace.layers),
+                **{name: getattr(trace.manifest, name) for name in TRACE_FACTS},
+            }
+            for trace in traces.values()
+        ],
+        "configuration": configuration,
+        "hardware": [
+            {
+                "name": one.name,
+                "title": one.title,
+                "assumed": list(one.assumed),
+                "notes": list(one.notes),
+                "energy_model": one.energy_model,
+                "channels": one.organisation.channels,
+                "t_ck_ns": one.t_ck_ns,
+                "geometry": {
+                    trace.name: asdict(
+                        one.geometry(trace.manifest.head_dim, ITEM_BYTES[trace.manifest.dtype])
+                    )
+                    for trace in traces.values()
+                },
+                "values": one.values,
+            }
+            for one in hardware.values()
+        ],
+        "versions": versions(),
+    }
+
+
+def part_identity(point: Point, settings: Settings) -> dict[str, Any]:
+    """Return all that makes a point's parts what they are; a cache names them by its hash."""
+    return {
+        "trace": point.trace.hash,
+        "policy": point.method.policy,
+        "policy_parameters": point.method.parameters,
+        "layout": repr(point.method.placer),
+        "layout_name": point.method.layout,
+        "budget": repr(point.budget),
+        "hardware": point.hardware.values,
+        "hardware_name": point.hardware.name,
+        "fidelity": settings.fidelity,
+        "seed": settings.seed,
+        "device": settings.device,
+        "versions": versions(),
+    }

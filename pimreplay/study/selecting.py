@@ -1,0 +1,59 @@
+"""Write which tokens a policy selects to a file, for whoever wants to check it."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pimreplay.replay.kv_head import selections
+from pimreplay.selection.budget import Budget
+from pimreplay.study.layer_ranges import layer_numbers, ranges
+from pimreplay.study.plan import method
+from tracegen.base.device import torch_device
+from tracegen.base.errors import UserError
+from tracegen.trace.store import Trace
+
+
+def write_selections(
+    trace_path: str,
+    policy: str,
+    budget_text: str,
+    layer_texts: Sequence[str] | None,
+    out: Path,
+    seed: int,
+    device: str,
+) -> str:
+    """Write a policy's selection of every layer asked for to an .npz file.
+
+    Raises:
+        UserError: bad input; no file is written.
+    """
+    if out.exists():
+        raise UserError(f"{out}: exists already, nothing was overwritten; choose another --out")
+    if "@" in policy:
+        raise UserError(f"--policy {policy}: a selection has no layout; leave out what follows @")
+    device = str(torch_device(device))
+    budget = Budget.parse(budget_text)
+    selector = method(policy).selector
+    trace = Trace.open(trace_path)
+    budget.check(trace.manifest.tokens)
+    known = trace.manifest.layers
+    layers = layer_numbers(layer_texts, known) if layer_texts else known
+    found = selections(trace, layers, selector, budget, seed, device)
+    arrays = (
+        {"selected": found[layers[0]]}
+        if len(layers) == 1
+        else {f"selected_layer_{layer}": found[layer] for layer in layers}
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f".{out.name}.partial-", dir=out.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(out)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return f"wrote {out}: {policy} at budget {budget_text}, layers {ranges(layers)}"
