@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.cli_starc import app as starc_app
+from tracegen.base.command_line import CommandLine
 
 if TYPE_CHECKING:
     from analysis.results.tables import Table
 
-app = typer.Typer(
-    help="Turn results of `pimreplay` into tables, figures, reports and a dashboard.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = CommandLine("Turn results of `pimreplay` into tables, figures, reports and a dashboard.")
 app.add_typer(starc_app)
 
 

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+from tracegen.base.command_line import CommandLine
+
+app = CommandLine()
 
 
 @app.command("reproduce-starc")

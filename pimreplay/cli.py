@@ -5,41 +5,15 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperOption
 
 from pimreplay.cli_devices import app as hardware_app
 from pimreplay.study.workers import start_importing
-from tracegen.base.errors import UserError
+from tracegen.base.command_line import CommandLine
 
-
-class EachOnce(TyperCommand):
-    """A command that refuses an option of one value given twice instead of keeping the last."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as ever, after a look at what was given how often.
-
-        Raises:
-            UserError: names the option.
-        """
-        given = self.make_parser(ctx).parse_args(list(args))[2]
-        for option in given:
-            if isinstance(option, TyperOption) and not option.multiple and given.count(option) > 1:
-                raise UserError(
-                    f"{option.opts[0]}: given {given.count(option)} times and takes one value; "
-                    "give it once, or make a grid with `pimreplay sweep`"
-                )
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(
-    help="Replay captured attention on processing-in-memory devices.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = CommandLine("Replay captured attention on processing-in-memory devices.")
 app.add_typer(hardware_app)
 
 TraceArgument = Annotated[str, typer.Argument(help="Trace folder, by path or URL.")]
@@ -78,7 +52,7 @@ RayOption = Annotated[
 ]
 
 
-@app.command(cls=EachOnce)
+@app.command()
 def run(
     trace: TraceArgument,
     policy: PolicyOption,
@@ -131,7 +105,7 @@ def run(
         print(line, flush=True)
 
 
-@app.command(cls=EachOnce)
+@app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The grid; see the docs.")],
     out: Annotated[str, typer.Option(help="Results folder, by path or URL; resumed if there.")],
@@ -155,7 +129,7 @@ def list_variants() -> None:
     print(listing())
 
 
-@app.command(cls=EachOnce)
+@app.command()
 def explain(
     trace: TraceArgument,
     policy: OnePolicyOption = "starc",
@@ -179,7 +153,7 @@ def explain(
     )
 
 
-@app.command(cls=EachOnce)
+@app.command()
 def select(
     trace: TraceArgument,
     policy: OnePolicyOption,

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+from tracegen.base.command_line import CommandLine
+
+app = CommandLine()
 
 TimingOption = Annotated[
     str, typer.Option(help="Timing preset, or a .toml file with a [timing] table.")

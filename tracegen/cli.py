@@ -8,14 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tracegen.base.command_line import CommandLine
 from tracegen.cli_reference import app as reference_app
 
-app = typer.Typer(
-    help="Capture a language model's queries, keys and values as a trace folder.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = CommandLine("Capture a language model's queries, keys and values as a trace folder.")
 app.add_typer(reference_app)
 Out = Annotated[str, typer.Option("--out", help="Folder (or URL) to make.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a trace that is there.")]

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
+from tracegen.base.command_line import CommandLine
 from tracegen.base.errors import UserError, nearest
 
-app = typer.Typer()
+app = CommandLine()
 
 
 class Device(StrEnum):
