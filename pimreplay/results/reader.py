@@ -16,7 +16,7 @@ from pyarrow.dataset import dataset
 
 from pimreplay.results.schema import REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
 from tracegen.base.errors import UserError
-from tracegen.trace.store import file_system
+from tracegen.base.location import file_system
 
 if TYPE_CHECKING:
     import polars as pl

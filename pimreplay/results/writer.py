@@ -18,7 +18,7 @@ from pyarrow import fs
 from pimreplay.results.columns import Rows, joined
 from pimreplay.results.schema import CONFIGURATION, REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
 from tracegen.base.errors import UserError
-from tracegen.trace.store import file_system
+from tracegen.base.location import file_system
 
 ROW_GROUP_ROWS = 1 << 16
 ROW_GROUP_BYTES = 128 << 20

@@ -18,7 +18,7 @@ from pimreplay.study.parts import Part, Unit, decode
 from pimreplay.study.plan import Point, Settings
 from pimreplay.study.provenance import digest, part_identity
 from tracegen.base.errors import UserError
-from tracegen.trace.store import file_system
+from tracegen.base.location import file_system
 
 
 class Parts(Protocol):

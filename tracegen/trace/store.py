@@ -15,6 +15,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from tracegen.base.errors import UserError
+from tracegen.base.location import file_system
 from tracegen.trace.schema import MANIFEST, TOKENS, Manifest, columns, layer_path, parse_manifest
 
 if TYPE_CHECKING:
@@ -23,22 +24,6 @@ if TYPE_CHECKING:
 NUMPY_DTYPE = {"float16": np.float16, "bfloat16": np.uint16, "float32": np.float32}
 Vectors = npt.NDArray[Any]
 _CHUNK_BYTES = 1 << 20
-
-
-def file_system(where: str | Path) -> tuple[pafs.FileSystem, str]:
-    """Return the pyarrow file system of a path or URL, and the path inside it.
-
-    Raises:
-        UserError: the URL's scheme is unknown or cannot be used here.
-    """
-    text = str(where)
-    if "://" not in text:
-        return pafs.LocalFileSystem(), str(Path(text).absolute())
-    try:
-        system, path = pafs.FileSystem.from_uri(text)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise UserError(f"{text}: not a location that can be opened ({error})") from error
-    return system, str(path).rstrip("/")
 
 
 def as_float32(vectors: Vectors) -> npt.NDArray[np.float32]:
