@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tracegen.base.command_line import CommandLine
+from tracegen.base.commands import App
 
-app = CommandLine()
+app = App()
 
 
 @app.command("reproduce-starc")

@@ -4,7 +4,7 @@ import atexit
 import gc
 import signal
 
-from tracegen.base.errors import run
+from tracegen.base.console import run
 
 
 @atexit.register
@@ -17,20 +17,14 @@ def _end() -> None:
 
 def tracegen() -> None:
     """Run the `tracegen` command."""
-    from tracegen.cli import app
-
-    run(app)
+    run("tracegen.cli")
 
 
 def pimreplay() -> None:
     """Run the `pimreplay` command."""
-    from pimreplay.cli import app
-
-    run(app)
+    run("pimreplay.cli")
 
 
 def analysis() -> None:
     """Run the `analysis` command."""
-    from analysis.cli import app
-
-    run(app)
+    run("analysis.cli")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pimreplay.cli import app
 from pimreplay.hardware import reading as hardware
-from tracegen.base.errors import UserError, run
+from tracegen.base.console import run
+from tracegen.base.errors import UserError
 
 TINY = b"PIM_WR_GB 0x0\nPIM_MAC_AB 0x0\nPIM_MAC_AB 0x20\n"
 
@@ -27,7 +27,7 @@ def simulate(
     def command(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["pimreplay", "simulate", *arguments])
         with pytest.raises(SystemExit) as stop:
-            run(app)
+            run("pimreplay.cli")
         seen = capsys.readouterr()
         code = stop.value.code
         return (code if isinstance(code, int) else 0), seen.out, seen.err

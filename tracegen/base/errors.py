@@ -1,16 +1,9 @@
 """What a user sees when something is wrong: one clear sentence and an exit code."""
 
-import errno
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import typer
-
-
-INTERRUPTED = "interrupted; nothing half-written was left behind"
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -37,36 +30,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names) or 'none'}{hint}"
 
 
-def run(app: "typer.Typer") -> None:
-    """Run a command-line application, turning expected failures into one line and an exit code."""
+def printable(text: str) -> str:
+    r"""Return text that a terminal shows and does not obey: control characters spelled out.
+
+    >>> printable("a\x1b[2J")
+    'a\\x1b[2J'
+    """
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Give a failure of the system inside the block the name of the file that it concerns."""
     try:
-        app()
-    except UserError as error:
-        _stop(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _stop(INTERRUPTED, UserError.exit_code)
-    except SystemExit as stop:  # Typer turns Ctrl-C into an exit code of its own
-        if not _follows_interrupt(stop):
-            raise
-        _stop(INTERRUPTED, UserError.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(UserError.exit_code)
+        yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _stop(f"{where}{error.strerror}; free space or choose another folder", UserError.exit_code)
-
-
-def _follows_interrupt(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        error = error.__context__
-    return False
-
-
-def _stop(sentence: str, exit_code: int) -> None:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(exit_code)
+        if error.filename is None:
+            error.filename = str(path)
+        raise
