@@ -11,9 +11,9 @@ from rich.table import Table as RichTable
 
 from analysis.metrics import metric
 from analysis.report import markup
-from analysis.report.output import refuse_existing, write_text
 from analysis.report.overview_table import SHORT, value_text
 from analysis.results.changes import Changes
+from tracegen.base.folder import refuse_existing, write_file
 
 SHOWN = (
     "latency",
@@ -67,8 +67,8 @@ def write_changes(found: Changes, out: Path, overwrite: bool) -> None:
     Raises:
         UserError: something is at `out` already, or its folder is missing.
     """
-    refuse_existing(out, overwrite)
-    write_text(
+    refuse_existing(out, overwrite=overwrite)
+    write_file(
         out,
         markup.page(
             "changes.html",

@@ -14,13 +14,13 @@ from analysis.figures._style import in_order
 from analysis.metrics import metrics
 from analysis.report import markup
 from analysis.report.export import export_figures
-from analysis.report.output import refuse_existing, write_text
 from analysis.report.overview_table import csv_text, html_table, latex_table
 from analysis.results.hardware import assumed_of
 from analysis.results.summary import Setting, at, overview, settings, words
 from analysis.results.tables import Table
 from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
+from tracegen.base.folder import refuse_existing, write_file
 
 FIGURE_BYTES = 1_200_000
 """Most bytes of figures; settings beyond it are left out of the menu and named."""
@@ -62,7 +62,7 @@ class Outputs:
         """Raise `UserError` when something would be lost."""
         for path in (self.html, self.latex):
             if path is not None:
-                refuse_existing(path, overwrite)
+                refuse_existing(path, overwrite=overwrite)
         if self.figures is not None and self.figures.exists():
             if not self.figures.is_dir():
                 raise UserError(f"{self.figures}: is a file; figures go into a folder")
@@ -80,12 +80,12 @@ def write_all(table: Table, outputs: Outputs, overwrite: bool) -> Iterator[str]:
         UserError: something is in the way.
     """
     if outputs.html is not None:
-        refuse_existing(outputs.html, overwrite)
-        write_text(outputs.html, report_html(table))
+        refuse_existing(outputs.html, overwrite=overwrite)
+        write_file(outputs.html, report_html(table))
         yield f"wrote {outputs.html} ({outputs.html.stat().st_size / 1e6:.1f} MB)"
     if outputs.latex is not None:
-        refuse_existing(outputs.latex, overwrite)
-        write_text(outputs.latex, latex_table(overview(table.narrowed(policy_layers=True))))
+        refuse_existing(outputs.latex, overwrite=overwrite)
+        write_file(outputs.latex, latex_table(overview(table.narrowed(policy_layers=True))))
         yield f"wrote {outputs.latex}"
     if outputs.figures is not None and outputs.form is not None:
         paths = export_figures(table, outputs.figures, outputs.form)

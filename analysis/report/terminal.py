@@ -6,12 +6,12 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.report.changes_view import print_changes, write_changes
-from analysis.report.output import refuse_existing
 from analysis.report.overview_table import csv_text, latex_table, terminal_table
 from analysis.results.changes import changes
 from analysis.results.summary import overview
 from analysis.results.tables import Table
 from pimreplay.results.reader import open_results
+from tracegen.base.folder import refuse_existing
 
 UNBOUNDED = 160
 """Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
@@ -56,7 +56,7 @@ def print_comparison(
 ) -> None:
     """Print what changed from the first folder to the second, and write it where asked."""
     if out is not None:
-        refuse_existing(out, overwrite)
+        refuse_existing(out, overwrite=overwrite)
     before, after = open_results(folders)
     found = changes(before, after, different_traces)
     print_changes(found, Console(width=_width(), highlight=False))

@@ -29,17 +29,17 @@ def reproduce(request: Request) -> Iterator[str]:
         UserError: the tables, the device or the output file are not what they must be.
     """
     tables = read_folder(request.row_tokens)
-    from analysis.report.output import refuse_existing, write_text
     from analysis.starc.cost import LayerSimulator, simulate_on
     from analysis.starc.frames import steps_frame
     from analysis.starc.page import study_html
     from analysis.starc.sample import sample_from
     from analysis.starc.study import run_study
     from pimreplay.hardware.reading import load
+    from tracegen.base.folder import refuse_existing, write_file
 
     for path in (request.out, request.csv):
         if path is not None:
-            refuse_existing(path, request.overwrite)
+            refuse_existing(path, overwrite=request.overwrite)
     hardware = load(request.hardware)
     if hardware.level != "bank":
         raise UserError(
@@ -59,8 +59,8 @@ def reproduce(request: Request) -> Iterator[str]:
         f"read {len(tables)} tables, {steps:,} steps; simulated {simulator.simulated:,} distinct"
         " points"
     )
-    write_text(request.out, study_html(study, request.row_tokens, sample))
+    write_file(request.out, study_html(study, request.row_tokens, sample))
     yield f"wrote {request.out} ({request.out.stat().st_size / 1e6:.1f} MB)"
     if request.csv is not None:
-        write_text(request.csv, steps_frame(study).write_csv(float_precision=3))
+        write_file(request.csv, steps_frame(study).write_csv(float_precision=3))
         yield f"wrote {request.csv} ({request.csv.stat().st_size / 1e6:.1f} MB)"

@@ -44,8 +44,7 @@ def capture_command(
     wanted_layers = parse_layers(layers)
     task = None if prompt is None else parse_prompt(prompt)
     text = None if prompt_file is None else read_prompt(prompt_file)
-    if "://" not in out:
-        refuse_existing(Path(out).absolute(), overwrite=overwrite, marker=MANIFEST)
+    refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
 
     from tracegen.capture.model import load
     from tracegen.capture.run import Request, capture

@@ -63,8 +63,7 @@ def capture(
         UserError: the request cannot be met (empty or too long a prompt, a model that cannot be
             captured, a trace above the limit, a folder that exists).
     """
-    if "://" not in str(out):
-        refuse_existing(Path(out).absolute(), overwrite=overwrite, marker=MANIFEST)
+    refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
     _check(loaded, request)
     manifest = plan(loaded, request)
     size = estimate_bytes(manifest)

@@ -110,8 +110,7 @@ def synthesize_trace(
         UserError: an impossible geometry, a trace above `max_gb` or the disk, a folder that exists.
     """
     manifest = synthesis.manifest()
-    if "://" not in str(out):
-        refuse_existing(Path(out).absolute(), overwrite=overwrite, marker=MANIFEST)
+    refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
     size = estimate_bytes(manifest)
     announce(f"synthetic, {len(manifest.layers)} layers x {manifest.tokens:,}: {in_words(size)}")
     if max_gb is not None and size > max_gb * 1e9:

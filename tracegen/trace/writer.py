@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from tracegen.base.errors import UserError
-from tracegen.base.folder import NewFolder
+from tracegen.base.errors import UserError, naming
+from tracegen.base.folder import new_folder, refuse_existing
+from tracegen.base.location import file_system, is_url
 from tracegen.trace.schema import MANIFEST, TOKENS, FileEntry, Manifest, check, columns, layer_path
-from tracegen.trace.store import NUMPY_DTYPE, Vectors, file_system
+from tracegen.trace.store import NUMPY_DTYPE, Vectors
 
 _ONE_PAGE: dict[str, Any] = {"data_page_size": 1 << 30, "write_batch_size": 1 << 20}
 if "max_rows_per_page" in inspect.signature(pq.ParquetWriter).parameters:
@@ -48,19 +49,16 @@ class TraceWriter:
         self.manifest = manifest
         self.where = str(where)
         self._overwrite = overwrite
-        self._remote = "://" in self.where
-        self._folder: NewFolder | None = None
-        if self._remote:
-            self._refuse_existing_url()
-        else:
-            self._folder = NewFolder(where, overwrite=overwrite, marker=MANIFEST)
+        self._remote = is_url(where)
+        refuse_existing(where, overwrite=overwrite, marker=MANIFEST)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            if self._folder is not None:
-                self.path = stack.enter_context(self._folder).path
-            else:
+            if self._remote:
                 self.path = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            else:
+                folder = new_folder(self.where, overwrite=self._overwrite, marker=MANIFEST)
+                self.path = stack.enter_context(folder)
             self._thread = ThreadPoolExecutor(max_workers=1)
             stack.callback(self._thread.shutdown, cancel_futures=True)
             self._sealing: list[Future[FileEntry]] = []
@@ -201,17 +199,27 @@ class TraceWriter:
 
     @contextmanager
     def _parquet(self, path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-        with pq.ParquetWriter(
-            self.path / path,
-            schema,
-            compression="NONE",
-            use_dictionary=[n for n in schema.names if n in ("kv_head", "q_head", "phase")],
-            write_statistics=False,
-            store_schema=False,
-            **_ONE_PAGE,
-        ) as file:
+        with (
+            naming(f"{self.where}/{path}"),
+            pq.ParquetWriter(
+                self.path / path,
+                schema,
+                compression="NONE",
+                use_dictionary=[n for n in schema.names if n in ("kv_head", "q_head", "phase")],
+                write_statistics=False,
+                store_schema=False,
+                **_ONE_PAGE,
+            ) as file,
+        ):
             yield file
-        self._sealing.append(self._thread.submit(_seal, self.path, path))
+        self._sealing.append(self._thread.submit(self._seal, path))
+
+    def _seal(self, path: str) -> FileEntry:
+        """Bring a finished file to the disk and return its entry in the manifest."""
+        with naming(f"{self.where}/{path}"), (self.path / path).open("rb") as stream:
+            os.fsync(stream.fileno())
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return FileEntry(path, os.fstat(stream.fileno()).st_size, digest)
 
     def _finish(self) -> None:
         expected = set(self.manifest.paths())
@@ -228,15 +236,6 @@ class TraceWriter:
         if self._remote:
             self._upload()
 
-    def _refuse_existing_url(self) -> None:
-        system, root = file_system(self.where)
-        found = system.get_file_info(root).type != pafs.FileType.NotFound
-        if found and not self._overwrite:
-            raise UserError(f"{self.where}: exists already; choose another --out or --overwrite")
-        marker = system.get_file_info(f"{root}/{MANIFEST}").type
-        if found and marker == pafs.FileType.NotFound:
-            raise UserError(f"{self.where}: holds no {MANIFEST}, so it is not replaced")
-
     def _upload(self) -> None:
         """Copy the finished folder to its URL; the manifest goes first on removal, last on copy."""
         system, root = file_system(self.where)
@@ -252,14 +251,6 @@ class TraceWriter:
                 source_filesystem=local,
                 destination_filesystem=system,
             )
-
-
-def _seal(folder: Path, path: str) -> FileEntry:
-    """Bring a finished file to the disk and return its entry in the manifest."""
-    with (folder / path).open("rb") as stream:
-        os.fsync(stream.fileno())
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return FileEntry(path, os.fstat(stream.fileno()).st_size, digest)
 
 
 def _write(file: pq.ParquetWriter, data: list[Any], schema: pa.Schema) -> None:

@@ -153,7 +153,10 @@ def test_a_file_that_does_not_reach_the_disk_fails_the_trace(
 
 def test_an_existing_folder_is_refused_unless_overwritten(tmp_path: Path) -> None:
     write_small(tmp_path / "t", small_manifest())
-    with pytest.raises(UserError, match=r"exists already; choose another --out or add --overwrite"):
+    with pytest.raises(
+        UserError,
+        match=r"exists already.*choose another --out or add --overwrite",
+    ):
         write_small(tmp_path / "t", small_manifest())
     write_small(tmp_path / "t", small_manifest("float32"), overwrite=True)
     assert Trace.open(tmp_path / "t").manifest.dtype == "float32"
@@ -171,7 +174,8 @@ def test_a_folder_of_something_else_is_never_overwritten(tmp_path: Path) -> None
 def test_what_a_killed_run_left_is_no_trace_and_is_removed_by_the_next(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
-        TraceWriter(tmp_path / "t", small_manifest()).__enter__()
+        writer = TraceWriter(tmp_path / "t", small_manifest())
+        writer.__enter__()
         os._exit(9)  # as if killed: nothing is cleaned up
     os.waitpid(child, 0)
     assert any(tmp_path.glob(".t.partial-*"))
