@@ -26,7 +26,7 @@ FORBIDDEN = {
         "pimreplay.cost",
     ),
     "pimreplay/hardware": ("pimreplay.policies", "pimreplay.layouts", "pimreplay.cost"),
-    "pimreplay/bank_model/kernel.py": ("pimreplay.hardware", "pimreplay.cost", "torch", "polars"),
+    "pimreplay/bank_model/kernel": ("pimreplay.hardware", "pimreplay.cost", "torch", "polars"),
     "tracegen/trace/schema.py": ("torch", "transformers"),
     "tracegen/trace/store.py": ("torch", "transformers"),
     "analysis/figures": ("dash", "torch", "pimreplay.policies"),

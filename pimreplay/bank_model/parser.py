@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pimreplay.bank_model.commands import REQUEST_WORDS
-from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 
 FULL, BAD_WORD, BAD_ADDRESS, OUTSIDE = range(4)

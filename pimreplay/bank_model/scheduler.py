@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.bank_model import kernel as _kernel
 from pimreplay.bank_model.commands import (
     COMMANDS,
     FINAL_COMMANDS,
@@ -16,6 +15,11 @@ from pimreplay.bank_model.commands import (
     count_requests,
     rule_table,
 )
+from pimreplay.bank_model.kernel import front_end
+from pimreplay.bank_model.kernel.allocation import more_row_room, new_state
+from pimreplay.bank_model.kernel.device import device_of
+from pimreplay.bank_model.kernel.state import ISSUED
+from pimreplay.bank_model.limits import STUCK_CYCLES
 from pimreplay.hardware.organisation import Organisation
 from pimreplay.hardware.timing import Timing
 from tracegen.base.errors import UserError
@@ -41,7 +45,7 @@ def _device(organisation: Organisation, timing: Timing, refresh: bool) -> NDArra
     row = m.offset_bits + m.column_bits
     bank = row + m.row_bits
     half = bank + m.bank_bits + m.bank_group_bits + m.rank_bits
-    device: NDArray[np.int64] = _kernel.device_of(
+    device: NDArray[np.int64] = device_of(
         (
             organisation.pseudo_channels,
             organisation.ranks,
@@ -83,12 +87,12 @@ class Scheduler:
         channels = organisation.channels
         self.organisation, self.timing = organisation, timing
         self._device = _device(organisation, timing, refresh)
-        self._state = _kernel.new_state(self._device, channels)
+        self._state = new_state(self._device, channels)
         self._classes = np.zeros((4, channels), dtype=np.int64)
-        self._classes[_kernel.SIZE_OF, 0] = channels
-        self._classes[_kernel.EVENT] = 1
+        self._classes[front_end.SIZE_OF, 0] = channels
+        self._classes[front_end.EVENT] = 1
         self._scalars = np.zeros(5, dtype=np.int64)
-        self._scalars[_kernel.CLASSES] = 1
+        self._scalars[front_end.CLASSES] = 1
         self._fold = fold
         self._log = np.zeros((1 + log_commands, 5), dtype=np.int64)
         self._log[0, 0] = 1  # where the next entry goes
@@ -114,9 +118,9 @@ class Scheduler:
         """Let every queue run empty and return the outcome."""
         self._run(self._kinds, self._addresses, last=True)
         self._finished = True
-        classes = int(self._scalars[_kernel.CLASSES])
-        issued = self._state[:classes, _kernel.ISSUED : _kernel.ISSUED + len(COMMANDS)]
-        totals = self._classes[_kernel.SIZE_OF, :classes] @ issued
+        classes = int(self._scalars[front_end.CLASSES])
+        issued = self._state[:classes, ISSUED : ISSUED + len(COMMANDS)]
+        totals = self._classes[front_end.SIZE_OF, :classes] @ issued
         commands = {name: int(total) for name, total in zip(COMMANDS, totals, strict=True) if total}
         org = self.organisation
         banks = {
@@ -126,7 +130,7 @@ class Scheduler:
             "ACTPB": org.pseudo_channels,
         }
         return Outcome(
-            cycles=int(self._scalars[_kernel.CLOCK]),
+            cycles=int(self._scalars[front_end.CLOCK]),
             requests=count_requests(self._counts),
             commands={name: n for name, n in commands.items() if name != "BARRIER"},
             row_activations=sum(commands.get(name, 0) * n for name, n in banks.items()),
@@ -141,7 +145,7 @@ class Scheduler:
     def _run(self, kinds: NDArray[np.uint8], addresses: NDArray[np.int64], *, last: bool) -> int:
         taken = 0
         while True:
-            taken += _kernel.run(
+            taken += front_end.run(
                 self._state,
                 self._device,
                 self._classes,
@@ -152,22 +156,22 @@ class Scheduler:
                 self._fold,
                 self._log,
             )
-            error = int(self._scalars[_kernel.ERROR])
-            if error == _kernel.STUCK:
+            error = int(self._scalars[front_end.ERROR])
+            if error == front_end.STUCK:
                 raise UserError(
-                    f"the controller finishes no request for {_kernel.STUCK_CYCLES} cycles: "
+                    f"the controller finishes no request for {STUCK_CYCLES} cycles: "
                     "requests keep closing each other's rows; the reference simulator hangs here; "
                     "change the trace"
                 )
-            if error == _kernel.REFRESHES_LOST:
+            if error == front_end.REFRESHES_LOST:
                 raise UserError(
                     "refresh requests pile up because requests keep closing each other's rows; "
                     "the reference simulator stops here; change the trace"
                 )
-            if not self._scalars[_kernel.WIDER_ROWS]:
+            if not self._scalars[front_end.WIDER_ROWS]:
                 return int(taken)
-            self._state, self._device = _kernel.more_row_room(self._state, self._device)
-            self._scalars[_kernel.WIDER_ROWS] = 0
+            self._state, self._device = more_row_room(self._state, self._device)
+            self._scalars[front_end.WIDER_ROWS] = 0
 
 
 def schedule(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
-from pimreplay.bank_model.kernel import ACTAB, ACTPB, MACAB, MACPB
+from pimreplay.bank_model.kernel.commands import ACTAB, ACTPB, MACAB, MACPB
 from pimreplay.bank_model.scheduler import Scheduler
 from pimreplay.cost.analytic_fidelity import BLOCKS_PER_MOVE, Cycles
 from pimreplay.hardware.device import Geometry, Hardware

@@ -12,7 +12,7 @@ banks hardly take it.
 
 import numpy as np
 
-from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import queue as q

@@ -11,7 +11,7 @@ as the one before will do so again: both are placed at once.
 
 import numpy as np
 
-from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import queue as q

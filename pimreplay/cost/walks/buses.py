@@ -8,7 +8,7 @@ A bit set holds a bit for each of the last and next few thousand cycles.
 
 import numpy as np
 
-from pimreplay.bank_model.kernel import lowest_bit
+from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 
 CYCLES = 1 << 12

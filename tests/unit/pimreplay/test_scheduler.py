@@ -9,8 +9,8 @@ import pytest
 from bank_model import GOLDEN, cases, device, read_lines, requests
 
 from pimreplay.bank_model import commands
-from pimreplay.bank_model import kernel as _kernel
 from pimreplay.bank_model.commands import AddressMap, Requests
+from pimreplay.bank_model.kernel import commands as _kernel
 from pimreplay.bank_model.scheduler import Scheduler, schedule
 from pimreplay.bank_model.simulate import simulate
 from tracegen.base.errors import UserError
