@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.cli_starc import app as starc_app
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 
 if TYPE_CHECKING:
     from analysis.results.tables import Table
 
-app = App("Turn results of `pimreplay` into tables, figures, reports and a dashboard.")
+app = CommandLine("Turn results of `pimreplay` into tables, figures, reports and a dashboard.")
 app.add_typer(starc_app)
 
 

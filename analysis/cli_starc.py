@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 
-app = App()
+app = CommandLine()
 
 
 @app.command("reproduce-starc")

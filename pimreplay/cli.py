@@ -11,9 +11,9 @@ import typer
 
 from pimreplay.cli_devices import app as hardware_app
 from pimreplay.study.workers import start_importing
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 
-app = App("Replay captured attention on processing-in-memory devices.")
+app = CommandLine("Replay captured attention on processing-in-memory devices.")
 app.add_typer(hardware_app)
 
 TraceArgument = Annotated[str, typer.Argument(help="Trace folder, by path or URL.")]

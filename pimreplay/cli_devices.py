@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 
-app = App()
+app = CommandLine()
 
 TimingOption = Annotated[
     str, typer.Option(help="Timing preset, or a .toml file with a [timing] table.")

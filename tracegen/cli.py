@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 from tracegen.cli_reference import app as reference_app
 
-app = App("Capture a language model's queries, keys and values as a trace folder.")
+app = CommandLine("Capture a language model's queries, keys and values as a trace folder.")
 app.add_typer(reference_app)
 Out = Annotated[str, typer.Option("--out", help="Folder (or URL) to make.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a trace that is there.")]

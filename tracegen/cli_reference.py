@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 from tracegen.base.errors import UserError, nearest
 
-app = App()
+app = CommandLine()
 
 
 class Device(StrEnum):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from tracegen.base.commands import App
+from tracegen.base.command_line import CommandLine
 from tracegen.base.console import run
 from tracegen.base.errors import FailedRun, UserError, naming
 
@@ -25,7 +25,7 @@ def answer(
     """Return a function that runs a command made of a function: (exit code, errors)."""
 
     def typed(command: Callable[..., None], *words: str) -> Answer:
-        app = App()
+        app = CommandLine()
         app.command("one")(command)
         app.command("two")(lambda: None)
         module = types.ModuleType("application")
