@@ -11,6 +11,8 @@ import pytest
 
 from tracegen import main
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the helpers that lie in this folder
+
 
 @dataclass(frozen=True)
 class Answer:
