@@ -12,7 +12,7 @@ from dash import Input, Output, State
 from analysis.dashboard.content import Content
 from analysis.dashboard.layout import page, trouble_page
 from analysis.dashboard.state import KEYS
-from analysis.report.overview_table import csv_text
+from analysis.report.columns import csv_text
 from analysis.results.tables import Table
 
 

@@ -12,7 +12,7 @@ from analysis.dashboard.state import KEYS, State, narrowed, read_state
 from analysis.figures import Drawing, Figure, figures
 from analysis.figures._menu import without_menu
 from analysis.figures._style import in_order
-from analysis.report.overview_table import columns, shown_settings
+from analysis.report.columns import columns, shown_settings
 from analysis.results.summary import at, overview
 from analysis.results.tables import Table
 from tracegen.base.errors import UserError
@@ -135,7 +135,7 @@ class Content:
         rows = overview(narrowed(self.table, state))
         settings = shown_settings(rows)
         shown = list(columns(rows))
-        texts = [column.texts() for column in shown]
+        texts = [column.texts for column in shown]
         headings = ["Method", *(name.capitalize() for name in settings)]
         head = [html.Th(text, scope="col") for text in headings]
         head += [html.Th(one.heading, scope="col", className="number") for one in shown]

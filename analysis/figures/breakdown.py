@@ -1,4 +1,4 @@
-"""Where time and energy go: phases and parts, stacked; overheads apart."""
+"""Where time and energy go: the parts of a metric, stacked."""
 
 from functools import partial
 from typing import Any
@@ -18,39 +18,14 @@ from analysis.figures._style import (
     picks,
     scaled,
 )
-from analysis.metrics import metric
+from analysis.metrics import metric, parts_of
 from analysis.results.tables import Table
-
-_STACKS = {
-    "latency": ("latency_score", "latency_softmax", "latency_context", "latency_move"),
-    "energy": (
-        "energy_activation",
-        "energy_cell",
-        "energy_movement",
-        "energy_mac",
-        "energy_softmax",
-        "energy_background",
-        "energy_refresh",
-    ),
-    "overhead_latency": ("overhead_scoring", "overhead_clustering", "overhead_remap"),
-    "overhead_energy": (
-        "overhead_energy_scoring",
-        "overhead_energy_clustering",
-        "overhead_energy_remap",
-    ),
-}
-_TITLES = {
-    "latency": "Time, summed over KV heads",
-    "energy": "Energy of a decode step",
-    "overhead_latency": "Overhead of a decode step",
-    "overhead_energy": "Overhead of a decode step",
-}
 
 
 def breakdown(table: Table, whole: str) -> Drawing | None:
     """Draw one stacked bar a method; parts that the results do not know are left out and named."""
     measured = in_order(table.measured())
-    parts = _STACKS[whole]
+    parts = parts_of(whole)
     known = [name for name in parts if measured[name].null_count() < len(measured)]
     if not known:
         return None
@@ -92,7 +67,7 @@ def breakdown(table: Table, whole: str) -> Drawing | None:
     }
     return drawing(
         bars,
-        axis_title(_TITLES[whole], unit),
+        axis_title(metric(whole).title, unit),
         "",
         bars_height(len(measured), legend_lines=2 + len(known) // 3),
         barmode="stack",
@@ -109,37 +84,20 @@ FIGURES = (
     Figure(
         name="latency_by_phase",
         title="Where the time goes",
-        caption="Phases of the attention of a decode step, added over KV heads and layers as if"
-        " one after another.",
-        draw=partial(breakdown, whole="latency"),
+        caption="Phases of attention, and the work beside it: scoring, clustering and remapping."
+        " Added over KV heads and layers as if one after another. Clustering the prompt is charged"
+        " to the first step, so its share falls as more steps are decoded.",
+        draw=partial(breakdown, whole="head_latency"),
         group="Where time and energy go",
         order=10,
     ),
     Figure(
         name="energy_by_part",
         title="Where the energy goes",
-        caption="Parts of the attention energy of a decode step. A part without a published"
-        " coefficient is named as not known, never drawn as zero.",
+        caption="Parts of the energy of a decode step. A part without a published coefficient is"
+        " named as not known, never drawn as zero.",
         draw=partial(breakdown, whole="energy"),
         group="Where time and energy go",
         order=11,
-    ),
-    Figure(
-        name="overhead_latency",
-        title="Overheads: time",
-        caption="Work beside the attention, on its own scale: choosing tokens and putting them in"
-        " order. Clustering the prompt is charged to the first step, so its share falls as more"
-        " steps are decoded.",
-        draw=partial(breakdown, whole="overhead_latency"),
-        group="Where time and energy go",
-        order=12,
-    ),
-    Figure(
-        name="overhead_energy",
-        title="Overheads: energy",
-        caption="The same in energy, on its own scale; clustering runs on the host.",
-        draw=partial(breakdown, whole="overhead_energy"),
-        group="Where time and energy go",
-        order=13,
     ),
 )

@@ -18,24 +18,10 @@ from analysis.figures._style import (
     scaled,
     symbol,
 )
-from analysis.metrics import metric
+from analysis.metrics import metric, whole_metrics
 from analysis.results.tables import Table
 
 _QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
-
-
-_SHOWN = {
-    "latency": "Each box spans the middle half of the layers, its whiskers 90 % of them, the"
-    " marker is their mean. The dashed line is dense attention.",
-    "energy": "The same for energy, per layer and KV head; overheads are apart.",
-    "over_fetch": "Blocks are read whole: how many tokens the banks read for each one selected.",
-    "row_activations": "Tokens scattered over rows cost activations, in time and in energy.",
-    "lane_utilisation": "Part of the lanes of the blocks read that hold a selected token.",
-    "attention_mass": "Softmax weight of exact attention that the selected tokens carry.",
-    "topk_overlap": "Part of the exact top-scoring tokens that were selected.",
-    "output_error": "How far the attention output moves, relative to exact attention.",
-    "balance_lanes": "The busiest lane of a layer against the mean lane: 1 is even.",
-}
 
 
 def comparison(table: Table, name: str) -> Drawing | None:
@@ -96,7 +82,7 @@ def spreads(table: Table) -> pl.DataFrame:
     """Return mean and quantiles over (layer, KV head), one row a method.
 
     Columns `<metric>_mean`, `_low` (5 %), `_q1`, `_median`, `_q3`, `_high` (95 %) for each metric
-    that is drawn; null where a metric is not known.
+    that tables show; null where a metric is not known.
     """
     return table.remembered("spreads", _spreads)
 
@@ -104,10 +90,10 @@ def spreads(table: Table) -> pl.DataFrame:
 def _spreads(table: Table) -> pl.DataFrame:
     quantiles = [
         pl.col(name).quantile(q, "linear").alias(f"{name}_{key}")
-        for name in _SHOWN
+        for name in whole_metrics()
         for key, q in _QUANTILES.items()
     ]
-    means = [pl.col(name).mean().alias(f"{name}_mean") for name in _SHOWN]
+    means = [pl.col(name).mean().alias(f"{name}_mean") for name in whole_metrics()]
     return in_order(
         table.measured("layer", "kv_head")
         .group_by("policy", "layout", "method", maintain_order=True)
@@ -118,10 +104,12 @@ def _spreads(table: Table) -> pl.DataFrame:
 FIGURES = tuple(
     Figure(
         name=f"comparison_{name}",
-        title=metric(name).title,
-        caption=caption,
+        title=one.title,
+        caption=f"{one.source} Each box spans the middle half of the layers and KV heads, its"
+        " whiskers 90 % of them, the marker is their mean. The dashed line is dense attention.",
         draw=partial(comparison, name=name),
+        needs=f"results that hold it, and they do not know {one.title.lower()}",
         order=20 + place,
     )
-    for place, (name, caption) in enumerate(_SHOWN.items())
+    for place, (name, one) in enumerate(whole_metrics().items())
 )

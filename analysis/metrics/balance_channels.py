@@ -8,6 +8,7 @@ METRIC = Metric(
     title="Channel imbalance",
     unit="busiest / mean",
     better="lower",
+    factor=True,
     source="Busy time of channels in a layer, maximum over mean.",
     compute=pl.col("busiest_channel_ns") / pl.col("mean_channel_ns"),
     order=62,

@@ -6,6 +6,7 @@ from analysis.metrics import Metric
 
 METRIC = Metric(
     title="Lane load, Gini coefficient",
+    short="Lane Gini",
     unit="ratio",
     better="lower",
     source="Gini coefficient of the selected tokens per lane of the channels in use, by layer.",

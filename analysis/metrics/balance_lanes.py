@@ -8,6 +8,7 @@ METRIC = Metric(
     title="Lane imbalance",
     unit="busiest / mean",
     better="lower",
+    factor=True,
     source="Selected tokens per lane of the channels in use, maximum over mean, by layer.",
     compute=pl.col("lane_busiest_ratio"),
     order=63,

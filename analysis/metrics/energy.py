@@ -6,6 +6,7 @@ from analysis.metrics import Metric
 
 METRIC = Metric(
     title="Attention energy of a decode step",
+    short="Energy",
     unit="pJ",
     better="lower",
     source="Sum of the parts below over KV heads and layers.",

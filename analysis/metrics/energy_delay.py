@@ -6,6 +6,7 @@ from analysis.metrics import Metric
 
 METRIC = Metric(
     title="Energy-delay product",
+    short="Energy \u00d7 delay",
     unit="pJ·ns",
     better="lower",
     source="Energy times latency of a decode step (Horowitz, Indermaur, Gonzalez, 1994).",

@@ -6,6 +6,7 @@ from analysis.metrics import Metric
 
 METRIC = Metric(
     title="Lane utilisation",
+    short="Lane use",
     unit="ratio",
     better="higher",
     source="Selected tokens over lanes of the blocks read.",

@@ -6,6 +6,7 @@ from analysis.metrics import Metric
 
 METRIC = Metric(
     title="Attention latency of a decode step",
+    short="Latency",
     unit="ns",
     better="lower",
     source="Sum over layers of the layer latency; a layer ends with its busiest channel.",

@@ -3,12 +3,14 @@
 import polars as pl
 
 from analysis.metrics import Metric
+from pimreplay.results.schema import OVERHEADS
 
 METRIC = Metric(
     title="Overhead energy",
     unit="pJ",
     better="lower",
-    source="Scoring of metadata, clustering and remap writes; null when one of them is unknown.",
-    compute=pl.sum_horizontal("scoring_pj", "clustering_pj", "remap_pj", ignore_nulls=False),
+    source="Scoring, clustering and remap writes, summed over KV heads and layers; null when one"
+    " of them is unknown.",
+    compute=pl.sum_horizontal(*(f"{name}_pj" for name in OVERHEADS), ignore_nulls=False),
     order=81,
 )

@@ -3,12 +3,15 @@
 import polars as pl
 
 from analysis.metrics import Metric
+from pimreplay.results.schema import OVERHEADS
 
 METRIC = Metric(
     title="Overhead latency",
+    short="Overhead",
     unit="ns",
     better="lower",
-    source="Scoring of metadata, clustering and remap writes; null when one of them is unknown.",
-    compute=pl.sum_horizontal("scoring_ns", "clustering_ns", "remap_ns", ignore_nulls=False),
+    source="Scoring, clustering and remap writes, summed over KV heads and layers; null when one"
+    " of them is unknown.",
+    compute=pl.sum_horizontal(*(f"{name}_ns" for name in OVERHEADS), ignore_nulls=False),
     order=80,
 )

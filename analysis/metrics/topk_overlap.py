@@ -6,9 +6,10 @@ from analysis.metrics import Metric
 
 METRIC = Metric(
     title="Overlap with exact top-k",
+    short="Top-k overlap",
     unit="ratio",
     better="higher",
     source="Selected tokens among as many exact top-scoring tokens; mean over query heads.",
     compute=pl.col("topk_overlap_ratio"),
-    order=71,
+    order=31,
 )

@@ -1,6 +1,5 @@
 """Show what changed between two runs: in the terminal, and as one HTML file."""
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,27 +8,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from analysis.metrics import metric
-from analysis.report import markup
-from analysis.report.overview_table import SHORT, value_text
+from analysis.metrics import metric, whole_metrics
+from analysis.report.columns import kinds, value_text
+from analysis.report.terminal_table import TextColumn, terminal_tables
+from analysis.report.web import Cell, Head, WebTable, page, text_table
 from analysis.results.changes import Changes
 from tracegen.base.folder import refuse_existing, write_file
-
-SHOWN = (
-    "latency",
-    "energy",
-    "over_fetch",
-    "row_activations",
-    "balance_lanes",
-    "attention_mass",
-    "topk_overlap",
-    "output_error",
-    "overhead_latency",
-)
-"""Metrics whose change is shown."""
-
-TERMINAL = ("latency", "energy", "over_fetch", "attention_mass", "topk_overlap", "output_error")
-"""What of it fits in a terminal."""
 
 SAME = 5e-5
 """Relative changes below it are shown as the same."""
@@ -47,16 +31,14 @@ def print_changes(found: Changes, console: Console) -> None:
         console.print(table)
     else:
         console.print("The configurations are the same.", markup=False)
-    names = [name for name in _known(found) if name in TERMINAL]
-    table = RichTable(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for key in _keys(found):
-        table.add_column(key, no_wrap=key == "method")
-    for name in names:
-        table.add_column(SHORT[name], justify="right", no_wrap=True)
-    for row in found.methods.iter_rows(named=True):
-        cells = ["\n".join(_cell(row, name)) for name in names]
-        table.add_row(*[str(row[key]) for key in _keys(found)], *cells)
-    console.print(table)
+    keys = [TextColumn(key, [str(one) for one in found.methods[key]]) for key in _keys(found)]
+    values = [
+        TextColumn(kinds()[name].heading, ["\n".join(_cell(row, name)) for row in rows])
+        for rows in [found.methods.to_dicts()]
+        for name in _known(found)
+    ]
+    for part in terminal_tables(keys, values, console.width):
+        console.print(part)
     for line in _notes(found):
         console.print(line, markup=False)
 
@@ -68,21 +50,24 @@ def write_changes(found: Changes, out: Path, overwrite: bool) -> None:
         UserError: something is at `out` already, or its folder is missing.
     """
     refuse_existing(out, overwrite=overwrite)
-    write_file(
-        out,
-        markup.page(
-            "changes.html",
-            title=f"What changed: {found.before} to {found.after}",
-            configuration=_configuration_html(found),
-            methods=_methods_html(found),
-            notes=markup.paragraphs(_notes(found)),
+    text = page(
+        "changes.html",
+        title=f"What changed: {found.before} to {found.after}",
+        subtitle="",
+        configuration=text_table(
+            "Entries of run.json that differ",
+            ("Entry", "A", "B"),
+            [(one.entry, _shown(one.before), _shown(one.after)) for one in found.configuration],
         ),
+        methods=_methods(found),
+        notes=list(_notes(found)),
     )
+    write_file(out, text)
 
 
 def _known(found: Changes) -> list[str]:
     rows = found.methods
-    return [name for name in SHOWN if rows[f"{name}_b"].null_count() < len(rows)]
+    return [name for name in whole_metrics() if rows[f"{name}_b"].null_count() < len(rows)]
 
 
 def _keys(found: Changes) -> list[str]:
@@ -121,34 +106,19 @@ def _notes(found: Changes) -> Iterator[str]:
     yield "Over the layers that the policies decide; a change is B against A."
 
 
-def _configuration_html(found: Changes) -> str:
-    if not found.configuration:
-        return "<p>The configurations are the same.</p>"
-    return markup.table(
-        [markup.heading(text) for text in ("Entry", "A", "B")],
-        [
-            markup.row(one.entry, _shown(one.before), _shown(one.after))
-            for one in found.configuration
-        ],
-        "Entries of run.json that differ",
-        wrapped=True,
-    )
-
-
-def _methods_html(found: Changes) -> str:
-    names = _known(found)
-    keys = _keys(found)
-    heads = [markup.heading(key.capitalize()) for key in keys]
-    heads += [markup.heading(SHORT[name], True) for name in names]
+def _methods(found: Changes) -> WebTable:
+    names, keys = _known(found), _keys(found)
     rows = []
     for row in found.methods.iter_rows(named=True):
-        cells = f"<th scope='row'>{html.escape(str(row['method']))}</th>"
-        cells += "".join(f"<td>{html.escape(str(row[key]))}</td>" for key in keys[1:])
+        cells = [Cell(str(row[key])) for key in keys]
         for name in names:
-            lines = "<br>".join(html.escape(line) for line in _cell(row, name))
-            cells += f"<td class='number {_verdict(row, name)}'>{lines}</td>"
-        rows.append(f"<tr>{cells}</tr>")
-    return markup.table(heads, rows, "Every method in both runs, A \u2192 B", "overview")
+            change = row[f"{name}_change"]
+            text = "\n".join(_cell(row, name))
+            cells.append(Cell(text, number=True, value=change, kind=_verdict(row, name)))
+        rows.append(cells)
+    heads = [Head(key.capitalize()) for key in keys]
+    heads += [Head(kinds()[name].heading, True) for name in names]
+    return WebTable("Every method in both runs, A \u2192 B", heads, rows, "overview")
 
 
 def _verdict(row: dict[str, Any], name: str) -> str:

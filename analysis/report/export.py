@@ -41,6 +41,18 @@ def still_layout(drawing: Drawing) -> dict[str, Any]:
     return without_menu(drawing).layout | {"width": WIDTH}
 
 
+def pictures(table: Table) -> dict[str, dict[str, Any]]:
+    """Return every figure of the first setting as a picture, by name."""
+    sparse = table.narrowed(policy_layers=True)
+    setting = settings(table)[0]
+    found = {}
+    for name, figure in figures().items():
+        drawing = figure.draw(at(sparse, setting, figure.scope))
+        if drawing is not None:
+            found[name] = {"data": drawing.data, "layout": still_layout(drawing)}
+    return found
+
+
 def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
     """Write every figure of the first setting to `folder` and return the files.
 
@@ -51,16 +63,11 @@ def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
     check_export(form)
     import kaleido
 
-    sparse = table.narrowed(policy_layers=True)
-    setting = settings(table)[0]
-    jobs: list[dict[str, Any]] = []
-    for name, figure in figures().items():
-        drawing = figure.draw(at(sparse, setting, figure.scope))
-        if drawing is None:
-            continue
-        picture = {"data": drawing.data, "layout": still_layout(drawing)}
-        path = folder / f"{name}.{form}"
-        jobs.append({"fig": picture, "path": str(path), "opts": {"format": form, "scale": SCALE}})
+    options = {"format": form, "scale": SCALE}
+    jobs: list[dict[str, Any]] = [
+        {"fig": picture, "path": str(folder / f"{name}.{form}"), "opts": options}
+        for name, picture in pictures(table).items()
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         kaleido.write_fig_from_object_sync(jobs, cancel_on_error=True)

@@ -1,6 +1,5 @@
 """One self-contained HTML file of a results folder: words, figures, table, assumptions."""
 
-import html
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +11,19 @@ import polars as pl
 from analysis.figures import figures
 from analysis.figures._style import in_order
 from analysis.metrics import metrics
-from analysis.report import markup
+from analysis.report.columns import columns, csv_text, shown_settings
 from analysis.report.export import export_figures
-from analysis.report.overview_table import csv_text, html_table, latex_table
+from analysis.report.latex import latex_table
+from analysis.report.web import (
+    Cell,
+    Head,
+    Place,
+    WebTable,
+    embedded,
+    page,
+    plotly_script,
+    text_table,
+)
 from analysis.results.hardware import assumed_of
 from analysis.results.summary import Setting, at, overview, settings, words
 from analysis.results.tables import Table
@@ -94,37 +103,51 @@ def write_all(table: Table, outputs: Outputs, overwrite: bool) -> Iterator[str]:
 
 def report_html(table: Table) -> str:
     """Return the report as one HTML text that needs nothing outside itself."""
-    from plotly.offline import get_plotlyjs
-
     found = settings(table)
     drawn = _drawn(table, found)
     shown = [one for one in found if one.label() in drawn]
     rows = overview(table.narrowed(policy_layers=True))
-    return markup.page(
+    return page(
         "report.html",
         title=f"PIM replay report: {', '.join(run.name for run in table.runs)}",
-        plotly=get_plotlyjs(),
+        plotly=plotly_script(),
         subtitle=_subtitle(table.runs),
-        banner=_banner(table),
-        summary="".join(
-            f'<div class="words" data-setting="{place}"{"" if place == 0 else " hidden"}>'
-            + markup.paragraphs(words(table, one))
-            + "</div>"
-            for place, one in enumerate(shown)
-        ),
-        settings=_menu(shown, len(found)),
-        table=html_table(rows.head(TABLE_ROWS)),
+        synthetic=sorted(table.configurations.filter(trace_kind="synthetic")["trace"].unique()),
+        shown=shown,
+        left_out=len(found) - len(shown),
+        words=[words(table, one) for one in shown],
+        table=overview_table(rows.head(TABLE_ROWS)),
         table_note=_table_note(len(rows)),
         figures=_places(drawn[shown[0].label()]),
         configuration=_configuration(table),
-        assumptions=_assumptions(table),
+        run_files=_run_files(table.runs),
+        notes=_notes(table),
+        assumed=assumed_of(table.runs),
         definitions=_definitions(),
-        data=markup.embedded(
+        data=embedded(
             {
                 "settings": [drawn[one.label()] for one in shown],
                 "csv": csv_text(rows.head(CSV_ROWS)),
             }
         ),
+    )
+
+
+def overview_table(rows: pl.DataFrame) -> WebTable:
+    """Return the overview as a table whose headings are buttons that sort."""
+    names = ["method", *shown_settings(rows)]
+    shown = list(columns(rows))
+    keys = [[Cell(str(value)) for value in rows[name]] for name in names]
+    cells = [
+        [Cell(text, number=True, value=value) for text, value in zip(*both, strict=True)]
+        for both in ((column.texts, column.values) for column in shown)
+    ]
+    return WebTable(
+        "Every method, over the layers that the policies decide",
+        [*(Head(name.capitalize()) for name in names), *(Head(one.heading, True) for one in shown)],
+        list(zip(*keys, *cells, strict=True)),
+        "overview",
+        sorts=True,
     )
 
 
@@ -146,55 +169,19 @@ def _drawn(table: Table, found: Sequence[Setting]) -> dict[str, dict[str, Any]]:
     return drawn
 
 
-def _places(drawn: dict[str, Any]) -> str:
-    """Return the headings and the empty places that the script draws into."""
-    sections: dict[str, list[str]] = {}
+def _places(drawn: dict[str, Any]) -> dict[str, list[Place]]:
+    """Return the places that the script draws into, by group."""
+    groups: dict[str, list[Place]] = {}
     for name, figure in figures().items():
-        if name not in drawn:
-            continue
-        place = markup.figure(name, figure.title, figure.caption)
-        sections.setdefault(figure.group, []).append(place)
-    return "".join(
-        f'<section><h2>{html.escape(group)}</h2><div class="figures">{"".join(places)}</div>'
-        "</section>"
-        for group, places in sections.items()
-    )
-
-
-def _menu(shown: Sequence[Setting], count: int) -> str:
-    options = "".join(
-        f'<option value="{place}">{html.escape(one.label())}</option>'
-        for place, one in enumerate(shown)
-    )
-    left_out = (
-        f"<p>Settings that are in the table only: {count - len(shown)}. <code>analysis"
-        " dashboard</code> draws them.</p>"
-        if count > len(shown)
-        else ""
-    )
-    hidden = " hidden" if len(shown) < 2 else ""
-    return (
-        f'<p class="setting"{hidden}><label for="setting">Shown below</label>'
-        f' <select id="setting">{options}</select></p>{left_out}'
-    )
+        if name in drawn:
+            groups.setdefault(figure.group, []).append(Place(name, figure.title, figure.caption))
+    return groups
 
 
 def _subtitle(runs: Sequence[Results]) -> str:
     versions = {str(run.config.get("versions", {}).get("pimreplay", "?")) for run in runs}
     names = ", ".join(run.name for run in runs)
-    return html.escape(f"Results: {names}. Made with pimreplay {', '.join(sorted(versions))}.")
-
-
-def _banner(table: Table) -> str:
-    synthetic = table.configurations.filter(trace_kind="synthetic")["trace"].unique().to_list()
-    if not synthetic:
-        return ""
-    names = html.escape(", ".join(sorted(synthetic)))
-    return (
-        f'<p class="banner" role="note"><strong>Synthetic trace: {names}.</strong> No language'
-        " model produced it: its latency and energy measure speed and scale, its recall means"
-        " nothing.</p>"
-    )
+    return f"Results: {names}. Made with pimreplay {', '.join(sorted(versions))}."
 
 
 def _table_note(rows: int) -> str:
@@ -212,17 +199,18 @@ def _table_note(rows: int) -> str:
     )
 
 
-def _configuration(table: Table) -> str:
-    parts = []
-    for run in table.runs[:RUNS]:
-        shown = {key: value for key, value in run.config.items() if key != "hardware"}
-        text = html.escape(json.dumps(shown, indent=2, ensure_ascii=False))
-        parts.append(
-            f"<details><summary>run.json of {html.escape(run.name)}</summary>"
-            f"<pre tabindex='0'>{text}</pre></details>"
-        )
+def _run_files(runs: Sequence[Results]) -> dict[str, str]:
+    """Return the text of each `run.json` by the run's name, its hardware left out."""
+    shown = {
+        run.name: {key: value for key, value in run.config.items() if key != "hardware"}
+        for run in runs[:RUNS]
+    }
+    return {name: json.dumps(one, indent=2, ensure_ascii=False) for name, one in shown.items()}
+
+
+def _configuration(table: Table) -> dict[str, str]:
     described = table.configurations
-    facts = {
+    return {
         "Traces": _listed(described, "trace"),
         "Models": _listed(described, "model"),
         "Kind of trace": _listed(described, "trace_kind"),
@@ -235,7 +223,6 @@ def _configuration(table: Table) -> str:
             sorted({str(run.config.get("configuration", {}).get("fidelity")) for run in table.runs})
         ),
     }
-    return markup.facts(facts) + "".join(parts)
 
 
 def _groups(rows: pl.DataFrame) -> int:
@@ -254,11 +241,8 @@ def _kept_dense(table: Table) -> str:
     return ", ".join(str(layer) for layer in sorted(everywhere - decided)) or "none"
 
 
-def _assumptions(table: Table) -> str:
-    parts = []
-    for name, assumed in assumed_of(table.runs).items():
-        body = markup.items(assumed or ["No value is flagged as assumed."])
-        parts.append(f"<h3>Hardware {html.escape(name)}: values flagged as assumed</h3>{body}")
+def _notes(table: Table) -> list[str]:
+    """Return what was assumed of the runs, and what is not known."""
     kept = _kept_dense(table)
     notes = [str(one) for run in table.runs for one in run.config.get("assumptions", [])]
     notes += unknown_metrics(table)
@@ -269,7 +253,7 @@ def _assumptions(table: Table) -> str:
         "A layer ends with its busiest channel; layers follow one another; only attention is"
         " timed, projections and feed-forward layers are not."
     )
-    return markup.items(dict.fromkeys(notes)) + "".join(parts)
+    return list(dict.fromkeys(notes))
 
 
 def unknown_metrics(table: Table) -> list[str]:
@@ -292,10 +276,9 @@ def failed_points(runs: Sequence[Results]) -> list[str]:
     return notes
 
 
-def _definitions() -> str:
-    return markup.table(
-        [markup.heading(text) for text in ("Quantity", "Unit", "Better", "Definition")],
-        [markup.row(one.title, one.unit, one.better, one.source) for one in metrics().values()],
+def _definitions() -> WebTable:
+    return text_table(
         "What each quantity means",
-        wrapped=True,
+        ("Quantity", "Unit", "Better", "Definition"),
+        [(one.title, one.unit, one.better, one.source) for one in metrics().values()],
     )

@@ -6,7 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.report.changes_view import print_changes, write_changes
-from analysis.report.overview_table import csv_text, latex_table, terminal_table
+from analysis.report.columns import columns, csv_text, shown_settings
+from analysis.report.latex import latex_table
+from analysis.report.terminal_table import TextColumn, terminal_tables
 from analysis.results.changes import changes
 from analysis.results.summary import overview
 from analysis.results.tables import Table
@@ -40,10 +42,11 @@ def print_overview(table: Table, form: str = "table") -> None:
     if kept:
         listed = ", ".join(str(layer) for layer in sorted(kept))
         console.print(f"layers {listed} were kept dense by the run and are left out below")
-    shown, left_out = terminal_table(rows, console.width)
-    console.print(shown)
-    if left_out:
-        console.print(f"not shown for want of width: {', '.join(left_out)}", markup=False)
+    names = [*shown_settings(rows), "method"]
+    keys = [TextColumn(name, [str(one) for one in rows[name]]) for name in names]
+    values = [TextColumn(one.heading, one.texts) for one in columns(rows)]
+    for part in terminal_tables(keys, values, console.width):
+        console.print(part)
     console.print(
         "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
         " a dash is not known.",

@@ -9,7 +9,8 @@ BASELINES = {
 }
 """Policies that others are compared with, and how they are called in text."""
 
-TOKEN_WISE = ("topk", "sparq")
+COSTS = ("latency", "energy")
+"""Metrics that are set against the baselines."""
 
 
 def with_baseline(

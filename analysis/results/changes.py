@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.results.summary import SHOWN, overview
+from analysis.metrics import whole_metrics
+from analysis.results.summary import overview
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
@@ -35,7 +36,7 @@ class Changes:
     configuration: list[Difference]
     methods: pl.DataFrame
     """One row per method in both: its keys, and `<metric>_a`, `<metric>_b`, `<metric>_change`
-    (B over A, minus 1; null where unknown or A is 0) for each of `SHOWN`."""
+    (B over A, minus 1; null where unknown or A is 0) for each metric that tables show."""
     relaxed: list[str]
     """Settings that differ as a whole (one value in A, another in B), so rows match without."""
     only_before: list[str]
@@ -60,16 +61,17 @@ def changes(before: Results, after: Results, different_traces: bool = False) -> 
         if left[name].n_unique() == right[name].n_unique() == 1 and left[name][0] != right[name][0]
     ]
     keys = [name for name in _KEYS if name not in relaxed]
-    both = left.select(*_KEYS, "method", *SHOWN).join(
-        right.select(*_KEYS, *SHOWN), on=keys, how="inner", suffix="_b", maintain_order="left"
+    shown = list(whole_metrics())
+    both = left.select(*_KEYS, "method", *shown).join(
+        right.select(*_KEYS, *shown), on=keys, how="inner", suffix="_b", maintain_order="left"
     )
     if both.is_empty():
         raise UserError(
             f"{before.path} and {after.path}: no method with the same parameters, layout, hardware"
             " and budget is in both; compare runs that share one"
         )
-    changed = both.with_columns(_change(name).alias(f"{name}_change") for name in SHOWN).rename(
-        {name: f"{name}_a" for name in SHOWN}
+    changed = both.with_columns(_change(name).alias(f"{name}_change") for name in shown).rename(
+        {name: f"{name}_a" for name in shown}
     )
     return Changes(
         before=before.name,

@@ -6,26 +6,9 @@ from typing import Any
 import polars as pl
 
 from analysis.figures._style import in_order, scaled
-from analysis.results.baselines import BASELINES, relative
+from analysis.metrics import metrics
+from analysis.results.baselines import BASELINES, COSTS, relative
 from analysis.results.tables import DESCRIPTION, Table
-
-SHOWN = (
-    "latency",
-    "energy",
-    "over_fetch",
-    "row_activations",
-    "lane_utilisation",
-    "balance_channels",
-    "balance_lanes",
-    "balance_gini",
-    "attention_mass",
-    "topk_overlap",
-    "output_error",
-    "overhead_latency",
-    "overhead_energy",
-    "energy_delay",
-)
-"""Metrics of the overview, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +25,19 @@ class Setting:
 
 
 def overview(table: Table) -> pl.DataFrame:
-    """Return `DESCRIPTION`, `SHOWN` and latency and energy over each baseline, per configuration.
+    """Return `DESCRIPTION`, every metric, and costs over each baseline, per configuration.
 
     Relative columns are called `<metric>_vs_<baseline>`; null where a baseline was not run.
     """
     measured = table.measured()
-    for baseline in BASELINES:
-        for value in ("latency", "energy"):
-            name = f"{value}_vs_{baseline}"
-            measured = relative(measured, value, baseline, name, among=table.references)
-    versus = [f"{value}_vs_{one}" for value in ("latency", "energy") for one in BASELINES]
+    versus = {
+        f"{value}_vs_{baseline}": (value, baseline) for value in COSTS for baseline in BASELINES
+    }
+    for name, (value, baseline) in versus.items():
+        measured = relative(measured, value, baseline, name, among=table.references)
     return (
         in_order(measured)
-        .select("configuration", *DESCRIPTION, *SHOWN, *versus)
+        .select("configuration", *DESCRIPTION, *metrics(), *versus)
         .sort("run", "trace", "hardware", "budget_tokens", maintain_order=True)
     )
 

@@ -6,62 +6,69 @@ its steps. Configurations (run, trace, policy, layout, hardware, budget) are des
 small frame of their own, and rows point to them by number.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import polars as pl
 
 from analysis.metrics import metrics
 from pimreplay.results.reader import Results
+from pimreplay.results.schema import SCHEMAS, STEP_VALUES
 
-RATIOS = (
-    "lane_utilisation_ratio",
-    "attention_mass_ratio",
-    "topk_overlap_ratio",
-    "output_error_ratio",
-)
-"""Columns that are averaged over KV heads and layers; every other amount of a head is summed."""
+DERIVED = ("fetched_tokens", "lane_busiest_ratio", "lane_gini_ratio")
+"""Columns that the tidying computes; the others are columns of the results."""
 
-AMOUNTS = (
-    "selected_tokens",
-    "fetched_tokens",
-    "union_tokens",
-    "blocks",
-    "activations",
-    "cycles",
-    "latency_ns",
-    "score_ns",
-    "softmax_ns",
-    "context_ns",
-    "move_ns",
-    "scoring_ns",
-    "clustering_ns",
-    "remap_ns",
-    "energy_pj",
-    "activation_pj",
-    "cell_pj",
-    "movement_pj",
-    "mac_pj",
-    "softmax_pj",
-    "background_pj",
-    "refresh_pj",
-    "scoring_pj",
-    "clustering_pj",
-    "remap_pj",
-)
-"""Amounts of one KV head in one step."""
+LAYER_COLUMNS = {
+    f"layer_{name}" if name in STEP_VALUES else name: name
+    for name in SCHEMAS["layers"].names
+    if name not in SCHEMAS["steps"].names or name in STEP_VALUES
+}
+"""Columns of one layer in one step, with their names in the results; repeated on the rows of the
+layer's KV heads."""
 
-LAYER_AMOUNTS = (
-    "layer_latency_ns",
-    "busiest_channel_ns",
-    "mean_channel_ns",
-)
-"""Amounts of one layer in one step, repeated on the rows of its KV heads."""
 
-LAYER_RATIOS = ("lane_busiest_ratio", "lane_gini_ratio")
-"""Ratios of one layer over the whole run, repeated likewise."""
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The value columns of the tidy table: those that a metric reads."""
 
-VALUES = (*AMOUNTS, *RATIOS, *LAYER_AMOUNTS, *LAYER_RATIOS)
+    amounts: tuple[str, ...]
+    """Of one KV head in one step: summed over KV heads and layers."""
+    ratios: tuple[str, ...]
+    """Of one KV head in one step: averaged over KV heads and layers."""
+    layer_amounts: tuple[str, ...]
+    """Of one layer in one step: summed over layers."""
+    layer_ratios: tuple[str, ...]
+    """Of one layer over the whole run: averaged over layers."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every column."""
+        yield from (*self.amounts, *self.ratios, *self.layer_amounts, *self.layer_ratios)
+
+
+@cache
+def value_columns() -> Columns:
+    """Return the columns that the metrics read.
+
+    Raises:
+        ImportError: a metric reads a column that neither the results nor the tidying have.
+    """
+    known = (*STEP_VALUES, *LAYER_COLUMNS, *DERIVED)
+    read: dict[str, None] = {}
+    for name, one in metrics().items():
+        for column in one.compute.meta.root_names():
+            if column not in known:
+                raise ImportError(f"metric {name}: no column {column}; known: {', '.join(known)}")
+            read[column] = None
+    heads = [one for one in read if one in STEP_VALUES or one == "fetched_tokens"]
+    heads = [one for one in heads if one != "visible_tokens"]
+    return Columns(
+        amounts=tuple(one for one in heads if not one.endswith("_ratio")),
+        ratios=tuple(one for one in heads if one.endswith("_ratio")),
+        layer_amounts=tuple(one for one in read if one in LAYER_COLUMNS),
+        layer_ratios=tuple(one for one in DERIVED if one.startswith("lane_") and one in read),
+    )
+
 
 DESCRIPTION = (
     "run",
@@ -120,8 +127,8 @@ class Tidy:
 
     rows: pl.DataFrame
     """configuration, layer, kv_head, window, steps, first_step, dense_layer, decided,
-    visible_tokens, and `VALUES`. `decided`: the policies decide this layer, the run did not keep
-    it dense."""
+    visible_tokens, and `value_columns()`. `decided`: the policies decide this layer, the run did
+    not keep it dense."""
     heads: pl.DataFrame
     """The same over all windows, so one row per configuration, layer and KV head."""
     lanes: pl.DataFrame | None
@@ -252,7 +259,7 @@ def over_windows(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("configuration", "layer", "kv_head").agg(
         pl.col("first_step").min(),
         pl.col("dense_layer", "decided").first(),
-        *map(mean, (*VALUES, "visible_tokens")),
+        *map(mean, (*value_columns(), "visible_tokens")),
         steps=weight.sum(),
         window=pl.lit(0, dtype=pl.Int32),
     )
@@ -266,9 +273,11 @@ def _aggregated(rows: pl.DataFrame, by: Sequence[str], needed: Collection[str]) 
     group = ["configuration", *by]
     per_layer = list(dict.fromkeys([*group, "layer"]))
     weight, heads = pl.col("steps"), pl.col("kv_head").n_unique()
-    amounts = [name for name in AMOUNTS if name in needed]
-    layer_amounts = [name for name in LAYER_AMOUNTS if name in needed]
-    ratios = [*(name for name in (*RATIOS, *LAYER_RATIOS) if name in needed), "visible_tokens"]
+    columns = value_columns()
+    amounts = [name for name in columns.amounts if name in needed]
+    layer_amounts = [name for name in columns.layer_amounts if name in needed]
+    averaged = (*columns.ratios, *columns.layer_ratios)
+    ratios = [*(name for name in averaged if name in needed), "visible_tokens"]
 
     def known(name: str, value: pl.Expr) -> pl.Expr:
         return pl.when(pl.col(name).null_count() == 0).then(value).alias(name)

@@ -6,14 +6,12 @@ from contextlib import contextmanager
 import polars as pl
 
 from analysis.results.tables import (
-    AMOUNTS,
     DESCRIPTION,
-    LAYER_AMOUNTS,
-    RATIOS,
-    VALUES,
+    LAYER_COLUMNS,
     Table,
     Tidy,
     over_windows,
+    value_columns,
 )
 from pimreplay.results.reader import Results, damaged
 from pimreplay.results.schema import CONFIGURATION
@@ -57,12 +55,14 @@ def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
         frame = _joined(
             frame, None if per_lane is None else _lane_balance(per_lane), ["configuration", "layer"]
         )
-        frames.append(frame.with_columns(_missing(frame, VALUES)).sort(_ROW_KEY))
+        frames.append(frame.with_columns(_missing(frame, tuple(value_columns()))).sort(_ROW_KEY))
         if per_lane is not None:
             lanes.append(per_lane)
         if loads is not None:
             lane_windows.append(loads)
-    table = _with_decided(pl.concat([one.select(*_ROW, *VALUES) for one in frames]), configurations)
+    table = _with_decided(
+        pl.concat([one.select(*_ROW, *value_columns()) for one in frames]), configurations
+    )
     decided = table.select("configuration", "layer", "decided").unique()
     return Table(
         tidy=Tidy(
@@ -165,7 +165,8 @@ def _windows(scan: pl.LazyFrame, width: int) -> pl.DataFrame:
             fetched_tokens=pl.col("overfetch_ratio") * pl.col("selected_tokens")
         )
         columns.append("fetched_tokens")
-    values = [name for name in (*AMOUNTS, *RATIOS) if name in columns]
+    wanted = value_columns()
+    values = [name for name in (*wanted.amounts, *wanted.ratios) if name in columns]
     return (
         scan.group_by(
             "configuration", "layer", "kv_head", (pl.col("step") // width).alias("window")
@@ -182,13 +183,16 @@ def _windows(scan: pl.LazyFrame, width: int) -> pl.DataFrame:
 
 
 def _layer_windows(run: Results, configurations: pl.DataFrame, width: int) -> pl.DataFrame:
-    scan = run.tables["layers"].rename({"latency_ns": "layer_latency_ns"})
+    scan = run.tables["layers"]
     columns = scan.collect_schema().names()
+    own = {LAYER_COLUMNS[name]: name for name in value_columns().layer_amounts}
+    own = {column: name for column, name in own.items() if column in columns}
+    scan = scan.rename(own)
     window = (pl.col("step") // width).alias("window")
     return (
         _numbered(_described(run, scan), configurations)
         .group_by("configuration", "layer", window)
-        .agg(*[_mean(name) for name in LAYER_AMOUNTS if name in columns])
+        .agg(*[_mean(name) for name in own.values()])
         .collect(engine="streaming")
     )
 

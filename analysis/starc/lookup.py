@@ -1,11 +1,11 @@
 """Every step inside the report: block rows and cycles, for a look-up and a download."""
 
-import html
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.report import markup
+from analysis.report.web import Head, WebTable
 from analysis.starc.cost import ROW_TOKENS
 from analysis.starc.shapes import SHAPES
 from analysis.starc.study import CONTEXTS, Series, Study
@@ -39,25 +39,34 @@ def steps_data(study: Study) -> dict[str, Any] | None:
     }
 
 
-def lookup_form(study: Study) -> str:
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The form that shows one step."""
+
+    models: dict[str, str]
+    """Titles by name, those with tables first."""
+    first: int
+    """Tokens in the cache at the first step, and at the last."""
+    last: int
+    start: int
+    """What is shown first."""
+    table: WebTable
+    """Its heading; the page's script fills it."""
+
+
+def lookup_form(study: Study) -> Lookup:
     """Return the form that shows one step."""
-    options = "".join(
-        f'<option value="{shape.name}">{html.escape(shape.title)}</option>'
-        for shape in sorted(SHAPES, key=study.shapes_without_tables().__contains__)
-    )
+    shapes = sorted(SHAPES, key=study.shapes_without_tables().__contains__)
     first = study.system.prompt_tokens + 1
     last = max(int(series.context[-1]) for series in study.series)
     start = next((tokens for tokens in reversed(CONTEXTS) if first <= tokens <= last), last)
-    heads = [markup.heading("Method")]
-    heads += [markup.heading(text, True) for text in ("Block rows", "Cycles", "Latency (µs)")]
-    table = markup.table(heads, (), "The step that reads so many tokens", "lookup")
-    return (
-        f'<p><label for="lookup-model">Model</label> <select id="lookup-model">{options}</select>'
-        ' <label for="lookup-context">Tokens in the cache</label>'
-        f' <input id="lookup-context" type="number" min="{first}" max="{last}" step="1"'
-        f' value="{start}"></p>'
-        f'{table}<p><button type="button" id="download-steps">Download every step as CSV'
-        "</button></p>"
+    heads = [Head("Method"), *(Head(one, True) for one in ("Block rows", "Cycles", "Latency (µs)"))]
+    return Lookup(
+        models={shape.name: shape.title for shape in shapes},
+        first=first,
+        last=last,
+        start=start,
+        table=WebTable("The step that reads so many tokens", heads, (), "lookup"),
     )
 
 

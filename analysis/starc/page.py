@@ -1,16 +1,14 @@
 """The reproduction as one self-contained HTML file, in the look of `analysis report`."""
 
-import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from analysis.report import markup
-from analysis.starc.claims import Finding, findings
+from analysis.report.web import Place, WebTable, embedded, page, plotly_script, text_table
+from analysis.starc.claims import findings
 from analysis.starc.figures import placed
 from analysis.starc.frames import context_rows, statistics
 from analysis.starc.lookup import lookup_form, steps_data
-from analysis.starc.placement import Placement, placement_rows, placements
+from analysis.starc.placement import placement_rows, placements
 from analysis.starc.sample import PUBLISHED, Sample
 from analysis.starc.shapes import SHAPES, TITLES
 from analysis.starc.study import CONTEXTS, SPARQ_RANK, Study
@@ -32,33 +30,32 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
         folder: Where the tables came from.
         sample: What the artefact's README shows, recomputed; None: out of these tables' reach.
     """
-    from plotly.offline import get_plotlyjs
-
     rows, held, found = context_rows(study), statistics(study), findings(study)
     drawings, lying, steps = placed(study), placements(study), steps_data(study)
-    return markup.page(
+    return page(
         "starc.html",
         title="STARC's tables, replayed beside its published claims",
-        plotly=get_plotlyjs(),
-        subtitle=html.escape(
-            f"Tables of {folder.name or folder}; {study.hardware.title}; batch"
-            f" {study.system.batch}, {study.system.stacks} stacks, prompt of"
-            f" {study.system.prompt_tokens:,} tokens."
-        ),
-        summary=markup.paragraphs(summary(study, rows, found)),
-        claims=_sample(sample) + claims_table(found),
-        differences=_differences(study, found, lying),
+        plotly=plotly_script(),
+        subtitle=f"Tables of {folder.name or folder}; {study.hardware.title}; batch"
+        f" {study.system.batch}, {study.system.stacks} stacks, prompt of"
+        f" {study.system.prompt_tokens:,} tokens.",
+        summary=summary(study, rows, found),
+        sample=None if sample is None else _sample(sample),
+        claims=claims_table(found),
+        differences=differences(study, found, lying),
         table=numbers_table(rows),
         table_note=_table_note(study),
-        lookup=_section("lookup", "Any step", lookup_form(study)) if steps else "",
-        lookup_script=_lookup_script(steps) if steps else "",
-        overheads=overheads_table(rows) + markup.paragraphs(_overhead_notes()),
-        placements=placements_table(placement_rows(lying)) + markup.paragraphs(_placement_notes()),
+        lookup=lookup_form(study) if steps else None,
+        steps=embedded(steps) if steps else None,
+        overheads=overheads_table(rows),
+        overhead_notes=_overhead_notes(),
+        placements=placements_table(placement_rows(lying)),
+        placement_notes=_placement_notes(),
         statistics=statistics_table(held),
-        figures="".join(markup.figure(one.name, one.title, one.caption) for one in drawings),
+        figures=[Place(one.name, one.title, one.caption) for one in drawings],
         configuration=_configuration(study),
-        assumptions=markup.items(_assumptions(study)),
-        data=markup.embedded(
+        assumptions=list(_assumptions(study)),
+        data=embedded(
             {
                 "settings": [{one.name: one.drawing.plain() for one in drawings}],
                 "csv": rows.write_csv(),
@@ -67,60 +64,29 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
     )
 
 
-def _section(name: str, title: str, body: str) -> str:
-    return (
-        f'<section aria-labelledby="{name}-title"><h2 id="{name}-title">{title}</h2>{body}'
-        "</section>"
-    )
-
-
-def _lookup_script(steps: dict[str, Any]) -> str:
-    return (
-        f'<script type="application/json" id="steps">{markup.embedded(steps)}</script>'
-        f"<script>{markup.template('starc.js')}</script>"
-    )
-
-
-def _sample(sample: Sample | None) -> str:
-    if sample is None:
-        return ""
-    table = markup.table(
-        [markup.heading(text) for text in ("Quantity", "Published", "Here")],
+def _sample(sample: Sample) -> WebTable:
+    return text_table(
+        "Mean of a decode of 16,000 tokens",
+        ("Quantity", "Published", "Here"),
         [
-            markup.row(
+            (
                 "Attention time, g_matmul (ms a token)",
                 f"{PUBLISHED.matmul_ms:.9f}",
                 f"{sample.matmul_ms:.9f}",
             ),
-            markup.row(
+            (
                 "Memory energy, g_attn_mem_energy (nJ a token)",
                 f"{PUBLISHED.memory_nj:,.2f}",
                 f"{sample.memory_nj:,.2f}",
             ),
-            markup.row(
+            (
                 "Compute energy, g_attn_comp_energy (nJ a token)",
                 f"{PUBLISHED.compute_nj:,.2f}",
                 f"{sample.compute_nj:,.2f}",
             ),
         ],
-        "Mean of a decode of 16,000 tokens",
         "sample",
-        wrapped=True,
     )
-    return (
-        "<h3>The one output that the artefact publishes</h3><p>Its README shows one line of"
-        " results, for Mistral-7B with 2,048 tokens in and 16,000 out at batch 16, and does not"
-        " name the method. It is STARC's table with the clustering added to the last step:</p>"
-        f"{table}<h3>The claims of both versions</h3>"
-    )
-
-
-def _differences(study: Study, found: Sequence[Finding], lying: Sequence[Placement]) -> str:
-    items = "".join(
-        f"<li><strong>{html.escape(lead)}</strong> {html.escape(text)}</li>"
-        for lead, text in differences(study, found, lying)
-    )
-    return f"<h3>Where they differ, and why</h3><ul>{items}</ul>"
 
 
 def _table_note(study: Study) -> str:
@@ -130,7 +96,7 @@ def _table_note(study: Study) -> str:
         if missing
         else ""
     )
-    return html.escape(
+    return (
         "Cycles are those of one layer on the fullest stack; energy is that of one layer over all"
         f" {study.system.stacks} stacks. A context of N tokens is decode step"
         f" N - {study.system.prompt_tokens + 1} (counted from 0). The mean of the decode is over"
@@ -161,9 +127,9 @@ def _placement_notes() -> list[str]:
     ]
 
 
-def _configuration(study: Study) -> str:
+def _configuration(study: Study) -> dict[str, str]:
     system = study.system
-    facts = {
+    return {
         "Tables": ", ".join(one.path.name for one in study.tables),
         "Device": f"{study.hardware.name}: {study.hardware.title}",
         "Clock": f"{study.hardware.t_ck_ns} ns a cycle",
@@ -181,7 +147,6 @@ def _configuration(study: Study) -> str:
         "Simulated": f"{study.simulated_points:,} distinct points, cycle-accurate, refresh on;"
         " every step of every table is one of them",
     }
-    return markup.facts(facts)
 
 
 def _assumptions(study: Study) -> Iterator[str]:

@@ -1,11 +1,12 @@
 """The reproduction's tables as HTML: numbers, claims, overheads, statistics."""
 
-import html
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
-from analysis.report import markup
+from analysis.report.web import Cell, Head, WebTable, text_table
 from analysis.starc.claims import Finding, Range, verdict
 from analysis.starc.shapes import TITLES
 
@@ -72,7 +73,7 @@ STATISTICS: tuple[Column, ...] = (
 )
 
 
-def numbers_table(rows: pl.DataFrame) -> str:
+def numbers_table(rows: pl.DataFrame) -> WebTable:
     """Return the main table; its headings are buttons that sort."""
     return _table(
         rows,
@@ -83,7 +84,7 @@ def numbers_table(rows: pl.DataFrame) -> str:
     )
 
 
-def overheads_table(rows: pl.DataFrame) -> str:
+def overheads_table(rows: pl.DataFrame) -> WebTable:
     """Return the overheads of the sparse methods."""
     sparse = rows.filter(pl.col("method") != "full", pl.col("cycles").is_not_null())
     return _table(
@@ -94,7 +95,7 @@ def overheads_table(rows: pl.DataFrame) -> str:
     )
 
 
-def placements_table(rows: pl.DataFrame) -> str:
+def placements_table(rows: pl.DataFrame) -> WebTable:
     """Return the two bounds of where block rows lie."""
     return _table(
         rows,
@@ -104,14 +105,14 @@ def placements_table(rows: pl.DataFrame) -> str:
     )
 
 
-def statistics_table(rows: pl.DataFrame) -> str:
+def statistics_table(rows: pl.DataFrame) -> WebTable:
     """Return the statistics of the tables."""
     return _table(
         rows, ("model", "method"), STATISTICS, "Tokens fetched a step, over the steps of each table"
     )
 
 
-def claims_table(findings: Sequence[Finding]) -> str:
+def claims_table(findings: Sequence[Finding]) -> WebTable:
     """Return every published claim beside what the tables give."""
     heads = (
         "Version",
@@ -143,14 +144,13 @@ def claims_table(findings: Sequence[Finding]) -> str:
             _crossed(found),
             verdict(found),
         )
-        body.append(markup.row(claim.version, *cells))
-    return markup.table(
-        [markup.heading(text) for text in heads],
-        body,
+        body.append((claim.version, *cells))
+    caption = (
         "Reductions at a budget of 1,024. Ranges are over models and contexts; energy is the"
-        " artefact's accounting unless said otherwise",
-        "claims",
+        " artefact's accounting unless said otherwise"
     )
+    claims = text_table(caption, heads, body, "claims")
+    return replace(claims, wrapped=False)
 
 
 def _percent(ratio: float | None) -> str:
@@ -179,39 +179,25 @@ def _table(
     columns: Sequence[Column],
     caption: str,
     identity: str = "",
-) -> str:
+) -> WebTable:
     shown = [one for one in columns if one[0] in rows.columns and not rows[one[0]].is_null().all()]
     titles = {"model": "Model", "method": "Method", "context_tokens": "Context (tokens)"}
-    heads = [(titles[name], name == "context_tokens") for name in names]
-    heads += [(one[1], True) for one in shown]
-    return markup.table(
-        [
-            markup.heading(text, number, place if identity else None)
-            for place, (text, number) in enumerate(heads)
-        ],
-        [_row(row, names, shown) for row in rows.iter_rows(named=True)],
-        caption,
-        identity,
-    )
+    heads = [Head(titles[name], name == "context_tokens") for name in names]
+    heads += [Head(one[1], True) for one in shown]
+    cells = [_row(row, names, shown) for row in rows.iter_rows(named=True)]
+    return WebTable(caption, heads, cells, identity, sorts=bool(identity))
 
 
-def _row(row: dict[str, object], names: Sequence[str], columns: Sequence[Column]) -> str:
-    parts = []
+def _row(row: dict[str, Any], names: Sequence[str], columns: Sequence[Column]) -> list[Cell]:
+    cells = []
     for name in names:
         value = row[name]
-        if name == "model":
-            parts.append(f'<th scope="row">{html.escape(str(value))}</th>')
-        elif name == "method":
-            parts.append(f"<td>{TITLES[str(value)]}</td>")
+        if name == "context_tokens":
+            cells.append(Cell(f"{value:,}", number=True, value=value))
         else:
-            parts.append(f'<td class="number" data-value="{value}">{value:,}</td>')
+            cells.append(Cell(TITLES[value] if name == "method" else str(value)))
     for name, _, factor, form in columns:
         value = row[name]
-        if value is None:
-            parts.append(f'<td class="number" data-value="">{UNKNOWN}</td>')
-            continue
-        number = float(str(value))
-        parts.append(
-            f'<td class="number" data-value="{value}">{format(number * factor, form)}</td>'
-        )
-    return f"<tr>{''.join(parts)}</tr>"
+        text = UNKNOWN if value is None else format(float(value) * factor, form)
+        cells.append(Cell(text, number=True, value=value))
+    return cells

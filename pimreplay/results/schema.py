@@ -21,6 +21,26 @@ CONFIGURATION = {
 }
 """Columns that name a configuration, first in every table."""
 
+PHASES = ("score_ns", "softmax_ns", "context_ns", "move_ns")
+"""What the latency of attention is made of."""
+
+ENERGY_PARTS = (
+    "activation_pj",
+    "cell_pj",
+    "movement_pj",
+    "mac_pj",
+    "softmax_pj",
+    "background_pj",
+    "refresh_pj",
+)
+"""What the energy of attention is made of."""
+
+OVERHEADS = ("scoring", "clustering", "remap")
+"""Work beside attention; each has a time and an energy, apart from those of attention."""
+
+_OVERHEADS_NS = tuple(f"{name}_ns" for name in OVERHEADS)
+_OVERHEADS_PJ = tuple(f"{name}_pj" for name in OVERHEADS)
+
 STEP_VALUES = {
     "visible_tokens": pa.int64(),
     "selected_tokens": pa.float64(),
@@ -34,25 +54,8 @@ STEP_VALUES = {
     "mac_commands": pa.int64(),
     "move_commands": pa.int64(),
     "cycles": pa.int64(),
-    "latency_ns": pa.float64(),
-    "score_ns": pa.float64(),
-    "softmax_ns": pa.float64(),
-    "context_ns": pa.float64(),
-    "move_ns": pa.float64(),
-    "scoring_ns": pa.float64(),
-    "clustering_ns": pa.float64(),
-    "remap_ns": pa.float64(),
-    "energy_pj": pa.float64(),
-    "activation_pj": pa.float64(),
-    "cell_pj": pa.float64(),
-    "movement_pj": pa.float64(),
-    "mac_pj": pa.float64(),
-    "softmax_pj": pa.float64(),
-    "background_pj": pa.float64(),
-    "refresh_pj": pa.float64(),
-    "scoring_pj": pa.float64(),
-    "clustering_pj": pa.float64(),
-    "remap_pj": pa.float64(),
+    **dict.fromkeys(("latency_ns", *PHASES, *_OVERHEADS_NS), pa.float64()),
+    **dict.fromkeys(("energy_pj", *ENERGY_PARTS, *_OVERHEADS_PJ), pa.float64()),
     "remapped_tokens": pa.float64(),
     "clustered_tokens": pa.float64(),
     "wasted_slots": pa.int64(),

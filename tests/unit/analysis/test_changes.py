@@ -79,7 +79,7 @@ def test_the_command_prints_and_writes_what_changed(make: Make, tmp_path: Path) 
     assert "-50.0 %" in result.output
     page = out.read_text()
     assert page.index("configuration.seed") < page.index("starc")
-    assert "class='number better'" in page
+    assert 'class="number better"' in page
     assert "src=" not in page
 
 

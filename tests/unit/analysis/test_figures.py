@@ -19,7 +19,7 @@ from pimreplay.results.reader import open_results
 
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {
-    *("µs", "ms", "s", "nJ", "µJ", "mJ", "J", "index", "multiple of dense"),
+    *("µs", "ms", "s", "nJ", "µJ", "mJ", "J", "µJ·µs", "index", "multiple of dense"),
     *("multiple of exact top-k", "multiple of the mean", "pJ", "ns"),
 }
 
@@ -151,13 +151,12 @@ def test_parts_that_are_not_known_are_named_and_not_drawn_as_zero(sweep: Table) 
     assert "refresh" not in [trace["name"] for trace in drawing.data]
 
 
-def test_overheads_are_apart_from_the_attention(sweep: Table) -> None:
-    attention = {trace["name"] for trace in draw(sweep, "latency_by_phase").data}
-    assert attention == {"score", "softmax", "context", "move"}
-    overheads = draw(sweep, "overhead_latency")
-    assert [trace["name"] for trace in overheads.data] == ["scoring", "clustering", "remap"]
-    place = overheads.data[0]["y"].index("starc · clustered")
-    assert [trace["x"][place] for trace in overheads.data] == [20.0, 8.0, 4.0]
+def test_the_time_of_a_step_is_its_phases_and_the_work_beside_them(sweep: Table) -> None:
+    drawing = draw(sweep, "latency_by_phase")
+    names = [trace["name"] for trace in drawing.data]
+    assert names == ["score", "softmax", "context", "move", "scoring", "clustering", "remap"]
+    place = drawing.data[0]["y"].index("starc · clustered")
+    assert [trace["x"][place] for trace in drawing.data[4:]] == [0.02, 0.008, 0.004]
 
 
 def test_two_layouts_of_one_policy_are_told_apart_without_colour() -> None:

@@ -162,7 +162,7 @@ def test_a_picture_names_what_a_menu_would_show(load: Load) -> None:
 def test_compare_prints_one_line_a_method(make: Make) -> None:
     code, text = run("compare", make())
     assert code == 0
-    (line,) = [line for line in text.splitlines() if line.strip().startswith("starc")]
+    line = next(line for line in text.splitlines() if line.strip().startswith("starc"))
     assert "0.25\u00d7" in line
     assert "0.50\u00d7" in line
     assert "97.5 %" in line

@@ -1,0 +1,55 @@
+"""A wide table in a terminal: as many columns as fit, the others below, none left out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+_GAP = 3
+"""Columns that `SIMPLE_HEAD` puts between two columns; it takes one on each side too."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A heading, which breaks between words, and cells, which break at line ends only."""
+
+    heading: str
+    cells: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        """The least width in which nothing is cut."""
+        lines = [*self.heading.split(), *(line for cell in self.cells for line in cell.split("\n"))]
+        return max(map(len, lines), default=0)
+
+
+def terminal_tables(
+    keys: Sequence[TextColumn], values: Sequence[TextColumn], width: int
+) -> Iterator[Table]:
+    """Yield tables that fit `width`: each has the `keys`, which name a row, and some `values`.
+
+    A row is on the same line of each table. Keys are folded where they alone would take more
+    than two thirds of the width.
+    """
+    named = sum(column.width + _GAP for column in keys)
+    room = max(width + 1 - named, width // 3)
+    left = list(values)
+    while left:
+        count, used = 0, 0
+        while count < len(left) and (count == 0 or used + left[count].width + _GAP <= room):
+            used += left[count].width + _GAP
+            count += 1
+        yield _table(keys, left[:count])
+        left = left[count:]
+
+
+def _table(keys: Sequence[TextColumn], values: Sequence[TextColumn]) -> Table:
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in keys:
+        table.add_column(column.heading, overflow="fold")
+    for column in values:
+        table.add_column(column.heading, justify="right", min_width=column.width)
+    for cells in zip(*(column.cells for column in (*keys, *values)), strict=True):
+        table.add_row(*cells)
+    return table
