@@ -1,7 +1,6 @@
 """The step inspector: the text with the selection marked, the blocks and rows, what was missed."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
 
 import numpy as np
 from dash import dcc, html
@@ -9,6 +8,7 @@ from dash import dcc, html
 from analysis.dashboard.inspection import Inspection
 from analysis.figures import Drawing
 from analysis.figures._style import INK, axis_title, drawing
+from tracegen.base.numbers import write_ranges
 
 GRAPH = {
     "displaylogo": False,
@@ -91,16 +91,6 @@ def percent(ratio: float) -> str:
     """Return a ratio in percent, small ones with the digits that tell them from zero."""
     digits = ".1f" if ratio == 0 or ratio >= 1e-3 else "#.2g"
     return f"{100 * ratio:{digits}} %"
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as `0 to 3, 7`."""
-    parts: list[str] = []
-    for _, run in groupby(enumerate(numbers), lambda item: item[1] - item[0]):
-        members = [number for _, number in run]
-        last = f" to {members[-1]}" if len(members) > 1 else ""
-        parts.append(f"{members[0]}{last}")
-    return ", ".join(parts)
 
 
 def states(one: Inspection) -> np.ndarray:
@@ -186,7 +176,7 @@ def _rows_sentence(one: Inspection) -> str:
     total = -(-len(one.blocks) // one.key_blocks_per_row)
     return (
         f"All {one.q_heads} query heads of the group together touch {int(one.group_blocks.sum())}"
-        f" blocks in {len(rows)} of {total} DRAM rows of keys: {ranges(rows)}."
+        f" blocks in {len(rows)} of {total} DRAM rows of keys: {write_ranges(rows)}."
     )
 
 

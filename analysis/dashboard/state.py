@@ -1,6 +1,5 @@
 """What a reader has chosen, as the query of the page's address: a view can be shared as a link."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
@@ -10,6 +9,7 @@ import polars as pl
 from analysis.results.baselines import BASELINES
 from analysis.results.summary import Setting, settings
 from analysis.results.tables import Table
+from tracegen.base.numbers import parse_ranges, whole_number, within
 
 KEYS = (
     "view",
@@ -84,17 +84,19 @@ def read_state(query: str, table: Table, views: Sequence[str]) -> State:
         text = given.get(key, [""])[0]
         if not text:
             return None
-        if not text.isdecimal():
+        found = whole_number(text)
+        if found is None:
             problems.append(f"{key} {text!r} is not a whole number")
-            return None
-        return int(text)
+        return found
 
     def numbers(key: str, known: Sequence[int]) -> tuple[int, ...] | None:
         text = given.get(key, [""])[0].strip()
         if not text:
             return None
-        found = parse_numbers(text)
-        kept = None if found is None else tuple(one for one in found if one in known)
+        try:
+            kept = within(parse_ranges(text), known)
+        except ValueError:
+            kept = ()
         if not kept:
             problems.append(f"{key} {text!r} names none of {known[0]} to {known[-1]}")
             return None
@@ -130,18 +132,6 @@ def read_state(query: str, table: Table, views: Sequence[str]) -> State:
         step=number("step") or 0,
         problems=tuple(problems),
     )
-
-
-def parse_numbers(text: str) -> tuple[int, ...] | None:
-    """Read `0-3,7` as (0, 1, 2, 3, 7); None when it is nothing of the kind."""
-    found: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,6})(?:\s*-\s*(\d{1,6}))?\s*", part)
-        if match is None:
-            return None
-        first = int(match[1])
-        found += range(first, int(match[2] or first) + 1)
-    return tuple(dict.fromkeys(found))
 
 
 def _setting(

@@ -4,7 +4,6 @@ A path to a file with a `[timing]` table (for organisations, an `[organisation]`
 wherever a preset name does.
 """
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pimreplay.hardware.organisation import (
     organisation_problems,
 )
 from pimreplay.hardware.timing import Timing, build_timing, timing_problems
+from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
 
 FOLDER = Path(__file__).parent / "presets"
@@ -30,19 +30,6 @@ def _presets(kind: str) -> dict[str, dict[str, Any]]:
                 raise UserError(f"{path}: preset {name} is defined twice; rename one of them")
             found[name] = values
     return found
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; `UserError` names the file and the line of what cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give the path of a TOML file") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as TOML: {error}; correct the file") from None
 
 
 def timing_names() -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pimreplay.hardware.device import ENERGY_MODELS, LEVELS, EnergyTable, Hardware
 from pimreplay.hardware.organisation import build_organisation, organisation_problems
-from pimreplay.hardware.preset_files import organisation_values, read_toml, timing_values
+from pimreplay.hardware.preset_files import organisation_values, timing_values
 from pimreplay.hardware.timing import build_timing, timing_problems
+from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
 
 FOLDER = Path(__file__).parent

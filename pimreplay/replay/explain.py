@@ -19,6 +19,7 @@ from pimreplay.selection.recall import ExactAttention
 from pimreplay.study.plan import method
 from pimreplay.study.sweep_file import FIDELITIES
 from tracegen.base.errors import UserError, nearest
+from tracegen.base.numbers import write_ranges
 from tracegen.trace.schema import ITEM_BYTES
 from tracegen.trace.store import Trace
 
@@ -253,9 +254,7 @@ def _costs(hardware: "Hardware", geometry: "Geometry", cost: StepCost, q_heads: 
 
 
 def _ranges(tokens: np.ndarray) -> str:
-    from pimreplay.study.layer_ranges import ranges
-
-    text = ranges(int(token) for token in tokens)
+    text = write_ranges(int(token) for token in tokens)
     return text if len(text) <= TEXT_WIDTH else text[: TEXT_WIDTH - 1] + "…"
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from pimreplay.study.jobs import layers_of
-from pimreplay.study.layer_ranges import ranges
 from pimreplay.study.plan import Point, Settings
+from tracegen.base.numbers import write_ranges
 
 
 def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
@@ -14,7 +14,7 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
         layers = layers_of(points[0], settings) if settings.layers else trace.layers
         marked = " SYNTHETIC, no model behind it," if trace.kind == "synthetic" else ""
         yield (
-            f"trace {trace.name}:{marked} {trace.model}, layers {ranges(layers)},"
+            f"trace {trace.name}:{marked} {trace.model}, layers {write_ranges(layers)},"
             f" {shape.kv_heads} KV heads x {shape.group} query heads,"
             f" {shape.prompt_tokens} prompt tokens + {shape.decode_steps} steps"
         )
@@ -31,6 +31,6 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
     replayed = {layer for point in points for layer in layers_of(point, settings)}
     if max(replayed) < settings.dense_layers:
         yield (
-            f"note: layers {ranges(replayed)} are all dense layers, so no policy chooses anything; "
-            "give --dense-layers 0 to see what they choose"
+            f"note: layers {write_ranges(replayed)} are all dense layers, so no policy chooses "
+            "anything; give --dense-layers 0 to see what they choose"
         )

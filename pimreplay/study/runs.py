@@ -15,7 +15,6 @@ from pimreplay.study.capacity import local_crew
 from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
-from pimreplay.study.layer_ranges import layer_numbers
 from pimreplay.study.parts import finish
 from pimreplay.study.plan import Point, Settings, method, refuse_double, trace_source
 from pimreplay.study.progress import Progress, duration
@@ -25,6 +24,7 @@ from pimreplay.study.tables import keep_selections, write_results
 from pimreplay.study.workers import Crew
 from tracegen.base.device import torch_device
 from tracegen.base.errors import FailedRun, UserError, nearest
+from tracegen.base.numbers import chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     settings = Settings(
         dense_layers=request.dense_layers,
         fidelity=request.fidelity,
-        layers=layer_numbers(request.layers, source.layers) if request.layers else None,
+        layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
         seed=request.seed,
         device=device,
         memory_bytes=None if request.memory_gb is None else int(request.memory_gb * 1e9),

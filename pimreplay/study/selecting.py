@@ -9,10 +9,10 @@ import numpy as np
 
 from pimreplay.replay.kv_head import selections
 from pimreplay.selection.budget import Budget
-from pimreplay.study.layer_ranges import layer_numbers, ranges
 from pimreplay.study.plan import method
 from tracegen.base.device import torch_device
 from tracegen.base.errors import UserError
+from tracegen.base.numbers import chosen, write_ranges
 from tracegen.trace.store import Trace
 
 
@@ -40,7 +40,7 @@ def write_selections(
     trace = Trace.open(trace_path)
     budget.check(trace.manifest.tokens)
     known = trace.manifest.layers
-    layers = layer_numbers(layer_texts, known) if layer_texts else known
+    layers = chosen(layer_texts, known, "--layer") if layer_texts else known
     found = selections(trace, layers, selector, budget, seed, device)
     arrays = (
         {"selected": found[layers[0]]}
@@ -56,4 +56,4 @@ def write_selections(
         Path(partial).replace(out)
     finally:
         Path(partial).unlink(missing_ok=True)
-    return f"wrote {out}: {policy} at budget {budget_text}, layers {ranges(layers)}"
+    return f"wrote {out}: {policy} at budget {budget_text}, layers {write_ranges(layers)}"

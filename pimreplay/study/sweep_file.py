@@ -1,6 +1,5 @@
 """Read a sweep file: a grid of traces x policies x layouts x budgets x devices."""
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +9,6 @@ from typing import Any
 
 from pimreplay.hardware import reading as devices
 from pimreplay.selection.budget import Budget
-from pimreplay.study.layer_ranges import layer_numbers
 from pimreplay.study.plan import (
     Point,
     Settings,
@@ -19,7 +17,9 @@ from pimreplay.study.plan import (
     refuse_double,
     trace_source,
 )
+from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
+from tracegen.base.numbers import chosen
 
 LISTS = ("traces", "policies", "budgets", "hardware")
 """Keys that a sweep file must have; the grid is their product."""
@@ -59,8 +59,8 @@ def read_study(path: Path) -> Study:
             for layout in ([None] if "@" in policy else layouts)
         ]
         if "layers" in texts:
-            chosen = [layer_numbers(texts["layers"], one.layers, "layers") for one in traces]
-            settings = replace(settings, layers=chosen[0])
+            layers = [chosen(texts["layers"], one.layers, "layers") for one in traces]
+            settings = replace(settings, layers=layers[0])
         points = tuple(Point(*parts) for parts in product(traces, methods, budgets, hardware))
         refuse_double(points)
         return Study(points, settings, _refused(points, traces, budgets))
@@ -76,15 +76,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; give the path of a sweep file") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path}: a folder; give the path of a sweep file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a TOML file ({error}); correct it") from error
+    values = read_toml(path)
     known = (*LISTS, *OPTIONS)
     problems = [
         f"key {key!r} is unknown; {nearest(key, known)}" for key in values if key not in known

@@ -154,10 +154,14 @@ BAD_INPUT = {
     "a budget that is no number": ({"--budget": "many"}, "'many' is neither tokens", "10%"),
     "a layer that was not captured": (
         {"--layer": "0-4"},
-        "--layer 2: not in the trace; captured layers: 0-1",
+        "--layer 2: not there; known: 0-1",
         "",
     ),
-    "a layer that is no number": ({"--layer": "first"}, "--layer 'first': not a layer", "0-4"),
+    "a layer that is no number": (
+        {"--layer": "first"},
+        "--layer 'first': 'first' is not a number or a range",
+        "0-4",
+    ),
     "a torch device that is not there": ({"--device": "tpu9"}, "--device tpu9: not usable", "cpu"),
     "too little memory": (
         {"--memory-gb": "0.1"},

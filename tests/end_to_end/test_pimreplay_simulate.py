@@ -230,7 +230,7 @@ def test_an_organisation_that_contradicts_itself_is_refused(
     ("option", "content", "said"),
     [
         ("--timing", None, "mine.toml: no such file"),
-        ("--timing", "n = [", "not readable as TOML"),
+        ("--timing", "n = [", "not a usable TOML file"),
         ("--timing", "[organisation]\n", "has no [timing] table"),
         ("--org", "[timing]\n", "has no [organisation] table"),
     ],

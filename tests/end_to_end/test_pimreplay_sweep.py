@@ -163,7 +163,7 @@ BAD_FILES = {
         "nowhere: no trace here",
         "tracegen capture",
     ),
-    "no TOML": ("traces = [", "not a TOML file", "correct it"),
+    "no TOML": ("traces = [", "not a usable TOML file", "correct the file"),
     "a string for a list": (
         GRID.replace('["dense"', '"dense" #'),
         "policies = 'dense' is no list",
@@ -171,7 +171,7 @@ BAD_FILES = {
     ),
     "a layer that the trace lacks": (
         GRID + 'layers = ["0-9"]\n',
-        "sweep.toml: layers 2: not in the trace; captured layers: 0-1",
+        "sweep.toml: layers 2: not there; known: 0-1",
         "",
     ),
     "an unknown fidelity": (

@@ -7,10 +7,13 @@ from typing import Any
 
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.folder import refuse_existing
+from tracegen.base.numbers import parse_ranges, whole_number
 from tracegen.trace.schema import MANIFEST
 from tracegen.trace.store import Trace
 
 DEFAULT_PROMPT_TOKENS = 4096
+MOST_LAYERS = 10_000
+"""More than any model has: nobody means a longer range, which is not expanded."""
 
 
 def capture_command(
@@ -96,9 +99,10 @@ def parse_prompt(text: str) -> tuple[str, int, int]:
         key, _, value = (one.strip() for one in part.partition("="))
         if key not in values:
             raise UserError(f"--prompt {text}: no parameter {key!r}; {nearest(key, values)}")
-        if not value.isdigit() or (key == "tokens" and int(value) == 0):
+        number = whole_number(value, least=1 if key == "tokens" else 0)
+        if number is None:
             raise UserError(f"--prompt {text}: {key} is {value!r}; give a whole number")
-        values[key] = int(value)
+        values[key] = number
     return name, values["tokens"], values["seed"]
 
 
@@ -127,13 +131,14 @@ def parse_layers(text: str) -> list[int] | None:
     """
     if text.strip() == "all":
         return None
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = (one.strip() for one in part.partition("-"))
-        if not first.isdigit() or (dash and (not last.isdigit() or int(last) < int(first))):
-            raise UserError(f"--layers {text}: {part!r} is no layer; give all, or e.g. 0,2,8-15")
-        found.extend(range(int(first), int(last if dash else first) + 1))
-    return sorted(set(found))
+    try:
+        ranges = parse_ranges(text)
+    except ValueError as error:
+        raise UserError(f"--layers {text[:40]}: {error}; give all, or e.g. 0,2,8-15") from None
+    last = max(part[-1] for part in ranges)
+    if last >= MOST_LAYERS:
+        raise UserError(f"--layers: {last} is more than any model has; give all, or e.g. 0,2,8-15")
+    return sorted({layer for part in ranges for layer in part})
 
 
 def _refuse_beyond_context(loaded: Any, n_tokens: int, decode_steps: int) -> None:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import pytest
 
 from analysis.dashboard.content import Content
-from analysis.dashboard.state import KEYS, narrowed, parse_numbers
+from analysis.dashboard.state import KEYS, narrowed
 from analysis.figures import figures
 from analysis.results.summary import at
 from analysis.results.tables import Table
@@ -132,10 +132,3 @@ def test_what_a_mark_stands_for_are_values_of_controls(content: Content, name: s
             assert state.problems == ()
             found += bool(pick)
     assert found >= 4
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("0-2,7", (0, 1, 2, 7)), (" 3 ", (3,)), ("", None), ("a", None)]
-)
-def test_numbers_are_read_from_ranges(text: str, expected: tuple[int, ...] | None) -> None:
-    assert parse_numbers(text) == expected

@@ -142,8 +142,8 @@ def test_all_problems_of_a_hardware_file_come_at_once(tmp_path: Path) -> None:
     ("level", "table", "expected"),
     [
         ("bg", "t_rfc_ns = 4500", "the device would do nothing but refresh"),
-        ("bg", "t_rfc_ns = inf", "t_rfc_ns = inf must be a time above 0"),
-        ("bg", "t_rfc_ns = nan", "t_rfc_ns = nan must be a time above 0"),
+        ("bg", "t_rfc_ns = inf", "t_rfc_ns is inf, not a finite number"),
+        ("bg", "t_rfc_ns = nan", "t_rfc_ns is nan, not a finite number"),
         ("buffer", "ranks = 3", "only a power of two of them has addresses of its own"),
     ],
 )

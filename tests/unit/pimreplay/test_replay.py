@@ -7,11 +7,9 @@ import torch
 from pimreplay.replay.kv_head import HeadFailure, HeadResult, answer, read_head
 from pimreplay.results.schema import STEP_VALUES
 from pimreplay.study.jobs import make_jobs
-from pimreplay.study.layer_ranges import layer_numbers, ranges
 from pimreplay.study.parts import Part, decode, encode
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.runs import RunRequest, plan_run
-from tracegen.base.errors import UserError
 from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace
 from tracegen.trace.writer import TraceWriter
@@ -168,13 +166,6 @@ def test_a_damaged_part_is_noticed(tiny_trace, harm):
     part = next(iter(results_of(tiny_trace, "topk").values()))
     with pytest.raises(ValueError):
         decode(Part((0, 0, 0), harm(encode(part).data)))
-
-
-def test_layers_are_given_as_numbers_ranges_and_lists():
-    assert layer_numbers(["0-2", "5,7"], tuple(range(8))) == (0, 1, 2, 5, 7)
-    assert ranges([7, 0, 1, 2, 5]) == "0-2, 5, 7"
-    with pytest.raises(UserError, match=r"--layer 9: not in the trace; captured layers: 0-7"):
-        layer_numbers(["9"], tuple(range(8)))
 
 
 def test_progress_says_what_is_left():
