@@ -98,7 +98,10 @@ def dashboard(
 
 
 def _table(results: list[str]) -> "Table":
+    from analysis.report.terminal import print_warnings
     from analysis.results.tidying import tidy
     from pimreplay.results.reader import open_results
 
-    return tidy(open_results(results))
+    runs = open_results(results)
+    print_warnings(runs)
+    return tidy(runs)

@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -48,6 +49,8 @@ def make_sweep(folder: Path, rows: int) -> int:
                 "hardware": hardware,
                 "budget": budget,
             }
+            named = {"point": ["/".join(key.values())], "status": "ok", "error": None}
+            writer.write("points", key | named)
             for layer in range(layers):
                 noise = random.uniform(0.5, 1.0, len(step))
                 values = dict.fromkeys(_NS_AND_PJ, 100.0 * noise)
@@ -77,8 +80,31 @@ def make_sweep(folder: Path, rows: int) -> int:
                 lanes = np.arange(16 * kv_heads, dtype=np.int32)
                 place = {"channel": lanes // 16, "lane": lanes % 16}
                 writer.write("channels", key | where | place | {"tokens": lanes.astype(np.int64)})
-        writer.finish({"traces": [], "hardware": [], "configuration": {}, "versions": {}})
+        writer.finish(_description(range(layers), kv_heads, steps))
     return len(points) * layers * kv_heads * steps
+
+
+def _description(layers: range, kv_heads: int, steps: int) -> dict[str, Any]:
+    trace = dict.fromkeys(("path", "hash", "kind", "model"), "none")
+    trace |= {"name": "synthetic-speed", "layers": [*layers]}
+    layouts = {policy: "clustered" if policy == "starc" else "sequential" for policy in POLICIES}
+    return {
+        "traces": [trace | {"kv_heads": kv_heads, "decode_steps": steps}],
+        "configuration": {
+            "policies": [
+                {"policy": policy, "parameters": "", "layout": layout}
+                for policy, layout in layouts.items()
+            ],
+            "budgets": [*BUDGETS],
+            "hardware": [*HARDWARE],
+            "dense_layers": 2,
+            "fidelity": "analytic",
+            "layers": None,
+            "seed": 0,
+        },
+        "hardware": [],
+        "versions": {},
+    }
 
 
 _NS_AND_PJ = (

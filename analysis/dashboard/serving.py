@@ -8,6 +8,7 @@ from pathlib import Path
 from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
+from analysis.report.terminal import print_warnings
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
@@ -61,6 +62,8 @@ def serve(folders: Sequence[str], host: str, port: int) -> None:
     table, problems = load(folders)
     for problem in problems:
         print(f"not shown: {problem}", flush=True)
+    if table is not None:
+        print_warnings(table.runs)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server(host, port, make_app(table, problems).server, threaded=True)
     print(f"dashboard at http://{host}:{port}/ (Ctrl-C ends it)", flush=True)

@@ -245,6 +245,7 @@ def _notes(table: Table) -> list[str]:
     """Return what was assumed of the runs, and what is not known."""
     kept = _kept_dense(table)
     notes = [str(one) for run in table.runs for one in run.config.get("assumptions", [])]
+    notes += [one for run in table.runs for one in run.warnings]
     notes += unknown_metrics(table)
     notes += failed_points(table.runs)
     if kept != "none":

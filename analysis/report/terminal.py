@@ -1,6 +1,8 @@
 """Print the overview in a terminal."""
 
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +14,7 @@ from analysis.report.terminal_table import TextColumn, terminal_tables
 from analysis.results.changes import changes
 from analysis.results.summary import overview
 from analysis.results.tables import Table
-from pimreplay.results.reader import open_results
+from pimreplay.results.reader import Results, open_results
 from tracegen.base.folder import refuse_existing
 
 UNBOUNDED = 160
@@ -61,11 +63,19 @@ def print_comparison(
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
     before, after = open_results(folders)
+    print_warnings((before, after))
     found = changes(before, after, different_traces)
     print_changes(found, Console(width=_width(), highlight=False))
     if out is not None:
         write_changes(found, out, overwrite)
         print(f"wrote {out}")
+
+
+def print_warnings(runs: Sequence[Results]) -> None:
+    """Say on stderr what a reader should know before trusting the numbers."""
+    for run in runs:
+        for one in run.warnings:
+            print(f"warning: {one}", file=sys.stderr)
 
 
 def _width() -> int:

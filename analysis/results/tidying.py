@@ -1,7 +1,6 @@
 """Make the tidy table of one or several runs: stream their results, aggregate, describe."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -13,7 +12,7 @@ from analysis.results.tables import (
     over_windows,
     value_columns,
 )
-from pimreplay.results.reader import Results, damaged
+from pimreplay.results.reader import Results, reading
 from pimreplay.results.schema import CONFIGURATION
 from tracegen.base.errors import UserError
 
@@ -46,7 +45,7 @@ def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
     frames, lanes, lane_windows = [], [], []
     for run, scan in zip(runs, steps, strict=True):
         numbered = _numbered(scan, configurations)
-        with _reading(run):
+        with reading(run.path):
             per_layer = _layer_windows(run, configurations, width)
             per_lane = _lane_loads(run, configurations)
             frame = _windows(numbered, width)
@@ -103,20 +102,11 @@ def _with_decided(rows: pl.DataFrame, configurations: pl.DataFrame) -> pl.DataFr
     )
 
 
-@contextmanager
-def _reading(run: Results) -> Iterator[None]:
-    """Say which results are damaged: a Parquet file can be so behind an intact footer."""
-    try:
-        yield
-    except pl.exceptions.PolarsError as error:
-        raise damaged(run.path, error) from error
-
-
 def _configurations(runs: Sequence[Results], steps: Sequence[pl.LazyFrame]) -> pl.DataFrame:
     """Number the configurations of all runs and give each its method label."""
     each = []
     for run, scan in zip(runs, steps, strict=True):
-        with _reading(run):
+        with reading(run.path):
             each.append(scan.select(_SOURCE).unique().collect())
     found = pl.concat(each)
     found = found.sort(_SOURCE).with_row_index("configuration")

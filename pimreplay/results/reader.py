@@ -1,11 +1,13 @@
 """Open results folders, and say plainly what is wrong with one that cannot be used.
 
-The one reader: `analysis report`, `compare` and `dashboard` and every script go through it. Tables
-are lazy; nothing is held in memory that nobody asks for.
+The one reader: `analysis report`, `compare` and `dashboard` and every script go through it. Files
+are compared with their seals and the tables checked for completeness before anything is computed
+from them; the tables themselves are lazy, so nothing is held in memory that nobody asks for.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,20 @@ import pyarrow as pa
 from pyarrow import fs
 from pyarrow.dataset import dataset
 
+from pimreplay.results import completeness, shape
+from pimreplay.results.publishing import NEXT
 from pimreplay.results.schema import REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
+from pimreplay.results.seal import is_whole, stream_sha256, unsealed
 from tracegen.base.errors import UserError
 from tracegen.base.location import file_system
 
 if TYPE_CHECKING:
     import polars as pl
+
+UNSEALED = (
+    "made by an older version, without checksums; damage to its tables can go unnoticed, replay "
+    "to be sure"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +43,46 @@ class Results:
     config: dict[str, Any]
     """What `run.json` holds."""
     tables: Mapping[str, "pl.LazyFrame"]
-    """By name, as `pimreplay.results.schema.SCHEMAS` describes them: those that are there."""
+    """`steps`, `layers`, `channels` and `points`, checked; see `pimreplay.results.schema`."""
+    warnings: tuple[str, ...] = ()
+    """What a reader should know before trusting the numbers, one sentence each."""
+    seals: Mapping[str, Any] | None = None
+    """Rows and SHA-256 of each table; None: made by a version that did not seal them."""
 
     @classmethod
     def open(cls, path: str | Path, name: str | None = None) -> "Results":
-        """Open a results folder by path or URL; every table's header is read, no rows are.
+        """Open a results folder by path or URL.
 
         Raises:
-            UserError: it is missing, empty, unfinished, damaged or of a newer schema.
+            UserError: it is missing, empty, unfinished, altered, incomplete, or of a newer schema.
         """
         folder = _Folder(str(path), *file_system(path))
         config = folder.config()
+        seals = config.get("tables") if config["schema_version"] >= 2 else None
+        tables = {name: folder.scan(name, seals) for name in REQUIRED_TABLES}
+        with reading(folder.path):
+            for problem in completeness.problems(config, tables):
+                raise UserError(f"{folder.path}/{problem}; replay again")
         return cls(
             path=folder.path,
             name=name or folder.inside.rstrip("/").rsplit("/", 1)[-1],
-            config=config,
-            tables=folder.tables(),
+            config=unsealed(config),
+            tables=tables,
+            warnings=() if seals else (f"{folder.path}: {UNSEALED}",),
+            seals=seals,
         )
 
     def table(self, name: str) -> "pl.DataFrame":
-        """Read one table whole.
+        """Read one table whole, `selections` and `tokens` among them.
 
         Raises:
             UserError: it is not there, or damaged.
         """
-        import polars as pl
-
-        if name not in self.tables:
-            raise UserError(
-                f"{self.path}: holds no {name}.parquet; replay again"
-                + (" with --selections" if name == "selections" else "")
-            )
-        try:
-            return self.tables[name].collect()
-        except pl.exceptions.PolarsError as error:
-            raise damaged(f"{self.path}/{name}.parquet", error) from error
+        with reading(f"{self.path}/{name}.parquet"):
+            if name in self.tables:
+                return self.tables[name].collect()
+            folder = _Folder(self.path, *file_system(self.path))
+            return folder.scan(name, self.seals).collect()
 
 
 def open_results(paths: Sequence[Path | str]) -> tuple[Results, ...]:
@@ -85,9 +100,18 @@ def open_results(paths: Sequence[Path | str]) -> tuple[Results, ...]:
     return tuple(Results.open(one, name) for one, name in zip(folders, names, strict=True))
 
 
-def damaged(where: str, error: Exception) -> UserError:
-    """Return what to say of a table whose pages cannot be read behind an intact footer."""
-    return UserError(f"{where}: damaged, it cannot be read ({_first_line(error)}); replay again")
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Say what is damaged when a table's pages cannot be read behind an intact footer."""
+    import polars as pl
+
+    try:
+        yield
+    # a bad page can end in a panic of polars, which derives from BaseException alone
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
+        raise UserError(
+            f"{where}: damaged, it cannot be read ({_first_line(error)}); replay again"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +143,7 @@ class _Folder:
         if not isinstance(config, dict):
             raise UserError(f"{self.path}/run.json: holds no configuration object; replay again")
         version = config.get("schema_version")
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise UserError(
                 f"{self.path}/run.json: schema_version is {version!r}, not a whole number; "
                 "replay again"
@@ -129,6 +153,13 @@ class _Folder:
                 f"{self.path}/run.json: results schema {version} is newer than this version reads"
                 f" (up to {SCHEMA_VERSION}); upgrade pimreplay, or replay with this version"
             )
+        if version >= 2 and not is_whole(config):
+            raise UserError(
+                f"{self.path}/run.json: the file was altered (its checksum is not its own); "
+                "restore it or replay again"
+            )
+        for problem in shape.problems(config):
+            raise UserError(f"{self.path}/run.json: {problem}; replay again with this version")
         return config
 
     def _refuse_no_folder(self) -> None:
@@ -140,46 +171,79 @@ class _Folder:
             f"{self.path}: {found} is there, not a results folder; make one with `pimreplay run`"
         )
 
-    def tables(self) -> dict[str, "pl.LazyFrame"]:
-        """Return a lazy scan of every table that is there, once its columns are as they should."""
-        paths = [f"{self.inside}/{name}.parquet" for name in SCHEMAS]
-        infos = dict(zip(SCHEMAS, self.system.get_file_info(paths), strict=True))
-        there = [name for name, info in infos.items() if info.type != fs.FileType.NotFound]
-        missing = [name for name in REQUIRED_TABLES if name not in there]
-        if missing:
-            raise UserError(
-                f"{self.path}/{missing[0]}.parquet: missing, the results are incomplete; "
-                "replay again"
-            )
-        return {name: self._scan(name) for name in there}
-
-    def _scan(self, table: str) -> "pl.LazyFrame":
-        import polars as pl
-
-        where, path = f"{self.path}/{table}.parquet", f"{self.inside}/{table}.parquet"
-        try:
-            if isinstance(self.system, fs.LocalFileSystem):
-                scan = pl.scan_parquet(path)
-            else:
-                scan = pl.scan_pyarrow_dataset(dataset(path, filesystem=self.system))
+    def scan(self, table: str, seals: Mapping[str, Any] | None) -> "pl.LazyFrame":
+        """Return a lazy scan of a table, once its seal and its columns are as they should be."""
+        where = f"{self.path}/{table}.parquet"
+        path = self._file(table, seals)
+        with reading(where):
+            scan = self._lazy(path)
             found = scan.collect_schema()
-        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{where}: not readable as Parquet ({_first_line(error)}); replay again"
-            ) from error
-        expected = pl.DataFrame(SCHEMAS[table].empty_table()).schema
+        expected = _columns(table)
         missing = [name for name in expected if name not in found]
+        if seals is None:  # an older version measured less: unknown is null
+            unknown = [name for name in missing if name not in completeness.IDENTIFIERS]
+            missing = [name for name in missing if name not in unknown]
+            scan = scan.with_columns(_null(name, expected[name]) for name in unknown)
         if missing:
             raise UserError(
                 f"{where}: no column {', '.join(missing)}; replay again with this version"
             )
-        wrong = [name for name, kind in expected.items() if found[name] != kind]
+        wrong = [name for name, kind in expected.items() if found.get(name, kind) != kind]
         if wrong:
             raise UserError(
                 f"{where}: column {wrong[0]} holds {found[wrong[0]]}, not {expected[wrong[0]]}; "
                 "replay again"
             )
         return scan.select(list(expected))
+
+    def _file(self, table: str, seals: Mapping[str, Any] | None) -> str:
+        """Return the path of a table's file; of two in a switch, the one that the seal means."""
+        path = f"{self.inside}/{table}.parquet"
+        if seals is None:
+            if self.system.get_file_info(path).type == fs.FileType.NotFound:
+                raise _no_table(self.path, table)
+            return path
+        if table not in seals:
+            raise _no_table(self.path, table)
+        there = False
+        for one in (path, path + NEXT):
+            with suppress(FileNotFoundError), self.system.open_input_stream(one) as stream:
+                there = True
+                if stream_sha256(stream) == seals[table]["sha256"]:
+                    return one
+        if not there:
+            raise _no_table(self.path, table)
+        raise UserError(
+            f"{self.path}/{table}.parquet: the file was altered (its checksum is not that of "
+            "run.json); restore it or replay again"
+        )
+
+    def _lazy(self, path: str) -> "pl.LazyFrame":
+        import polars as pl
+
+        if isinstance(self.system, fs.LocalFileSystem):
+            return pl.scan_parquet(path, glob=False)
+        return pl.scan_pyarrow_dataset(dataset(path, filesystem=self.system, format="parquet"))
+
+
+def _columns(table: str) -> "pl.Schema":
+    import polars as pl
+
+    return pl.DataFrame(SCHEMAS[table].empty_table()).schema
+
+
+def _null(name: str, kind: "pl.DataType") -> "pl.Expr":
+    import polars as pl
+
+    return pl.lit(None, dtype=kind).alias(name)
+
+
+def _no_table(folder: str, table: str) -> UserError:
+    if table == "selections":
+        return UserError(
+            f"{folder}: the run did not keep its selections; replay again with --selections"
+        )
+    return UserError(f"{folder}/{table}.parquet: missing, the results are incomplete; replay again")
 
 
 def _unique_names(folders: Sequence[str]) -> list[str]:

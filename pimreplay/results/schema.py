@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Since 2 the tables are sealed in `run.json`; folders of 1 open with a warning."""
 
 CONFIGURATION = {
     "trace": pa.string(),

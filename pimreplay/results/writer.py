@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from pimreplay.results.columns import Rows, joined
+from pimreplay.results.publishing import RUN, publish_into
 from pimreplay.results.schema import CONFIGURATION, REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
+from pimreplay.results.seal import sealed, stream_sha256
 from tracegen.base.errors import UserError
 from tracegen.base.location import file_system
 
@@ -36,7 +38,7 @@ class ResultsWriter:
     """Writes a results folder under a temporary name and renames it when it is complete.
 
     On a local disk the folder appears in one rename. An object store has none: there the
-    files are copied at the end, `run.json` last, and a folder without it is no results folder.
+    files are copied at the end, `run.json` last, and a folder without it is not a results folder.
     Row groups are made and compressed in a thread, one at a time, while rows of the next one come.
     """
 
@@ -50,6 +52,7 @@ class ResultsWriter:
         self._waiting: dict[str, list[Rows]] = {}
         self._rows: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
+        self._total: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
         if not replace:
@@ -77,6 +80,7 @@ class ResultsWriter:
         rows = self._rows.get(table, 0) + batch.count
         size = self._bytes.get(table, 0) + batch.size_bytes
         self._rows[table], self._bytes[table] = rows, size
+        self._total[table] = self._total.get(table, 0) + batch.count
         if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
             self._flush(table)
 
@@ -106,15 +110,15 @@ class ResultsWriter:
         self._writers[table].write_table(rows, row_group_size=len(rows) or None)
 
     def finish(self, run: Mapping[str, Any]) -> None:
-        """Write `run.json` and put the folder in its place."""
+        """Write `run.json`, which seals the tables, and put the folder in its place."""
         for name in REQUIRED_TABLES:
             if name not in self._rows:
                 self.write(name, {column: [] for column in SCHEMAS[name].names})
         for name in list(self._waiting):
             self._flush(name)
         self._close()
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **run}, indent=2, sort_keys=False)
-        (self._folder / "run.json").write_text(text + "\n", encoding="utf-8")
+        config = sealed({"schema_version": SCHEMA_VERSION, **run}, self._seals())
+        (self._folder / RUN).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for path in self._folder.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -123,24 +127,14 @@ class ResultsWriter:
             self._folder.chmod(0o755)
             self._folder.rename(self._inside)
         else:
-            self._put_files()
+            publish_into(self._folder, self._system, self._inside)
 
-    def _put_files(self) -> None:
-        """Move the files one by one, `run.json` away first and back last."""
-        marker = f"{self._inside}/run.json"
-        self._system.create_dir(self._inside, recursive=True)
-        if self._system.get_file_info(marker).type != fs.FileType.NotFound:
-            self._system.delete_file(marker)
-        for path in sorted(self._folder.iterdir(), key=lambda one: one.name == "run.json"):
-            if self._local:
-                path.replace(Path(self._inside) / path.name)
-            else:
-                fs.copy_files(
-                    str(path),
-                    f"{self._inside}/{path.name}",
-                    source_filesystem=fs.LocalFileSystem(),
-                    destination_filesystem=self._system,
-                )
+    def _seals(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for name, rows in self._total.items():
+            with (self._folder / f"{name}.parquet").open("rb") as file:
+                found[name] = {"rows": rows, "sha256": stream_sha256(file)}
+        return found
 
     def _close(self) -> None:
         self._wait()

@@ -4,7 +4,6 @@ The hash of a point's parts decides what the cache of a sweep may reuse.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -12,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pimreplay.results.seal import digest
 from pimreplay.study.plan import Point, Settings
 from tracegen.trace.schema import ITEM_BYTES
 
@@ -42,12 +42,6 @@ def code_sha256() -> str:
         digest.update(str(path.relative_to(folder)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def digest(value: object) -> str:
-    """Return the SHA-256 of a value's canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """Results folders made by hand: small, with round numbers that a reader can check."""
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
+from pimreplay.results.seal import sealed, unsealed
 from pimreplay.results.writer import ResultsWriter
 from tracegen.trace.store import Trace
 
@@ -57,6 +60,8 @@ def make_results(
                         "budget": budget,
                     }
                     slow = scale * (1 + 0.5 * machine_place)
+                    point = {"point": ["/".join(key.values())], "status": "ok", "error": None}
+                    writer.write("points", key | point)
                     for layer in range(LAYERS):
                         _write_layer(writer, key, layer, share, slow)
         writer.finish(
@@ -69,13 +74,26 @@ def make_results(
                         "hash": trace_hash or sha256(trace.encode()).hexdigest(),
                         "kind": kind,
                         "model": model,
+                        "layers": list(range(LAYERS)),
+                        "kv_heads": KV_HEADS,
+                        "decode_steps": STEPS,
                     }
                 ],
-                "configuration": {"fidelity": "analytic", "dense_layers": 1, **configuration},
+                "configuration": {
+                    "policies": [_named(policy) for policy in policies],
+                    "budgets": list(budgets),
+                    "hardware": list(hardware),
+                    "dense_layers": 1,
+                    "fidelity": "analytic",
+                    "layers": None,
+                    "seed": 0,
+                    **configuration,
+                },
                 "hardware": [
                     {
                         "name": name,
                         "assumed": ["timing: scaled from HBM2"],
+                        "geometry": {},
                         "values": {"energy": {"activation_pj": 900.0 + place}},
                     }
                     for place, name in enumerate(hardware)
@@ -84,6 +102,11 @@ def make_results(
             }
         )
     return folder
+
+
+def _named(policy: str) -> dict[str, str]:
+    name, _, parameters = policy.partition(":")
+    return {"policy": name, "parameters": parameters, "layout": METHODS[name][0]}
 
 
 def _write_layer(
@@ -147,6 +170,35 @@ def _write_layer(
         "channels",
         where | {"channel": lane // 16, "lane": lane % 16, "tokens": np.where(lane % 16 < 8, 1, 3)},
     )
+
+
+def _reseal(folder: Path, **tables: pl.DataFrame) -> None:
+    config = json.loads((folder / "run.json").read_text())
+    seals = config["tables"]
+    for name, frame in tables.items():
+        file = folder / f"{name}.parquet"
+        frame.write_parquet(file)
+        seals[name] = {"rows": len(frame), "sha256": sha256(file.read_bytes()).hexdigest()}
+    (folder / "run.json").write_text(json.dumps(sealed(unsealed(config), seals)))
+
+
+@pytest.fixture
+def reseal() -> Callable[..., None]:
+    """Return a function that replaces tables and seals the folder anew, as a forger would."""
+    return _reseal
+
+
+@pytest.fixture
+def make_old(make: Callable[..., Path]) -> Callable[..., Path]:
+    """Return a function that writes results as schema 1 was: without any checksum."""
+
+    def made(**settings: Any) -> Path:
+        folder = make(**settings)
+        config = unsealed(json.loads((folder / "run.json").read_text()))
+        (folder / "run.json").write_text(json.dumps(config | {"schema_version": 1}))
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

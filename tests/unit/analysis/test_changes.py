@@ -30,7 +30,7 @@ def test_configuration_differences_come_first_and_are_named(make: Make) -> None:
 
 
 def test_a_setting_that_one_side_lacks_is_shown_as_missing(make: Make) -> None:
-    (one,) = compared(make("a"), make("b", seed=2)).configuration
+    (one,) = compared(make("a"), make("b", batch=2)).configuration
     assert (one.before, one.after) == (None, "2")
 
 

@@ -80,19 +80,21 @@ def test_a_synthetic_trace_is_marked(load: Load) -> None:
     assert "Synthetic trace" not in text_of(report_html(load(name="other")))
 
 
-def test_failed_points_are_named_with_their_error(make: Make) -> None:
+def test_failed_points_are_named_with_their_error(make: Make, reseal: Callable[..., None]) -> None:
     folder = make()
-    schema = pl.read_parquet_schema(folder / "points.parquet")
-    rows = {
-        "point": ["good", "bad"],
-        "status": ["ok", "failed"],
-        "error": [None, "the worker died"],
+    failed = pl.col("policy") == "quest"
+    tables = {
+        name: pl.read_parquet(folder / f"{name}.parquet").filter(~failed)
+        for name in ("steps", "layers", "channels")
     }
-    columns = {name: rows.get(name, ["x", "x"]) for name in schema}
-    pl.DataFrame(columns, strict=False).write_parquet(folder / "points.parquet")
+    points = pl.read_parquet(folder / "points.parquet").with_columns(
+        status=pl.when(failed).then(pl.lit("failed")).otherwise("status"),
+        error=pl.when(failed).then(pl.lit("the worker died")),
+    )
+    reseal(folder, points=points, **tables)
     page = text_of(report_html(tidy(open_results([folder]))))
-    assert "Failed point bad: the worker died" in page
-    assert "Failed point good" not in page
+    assert page.count("Failed point") == 1
+    assert "/quest//sequential/attacc_hbm3_bank/256: the worker died" in page
 
 
 def test_the_csv_has_units_in_its_names_and_full_precision(load: Load) -> None:
