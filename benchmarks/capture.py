@@ -16,8 +16,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tracegen.base.cpu import make_bfloat16_safe
-from tracegen.capture.model import REFERENCE_FOLDER, LoadedModel, load
+from tracegen.capture.model import LoadedModel, load
 from tracegen.capture.run import Request, capture, generate
+from tracegen.capture.source import REFERENCE_FOLDER
 
 
 def random_model(dtype: str) -> LoadedModel:

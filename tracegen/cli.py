@@ -24,7 +24,10 @@ MaxGb = Annotated[
 def capture(
     out: Out,
     model: Annotated[
-        str, typer.Option(help="`reference`, a local folder or a Hugging Face id.")
+        str,
+        typer.Option(
+            help="`reference`, `smollm2`, a GGUF file, a local folder or a Hugging Face id."
+        ),
     ] = "reference",
     prompt: Annotated[
         str | None,

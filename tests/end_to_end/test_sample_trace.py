@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tracegen.capture.model import load, weights_sha256
+from tracegen.capture.model import load
+from tracegen.capture.weights import weights_sha256
 from tracegen.trace.store import Trace
 from tracegen.trace.verify import verify
 

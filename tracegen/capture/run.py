@@ -13,9 +13,10 @@ import torch
 from tracegen.base.errors import UserError
 from tracegen.base.folder import refuse_existing
 from tracegen.base.space import free_bytes, in_words
-from tracegen.capture.model import LoadedModel, weights_sha256
+from tracegen.capture.model import LoadedModel
 from tracegen.capture.recording import Call, recording
 from tracegen.capture.spill import Spill, scratch_bytes
+from tracegen.capture.weights import weights_sha256
 from tracegen.trace.schema import MANIFEST, PROMPT_QUERIES, Manifest, estimate_bytes
 from tracegen.trace.store import Trace
 from tracegen.trace.writer import TraceWriter
@@ -203,6 +204,7 @@ def plan(loaded: LoadedModel, request: Request) -> Manifest:
         model=loaded.name,
         model_sha256=weights_sha256(loaded.model),
         architecture=name,
+        quantized=loaded.quantized,
         layers=tuple(layers),
         q_heads=first.shape.q_heads,
         kv_heads=first.shape.kv_heads,

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tracegen.base.errors import UserError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 TOKENS: Final = "tokens.parquet"
 ITEM_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -71,6 +71,11 @@ class Manifest:
     """Hash of the model's configuration and weights; None where no model was there."""
     architecture: str | None = None
     """Class of the model, for example LlamaForCausalLM."""
+    quantized: Mapping[str, Any] = field(default_factory=dict)
+    """The file of quantised weights that the model was unpacked from: file, sha256, architecture,
+    tensor_types; empty: the weights were not quantised."""
+    compute_dtype: str | None = None
+    """Type in which the model computed, where it is not the one that is stored."""
     teacher_forced: bool = False
     """Whether the decoded tokens were given rather than chosen by the model."""
     rope: Mapping[str, Any] = field(default_factory=dict)
@@ -117,7 +122,7 @@ class Manifest:
         return [layer_path(kind, layer) for layer in self.layers for kind in kinds] + [TOKENS]
 
 
-_NOT_IDENTITY = ("files", "versions", "model", "prompt")
+_NOT_IDENTITY = ("files", "versions", "model", "prompt", "quantized", "compute_dtype")
 
 
 def layer_path(kind: str, layer: int) -> str:

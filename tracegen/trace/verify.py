@@ -1,6 +1,6 @@
 """Check that a trace is whole and true: checksums, rows, and attention recomputed from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,6 +206,7 @@ def describe(trace: Trace) -> list[tuple[str, str]]:
         ("hash", trace.hash),
         ("model", one.model + (f" ({one.architecture})" if one.architecture else "")),
         ("model sha256", one.model_sha256 or "unknown"),
+        ("quantised", _quantized(one.quantized) if one.quantized else "no, as far as known"),
         ("layers", f"{len(one.layers)}: {', '.join(map(str, one.layers))}"),
         ("heads", f"{one.q_heads} query, {one.kv_heads} KV, head_dim {one.head_dim}, {one.dtype}"),
         ("tokens", f"{one.prompt_tokens:,} prompt + {one.decode_steps:,} decoded"),
@@ -218,3 +219,8 @@ def describe(trace: Trace) -> list[tuple[str, str]]:
         ("size", f"{size:,} bytes in {len(one.files)} files"),
         ("versions", ", ".join(f"{k} {v}" for k, v in one.versions.items()) or "unknown"),
     ]
+
+
+def _quantized(weights: Mapping[str, Any]) -> str:
+    types = ", ".join(f"{count} {name}" for name, count in weights["tensor_types"].items())
+    return f"{weights['file']} (sha256 {weights['sha256'][:12]}), tensors: {types}"

@@ -99,7 +99,7 @@ def test_teacher_forced_takes_the_end_of_the_file(
         (["--model", "{model}", "--prompt-file", "{empty}"], ["the prompt is empty"]),
         (["--model", "{model}", "--prompt-file", "nowhere.txt"], ["nowhere.txt"]),
         (["--model", "{model}"], ["either --prompt TASK or --prompt-file"]),
-        (["--model", "{empty}", "--prompt", "needle"], ["a file; give the folder"]),
+        (["--model", "{empty}", "--prompt", "needle"], ["a file that is not a .gguf file"]),
         (["--model", "{model}", "--prompt", "text", "--layers", "a-b"], ["--layers a-b"]),
         (["--model", "{model}", "--prompt", "text", "--dtype", "int8"], ["int8", "float16"]),
         (["--model", "{model}", "--prompt", "text", "--device", "tpu9"], ["--device tpu9"]),
