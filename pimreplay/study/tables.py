@@ -113,9 +113,9 @@ def _layer_rows(
 
     load = channel_cycles(hardware, by_share("channel_cycles"), by_share("hidden_cycles"), place)
     load = load[:used]
-    energies = [one.values["energy_pj"] for one in parts]
-    known = [energy for energy in energies if energy is not None]
-    energy = np.reshape(known, (-1, kv_heads, steps)).sum(axis=1).reshape(-1) if known else None
+    energy = _joined([one.values["energy_pj"] for one in parts])
+    if energy is not None:
+        energy = energy.reshape(-1, kv_heads, steps).sum(axis=1).reshape(-1)
     loads = np.stack([one.lane_tokens.sum(axis=0, dtype=np.int64) for one in parts])
     loads = loads.reshape(len(first), shares, -1)  # (layers, shares, lanes)
     lanes = loads.shape[2]
@@ -126,7 +126,7 @@ def _layer_rows(
             "dense_layer": np.repeat(dense_layer, steps),
             "step": np.tile(np.arange(steps, dtype=np.int32), len(first)),
             "latency_ns": load.max(axis=0) * hardware.t_ck_ns,
-            "energy_pj": energy if len(known) == len(energies) else None,
+            "energy_pj": energy,
             "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
             "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
         },
