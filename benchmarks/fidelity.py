@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from pimreplay.cost.step_cost import head_step_cost
+from pimreplay.cost.step_cost import step_cost
 from pimreplay.hardware import reading as hardware
 
 HEAD_DIMS = (64, 128)
@@ -53,10 +53,10 @@ def grid(level: str) -> None:
     start = time.perf_counter()
     errors, rows = [], []
     for head_dim, tokens, q_heads in product(HEAD_DIMS, SHARES, Q_HEADS):
-        n_blocks = tokens // device.geometry(head_dim, 2).block_tokens
+        n_blocks = tokens // device.geometry(head_dim).block_tokens
         for name, blocks in selections(n_blocks, tokens, seed=tokens + q_heads).items():
-            analytic = head_step_cost(device, head_dim, 2, blocks, q_heads, "analytic")
-            command = head_step_cost(device, head_dim, 2, blocks, q_heads, "command")
+            analytic = step_cost(device.geometry(head_dim), blocks, q_heads, "analytic")
+            command = step_cost(device.geometry(head_dim), blocks, q_heads, "command")
             fast, true = int(analytic.cycles[0]), int(command.cycles[0])
             where = f"head_dim {head_dim}, {tokens} tokens, {q_heads} q_heads, {name}"
             errors.append((abs(fast / true - 1), where, fast, true))
@@ -77,13 +77,13 @@ def speed(level: str) -> None:
     device = hardware.load(f"attacc_hbm3_{level}")
     few = {"bank": 1, "bg": 4, "buffer": 40}[level]
     for tokens, points in ((1024, 200_000), (4096, 100_000), (32768, 20_000)):
-        n_blocks = tokens // device.geometry(128, 2).block_tokens
+        n_blocks = tokens // device.geometry(128).block_tokens
         blocks = np.random.default_rng(0).random((points // few, n_blocks)) < 0.05
-        head_step_cost(device, 128, 2, blocks[:10], 4)
+        step_cost(device.geometry(128), blocks[:10], 4)
         seconds = np.inf
         for _ in range(3):
             start = time.perf_counter()
-            head_step_cost(device, 128, 2, blocks, 4)
+            step_cost(device.geometry(128), blocks, 4)
             seconds = min(seconds, time.perf_counter() - start)
         rate = len(blocks) / seconds
         print(

@@ -15,12 +15,12 @@ from types import SimpleNamespace
 
 import torch
 
-from pimreplay.cost.step_cost import head_step_cost
+from pimreplay.cost.step_cost import step_cost
 from pimreplay.hardware import reading as hardware
 from pimreplay.layouts import load_layout
 from pimreplay.placement.blocks import touched_blocks
 from pimreplay.policies import load_policy
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.budget import Budget
 
 LIMIT = 2.0
@@ -32,7 +32,9 @@ POLICIES = {
 }
 
 
-def planted_head(tokens: int, steps: int, q_heads: int, head_dim: int, seed: int = 0) -> HeadTrace:
+def planted_head(
+    tokens: int, steps: int, q_heads: int, head_dim: int, seed: int = 0
+) -> KvHeadTrace:
     """Make a head whose keys follow a slow random walk, so that neighbours are alike."""
     random = torch.Generator().manual_seed(seed)
 
@@ -45,7 +47,7 @@ def planted_head(tokens: int, steps: int, q_heads: int, head_dim: int, seed: int
         * normal(tokens // 64 + 1, head_dim).repeat_interleave(64, dim=0)[:tokens].cumsum(0)
         / 4
     )
-    return HeadTrace(
+    return KvHeadTrace(
         layer=2,
         kv_head=0,
         query=normal(q_heads, steps, head_dim),
@@ -58,14 +60,14 @@ def planted_head(tokens: int, steps: int, q_heads: int, head_dim: int, seed: int
     )
 
 
-def bare(head: HeadTrace, budget: int, tile_steps: int = 32) -> None:
+def bare(head: KvHeadTrace, budget: int, tile_steps: int = 32) -> None:
     """Score every key with every query and take the best: the least that top-k must do."""
     for first in range(0, head.steps, tile_steps):
         scores = head.query[:, first : first + tile_steps] @ head.key.T
         scores.topk(budget, dim=-1)
 
 
-def replayed(policy: object, layout: str, head: HeadTrace, budget: Budget) -> None:
+def replayed(policy: object, layout: str, head: KvHeadTrace, budget: Budget) -> None:
     """Select, place, find the blocks and cost them."""
     selection = policy.select(head, budget)
     placement = load_layout(layout).place(
@@ -73,7 +75,7 @@ def replayed(policy: object, layout: str, head: HeadTrace, budget: Budget) -> No
     )
     blocks = touched_blocks(selection.mask, placement, 16).any(dim=0).numpy()
     device = hardware.load("attacc_hbm3_bank")
-    head_step_cost(device, head.head_dim, 2, blocks, head.q_heads, "analytic")
+    step_cost(device.geometry(head.head_dim), blocks, head.q_heads)
 
 
 def best_of(repeat: int, work: Callable[[], object]) -> float:
@@ -86,7 +88,7 @@ def best_of(repeat: int, work: Callable[[], object]) -> float:
     return min(times)
 
 
-def after_clustering(policy: object, head: HeadTrace) -> object:
+def after_clustering(policy: object, head: KvHeadTrace) -> object:
     """Return the policy with its clusters already made, where it makes any."""
     if not hasattr(policy, "cluster"):
         return policy

@@ -122,7 +122,6 @@ def generated(case: dict[str, Any]) -> Any:
     from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
 
     shape = AttentionShape(
-        mode=case["mode"],
         head_dim=case["head_dim"],
         heads=case["heads_per_hbm"],
         tokens=case["seq_len"],

@@ -29,8 +29,8 @@ OnePolicyOption = Annotated[str, typer.Option("--policy", help="NAME[:param=valu
 LayoutOption = Annotated[
     str | None,
     typer.Option(
-        help="Where tokens lie, for every policy without @LAYOUT. Left out: clustered for "
-        "policies that group tokens (starc, clusterkv, retroinfer), sequential for the others."
+        help="Where tokens lie, for every policy without @LAYOUT. Left out: each policy's usual "
+        "layout, which `pimreplay list` shows."
     ),
 ]
 HardwareOption = Annotated[str, typer.Option(help="Name of a device, or a .toml file.")]
@@ -39,6 +39,13 @@ BudgetOption = Annotated[
 ]
 LayerOption = Annotated[
     list[str] | None, typer.Option("--layer", help="3, 0-4 or 0,2,5; left out: every layer.")
+]
+FidelityOption = Annotated[
+    str, typer.Option(help="analytic (row by row) or command (cycle-accurate).")
+]
+KvBitsOption = Annotated[
+    int,
+    typer.Option(help="Bits of a KV element in the device: 4, 8, 16 or 32, whatever was captured."),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of policies that draw at random.")]
 DeviceOption = Annotated[str, typer.Option(help="Torch device of the selections: cpu, cuda, auto.")]
@@ -60,9 +67,8 @@ def run(
     budget: BudgetOption,
     layout: LayoutOption = None,
     hardware: HardwareOption = "attacc_hbm3_bank",
-    fidelity: Annotated[
-        str, typer.Option(help="analytic (row by row) or command (cycle-accurate).")
-    ] = "analytic",
+    fidelity: FidelityOption = "analytic",
+    kv_bits: KvBitsOption = 16,
     dense_layers: Annotated[
         int, typer.Option(min=0, help="The model's first layers that every policy reads whole.")
     ] = 2,
@@ -92,6 +98,7 @@ def run(
         hardware=hardware,
         budget=budget,
         fidelity=fidelity,
+        kv_bits=kv_bits,
         dense_layers=dense_layers,
         layers=tuple(layer) if layer else None,
         seed=seed,
@@ -140,17 +147,27 @@ def explain(
     kv_head: Annotated[int, typer.Option(min=0, help="KV head.")] = 0,
     step: Annotated[int | None, typer.Option(min=0, help="Step; left out: the last.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Blocks to show.")] = 32,
-    fidelity: Annotated[str, typer.Option(help="analytic or command.")] = "analytic",
+    fidelity: FidelityOption = "analytic",
+    kv_bits: KvBitsOption = 16,
     seed: SeedOption = 0,
 ) -> None:
     """Show one step of one KV head: tokens, blocks, rows, commands and cycles."""
-    from pimreplay.replay.explain import explain_step
+    from pimreplay.replay.explain import StepRequest, explain_step
+    from pimreplay.replay.settings import Settings
 
-    print(
-        explain_step(
-            trace, policy, layout, hardware, budget, layer, kv_head, step, rows, fidelity, seed
-        )
+    request = StepRequest(
+        trace=trace,
+        policy=policy,
+        budget=budget,
+        hardware=hardware,
+        layout=layout,
+        layer=layer,
+        kv_head=kv_head,
+        step=step,
+        rows=rows,
+        settings=Settings(fidelity=fidelity, kv_bits=kv_bits, seed=seed),
     )
+    print(explain_step(request))
 
 
 @app.command()

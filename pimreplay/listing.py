@@ -6,16 +6,16 @@ from types import ModuleType
 
 from pimreplay import layouts, policies
 from pimreplay.hardware import reading as hardware
-from pimreplay.study.plan import usual_layout
+from pimreplay.replay.method import usual_layout
 from tracegen.base.discover import discover, variant_class
 
 
 def listing() -> str:
     """Return policies, layouts and devices, each with one sentence and its parameters."""
     lines = ["policies (--policy NAME[:param=value,...][@LAYOUT])"]
-    lines += _variants(policies, lambda name: f" [usual layout: {usual_layout(name)}]")
+    lines += _variants(policies, lambda policy: f" [usual layout: {usual_layout(policy)}]")
     lines += ["", "layouts (--layout NAME[:param=value,...])"]
-    lines += _variants(layouts, lambda name: "")
+    lines += _variants(layouts, lambda layout: "")
     lines += ["", "hardware (--hardware NAME or a .toml file)"]
     for name in hardware.names():
         device = hardware.load(name)
@@ -24,12 +24,12 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def _variants(package: ModuleType, note: Callable[[str], str]) -> list[str]:
+def _variants(package: ModuleType, note: Callable[[type], str]) -> list[str]:
     lines = []
     for name, module in discover(package).items():
         variant = variant_class(module)
         sentence = " ".join((variant.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"  {name:<22} {sentence}{note(name)}")
+        lines.append(f"  {name:<22} {sentence}{note(variant)}")
         parameters = ", ".join(f"{one.name}={one.default}" for one in fields(variant))
         if parameters:
             lines.append(f"  {'':<22}   {parameters}")

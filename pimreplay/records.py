@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class HeadTrace:
+class KvHeadTrace:
     """Everything that one (layer, kv_head) of a trace offers to a policy.
 
     Floating tensors are float32, all on one device. `q_heads` are the query heads of this KV
@@ -41,7 +41,9 @@ class HeadTrace:
     prompt_attention_decayed: "Tensor | None" = None
     """The same sum, decayed by 0.98 a prompt query."""
     seed: int = 0
-    """Seed of everything random that a policy does with this head."""
+    """Seed of everything random that a policy does with this KV head."""
+    kv_bits: int = 16
+    """Bits of an element as the device stores keys, values and what is scored beside them."""
 
     @property
     def q_heads(self) -> int:

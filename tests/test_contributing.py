@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.budget import Budget
 from tracegen.base.discover import variant_class
 
@@ -17,7 +17,7 @@ def test_the_recipe_of_a_policy_keeps_the_last_tokens() -> None:
     assert code
     module = types.ModuleType("recipe")
     exec(code.group(1), module.__dict__)
-    head = HeadTrace(
+    head = KvHeadTrace(
         layer=0,
         kv_head=0,
         query=torch.zeros(2, 2, 4),

@@ -16,7 +16,9 @@ from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 if TYPE_CHECKING:
-    from pimreplay.records import HeadTrace
+    from pimreplay.hardware.device import Geometry
+    from pimreplay.records import KvHeadTrace
+    from pimreplay.replay.chain import Placed
 
 MISSED_SHOWN = 12
 """Most tokens named that were missed."""
@@ -86,21 +88,24 @@ def trace_path(run: Results, name: str) -> tuple[str, str]:
     )
 
 
-def _geometry(run: Results, hardware: str, trace: str) -> tuple[int, int]:
-    """Return tokens per block, and key blocks per DRAM row, of a device as the run recorded it.
+def _geometry(run: Results, hardware: str, head_dim: int) -> "Geometry":
+    """Return where tokens lie on a device as the run recorded it.
 
     The device's file may have been anywhere, and may have changed since.
 
     Raises:
-        UserError: the run did not record them.
+        UserError: the run did not record it.
     """
-    recorded = hardware_of([run]).get(hardware, {}).get("geometry", {}).get(trace)
-    if recorded is None:
+    from pimreplay.hardware.reading import checked
+
+    values = hardware_of([run]).get(hardware, {}).get("values")
+    if not isinstance(values, dict):
         raise UserError(
-            f"{run.path}/run.json: records no geometry of {hardware} for {trace}; replay again to"
-            " see single steps"
+            f"{run.path}/run.json: records no values of {hardware}; replay again to see single"
+            " steps"
         )
-    return int(recorded["block_tokens"]), int(recorded["key_blocks_per_row"])
+    kv_bits = int(run.config.get("configuration", {}).get("kv_bits", 16))
+    return checked(Path(f"{hardware}.toml"), values).geometry(head_dim, kv_bits)
 
 
 def inspect(
@@ -119,23 +124,24 @@ def inspect(
     policy = described["policy"]
     if described["policy_parameters"]:
         policy = f"{policy}:{described['policy_parameters']}"
-    block_tokens, key_blocks_per_row = _geometry(run, described["hardware"], described["trace"])
+    recorded = next(one for one in run.config["traces"] if one["name"] == described["trace"])
+    geometry = _geometry(run, described["hardware"], int(recorded["head_dim"]))
     computed = _computed(
         path,
         trace_hash,
         "dense" if dense_layer else policy,
         "sequential" if dense_layer else described["layout"],
-        block_tokens,
+        geometry,
         described["budget"],
         layer,
         kv_head,
         int(settings.get("seed", 0)),
     )
-    head = computed.head
+    head, placed = computed.head, computed.placed
     step = min(max(step, 0), head.steps - 1)
     q_head = min(max(q_head, 0), head.q_heads - 1)
     visible = int(head.visible[step])
-    epoch = int(computed.epoch_of_step[step])
+    epoch = int(placed.placement.epoch_of_step[step])
     return Inspection(
         layer=layer,
         kv_head=kv_head,
@@ -146,16 +152,16 @@ def inspect(
         text=computed.text[:visible],
         selected=computed.mask[q_head, step, :visible],
         weight=exact_weights(head, q_head, step),
-        slot=computed.slot[epoch, :visible],
-        block_tokens=block_tokens,
-        blocks=computed.touched[q_head, step],
-        group_blocks=np.asarray(computed.touched[:, step].any(axis=0)),
-        key_blocks_per_row=key_blocks_per_row,
+        slot=placed.placement.slot[epoch, :visible].numpy(),
+        block_tokens=geometry.block_tokens,
+        blocks=placed.touched[q_head, step].numpy(),
+        group_blocks=placed.read[step].numpy(),
+        key_blocks_per_row=geometry.key_blocks_per_row,
         dense_layer=dense_layer,
     )
 
 
-def exact_weights(head: "HeadTrace", q_head: int, step: int) -> np.ndarray:
+def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:
     """Return the softmax weights of exact attention, (visible tokens,) float64."""
     visible = int(head.visible[step])
     logits = (head.key[:visible] @ head.query[q_head, step]).double().numpy()
@@ -170,12 +176,10 @@ def exact_weights(head: "HeadTrace", q_head: int, step: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
-    head: "HeadTrace"
+    head: "KvHeadTrace"
     text: tuple[str, ...]
     mask: np.ndarray
-    slot: np.ndarray
-    epoch_of_step: np.ndarray
-    touched: np.ndarray
+    placed: "Placed"
 
 
 @lru_cache(maxsize=6)
@@ -184,16 +188,16 @@ def _computed(
     trace_hash: str,
     policy: str,
     layout: str,
-    block_tokens: int,
+    geometry: "Geometry",
     budget: str,
     layer: int,
     kv_head: int,
     seed: int,
 ) -> _Computed:
-    from pimreplay.layouts import load_layout
-    from pimreplay.placement.blocks import touched_blocks
-    from pimreplay.policies import load_policy
-    from pimreplay.replay.kv_head import read_head, select
+    from pimreplay.replay.chain import place, select
+    from pimreplay.replay.kv_head import read_kv_head
+    from pimreplay.replay.method import method
+    from pimreplay.replay.settings import Settings
     from pimreplay.selection.budget import Budget
     from tracegen.trace.store import Trace
 
@@ -202,17 +206,14 @@ def _computed(
         raise UserError(
             f"{path}: holds another trace than the run replayed; replay it to see single steps"
         )
-    head = read_head(trace, layer, kv_head, seed, "cpu")
-    selection = select(head, load_policy(policy), Budget.parse(budget))
-    placement = load_layout(layout).place(
-        selection.groups, head.tokens, head.prompt_tokens, head.steps, block_tokens
-    )
+    settings = Settings(seed=seed, kv_bits=geometry.kv_bits)
+    head = read_kv_head(trace, layer, kv_head, settings)
+    chosen = method(policy, layout)
+    selection = select(head, chosen.selector, Budget.parse(budget))
     texts = trace.tokens()["text"].to_list()
     return _Computed(
         head=head,
         text=tuple("" if one is None else str(one) for one in texts),
         mask=selection.mask.numpy(),
-        slot=placement.slot.numpy(),
-        epoch_of_step=placement.epoch_of_step.numpy(),
-        touched=touched_blocks(selection.mask, placement, block_tokens).numpy(),
+        placed=place(head, selection, chosen.placer, geometry),
     )

@@ -3,7 +3,8 @@
 import polars as pl
 
 from analysis.metrics import Metric
-from pimreplay.results.schema import ENERGY_PARTS, OVERHEADS
+from pimreplay.cost.energy_events import ENERGY_PARTS
+from pimreplay.cost.overheads import OVERHEADS
 
 _SOURCES = {
     "part": "Counted events times the coefficients of the hardware file; null without one.",

@@ -3,7 +3,8 @@
 import polars as pl
 
 from analysis.metrics import Metric
-from pimreplay.results.schema import OVERHEADS, PHASES
+from pimreplay.cost.overheads import OVERHEADS
+from pimreplay.results.schema import PHASES
 
 _SOURCES = {
     "phase": "Phase of the command schedule, summed over KV heads and layers.",

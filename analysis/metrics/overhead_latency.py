@@ -3,7 +3,7 @@
 import polars as pl
 
 from analysis.metrics import Metric
-from pimreplay.results.schema import OVERHEADS
+from pimreplay.cost.overheads import OVERHEADS
 
 METRIC = Metric(
     title="Overhead latency",

@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 
 from analysis.starc.cost import ROW_TOKENS, IntArray, StepCosts
 from analysis.starc.shapes import Shape, System
-from pimreplay.cost.energy import (
-    ATTACC_SRAM_PJ_PER_BYTE,
-    Events,
-    StepEnergy,
-    activation_energy,
-    attacc_energy,
-)
+from pimreplay.cost.energy_events import Energy, Events
+from pimreplay.cost.energy_models import activation, attacc
 from pimreplay.hardware.device import Hardware
 
 FloatArray = NDArray[np.float64]
@@ -59,21 +54,19 @@ def artefact_energy(
     """
     tokens = _scaled(context, system.heads(shape))
     events = _events(hardware, system, shape, steps, float(system.stacks), tokens)
-    parts = attacc_energy(hardware, events)
+    parts = attacc.charge(hardware, events)
     assert parts.cell_pj is not None
     assert parts.movement_pj is not None
     assert parts.mac_pj is not None
     assert parts.softmax_pj is not None
-    buffer_pj = tokens * (2 * system.element_bytes * ATTACC_SRAM_PJ_PER_BYTE)  # in and out
+    buffer_pj = tokens * (2 * system.element_bytes * attacc.SRAM_PJ_PER_BYTE)  # in and out
     return ArtefactEnergy(
         memory_pj=parts.cell_pj + parts.movement_pj + buffer_pj,
         compute_pj=parts.mac_pj + parts.softmax_pj - buffer_pj,
     )
 
 
-def counted_energy(
-    hardware: Hardware, system: System, shape: Shape, steps: StepCosts
-) -> StepEnergy:
+def counted_energy(hardware: Hardware, system: System, shape: Shape, steps: StepCosts) -> Energy:
     """Return the energy of one layer by counted events, all heads of the batch, (steps,).
 
     Block rows lie side by side, as the artefact packs them: the fewest activations that so many
@@ -81,7 +74,7 @@ def counted_energy(
     """
     read = _scaled(steps.block_rows, ROW_TOKENS * system.heads(shape))
     stacks = system.heads(shape) / system.heads_per_stack(shape)
-    return activation_energy(hardware, _events(hardware, system, shape, steps, stacks, read))
+    return activation.charge(hardware, _events(hardware, system, shape, steps, stacks, read))
 
 
 def _events(
@@ -93,7 +86,7 @@ def _events(
     scores: FloatArray,
 ) -> Events:
     """Return the events of `stacks` stacks like the simulated one; all stacks take its time."""
-    banks = hardware.geometry(shape.head_dim, system.element_bytes).parallel_banks
+    banks = hardware.geometry(shape.head_dim, system.kv_bits).mac_banks
     return Events(
         activations=_scaled(steps.row_activations, stacks),
         mac_reads=_scaled(steps.macs, banks * stacks),
@@ -105,7 +98,7 @@ def _events(
         score_products=scores * shape.head_dim,
         time_ns=_scaled(steps.cycles, hardware.t_ck_ns),
         channels=hardware.organisation.channels * system.stacks,
-        element_bytes=system.element_bytes,
+        kv_bits=system.kv_bits,
     )
 
 

@@ -71,7 +71,6 @@ def simulate_on(hardware: Hardware, element_bytes: int) -> Simulate:
     def simulate(point: Point) -> LayerRun:
         rows = point.block_rows
         shape = AttentionShape(
-            mode="bank",
             head_dim=point.head_dim,
             heads=point.heads,
             tokens=point.context_tokens,

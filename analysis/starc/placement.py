@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.starc.cost import block_rows_of
 from analysis.starc.shapes import Shape
 from analysis.starc.study import CONTEXTS, Study
-from pimreplay.cost.step_cost import StepCost, head_step_cost
+from pimreplay.cost.step_cost import StepCost, step_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,8 @@ def _placements(study: Study) -> Iterator[Placement]:
 
 
 def _cost(study: Study, head_dim: int, blocks: NDArray[np.bool_]) -> StepCost:
-    return head_step_cost(
-        study.hardware, head_dim, study.system.element_bytes, blocks[None], 1, "command"
-    )
+    geometry = study.hardware.geometry(head_dim, study.system.kv_bits)
+    return step_cost(geometry, blocks[None], 1, "command")
 
 
 def _energy(cost: StepCost) -> float | None:

@@ -41,9 +41,9 @@ def reproduce(request: Request) -> Iterator[str]:
         if path is not None:
             refuse_existing(path, overwrite=request.overwrite)
     hardware = load(request.hardware)
-    if hardware.level != "bank":
+    if hardware.level.name != "bank":
         raise UserError(
-            f"hardware {hardware.name!r} has its MAC units at level {hardware.level!r}; the"
+            f"hardware {hardware.name!r} has its MAC units at level {hardware.level.name!r}; the"
             ' artefact\'s generator is for bank, choose a device with level = "bank"'
         )
     system = System(batch=request.batch, prompt_tokens=request.prompt_tokens)

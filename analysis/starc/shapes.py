@@ -35,6 +35,11 @@ class System:
     element_bytes: int = 2
 
     @property
+    def kv_bits(self) -> int:
+        """Bits of a KV element."""
+        return 8 * self.element_bytes
+
+    @property
     def stacks(self) -> int:
         """PIM stacks of the system."""
         return self.devices * self.stacks_per_device

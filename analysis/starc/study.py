@@ -10,7 +10,7 @@ from analysis.starc.accounting import ArtefactEnergy, artefact_energy, counted_e
 from analysis.starc.cost import IntArray, LayerRun, LayerSimulator, StepCosts
 from analysis.starc.row_tokens import RowTokens
 from analysis.starc.shapes import SHAPES, TITLES, Shape, System
-from pimreplay.cost.step_cost import overhead_cost
+from pimreplay.cost.overheads import overhead_cost
 from pimreplay.hardware.device import Hardware
 from pimreplay.selection.kmeans_flops import flops
 
@@ -136,9 +136,7 @@ def series_of(
     context = system.prompt_tokens + 1 + np.arange(steps, dtype=np.int64)
     costs = simulator.steps(shape, context, tokens)
     scoring = overhead_cost(
-        hardware,
-        shape.head_dim,
-        system.element_bytes,
+        hardware.geometry(shape.head_dim, system.kv_bits),
         scored_vectors=scored_vectors(method, context, shape),
         scored_bytes=None,
         clustering_flops=None,
@@ -179,9 +177,7 @@ def _clustering(
 ) -> Iterator[Clustering]:
     shape, heads = series.shape, system.heads(series.shape)
     windowed = overhead_cost(
-        hardware,
-        shape.head_dim,
-        system.element_bytes,
+        hardware.geometry(shape.head_dim, system.kv_bits),
         scored_vectors=None,
         scored_bytes=None,
         clustering_flops=np.array(

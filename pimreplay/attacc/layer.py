@@ -7,21 +7,13 @@ from typing import Any
 from pimreplay.attacc.layer_commands import AttentionShape, attention_requests, export
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.bank_model.simulate import report
-from pimreplay.cost.energy import StepEnergy, trace_energy
+from pimreplay.cost.energy import MODELS, layer_energy
+from pimreplay.cost.energy_events import Energy
 from pimreplay.hardware.device import Hardware
+from pimreplay.hardware.levels import LEVELS
 from pimreplay.hardware.preset_files import load_organisation, load_timing
 from pimreplay.hardware.reading import load
-from tracegen.base.errors import UserError
-
-PARTS = (
-    "activation_pj",
-    "cell_pj",
-    "movement_pj",
-    "mac_pj",
-    "softmax_pj",
-    "background_pj",
-    "refresh_pj",
-)
+from tracegen.base.errors import UserError, nearest
 
 
 def device(
@@ -36,15 +28,13 @@ def device(
 
     Without a name it is AttAcc's of the mode (bank without that either).
     """
+    if mode is not None and mode not in LEVELS:
+        raise UserError(f"--mode {mode!r}: unknown; {nearest(mode, LEVELS)}")
     if hardware_name is None:
-        if mode not in (None, "bank", "bg", "buffer"):
-            raise UserError(f"--mode = {mode!r}; known: bank, bg, buffer")
         hardware_name = f"attacc_hbm3_{mode or 'bank'}"
     hardware = load(hardware_name)
-    if mode is not None and mode != hardware.level:
-        if mode not in ("bank", "bg", "buffer"):
-            raise UserError(f"--mode = {mode!r}; known: bank, bg, buffer")
-        hardware = replace(hardware, level=mode)
+    if mode is not None:
+        hardware = replace(hardware, level=LEVELS[mode])
     org = hardware.organisation if organisation is None else load_organisation(organisation)
     times = hardware.timing if timing is None else load_timing(timing, org)
     if timing is None and organisation is not None:
@@ -77,7 +67,6 @@ def attention_layer(
     """Generate the layer's commands, run them and return everything as one JSON object."""
     hardware = device(hardware_name, mode, timing, organisation, refresh=refresh)
     shape = AttentionShape(
-        mode=hardware.level,
         head_dim=head_dim,
         heads=heads,
         tokens=tokens,
@@ -90,15 +79,14 @@ def attention_layer(
     if export_to is not None:
         export(requests, export_to)
     outcome = schedule(requests, hardware.organisation, hardware.timing, refresh=hardware.refresh)
-    charged, attacc = trace_energy(
-        hardware, outcome, head_dim, heads, shape.read_tokens, element_bytes
-    )
+    geometry = hardware.geometry(head_dim, 8 * element_bytes)
+    charged, attacc = layer_energy(geometry, outcome, heads, shape.read_tokens)
     result = report(outcome, hardware.organisation, hardware.timing)
     row = result.row("", timing or "of the device", organisation or "of the device", refresh)
     del row["file"]
     return {
         "hardware": hardware.name,
-        "mode": hardware.level,
+        "mode": hardware.level.name,
         "head_dim": head_dim,
         "heads": heads,
         "tokens": tokens,
@@ -110,7 +98,7 @@ def attention_layer(
         "energy_model": hardware.energy_model,
         "energy_pj": _number(charged.total_pj),
         "energy": _parts(charged),
-        "energy_notes": list(charged.notes),
+        "energy_notes": list(MODELS[hardware.energy_model].NOTES),
         "attacc_energy_pj": _number(attacc.total_pj),
         "attacc_energy": _parts(attacc),
         "assumed": list(hardware.assumed),
@@ -121,5 +109,5 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value[0])
 
 
-def _parts(energy: StepEnergy) -> dict[str, float | None]:
-    return {name: _number(getattr(energy, name)) for name in PARTS}
+def _parts(energy: Energy) -> dict[str, float | None]:
+    return {name: _number(part) for name, part in energy.parts().items()}

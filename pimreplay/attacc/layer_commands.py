@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
+from pimreplay.cost.counts import BLOCKS_PER_MOVE
 from pimreplay.hardware.device import Hardware
+from pimreplay.hardware.levels import Level
 from tracegen.base.errors import UserError
 
 IntArray = NDArray[np.int64]
 
 VALUE_OFFSET = 1 << 23
 """Bytes from the keys' to the values' region in a bank, and on to the clustering scratch."""
-BLOCKS_PER_MOVE = 16
 KINDS = {word: kind for kind, word in enumerate(REQUEST_WORDS)}
 ARTEFACT_MAX_TOKENS = 409600
 CLUSTER_TOKENS = 64
@@ -35,7 +36,6 @@ CLUSTER_ROW_TOKENS = 16
 class AttentionShape:
     """One attention layer of one decode step on one stack."""
 
-    mode: str
     head_dim: int
     heads: int
     tokens: int
@@ -54,8 +54,8 @@ class AttentionShape:
             return self.tokens
         return min(ceil(self.kv_budget / 16), ceil(self.tokens / 16)) * 16
 
-    def check(self) -> None:
-        """Raise `UserError` with everything that is wrong."""
+    def check(self, level: Level) -> None:
+        """Raise `UserError` with everything that is wrong for a device of this level."""
         problems = [
             f"{name} = {value} must be at least 1"
             for name, value in (
@@ -65,15 +65,13 @@ class AttentionShape:
             )
             if value < 1
         ]
-        if self.mode not in ("bank", "bg", "buffer"):
-            problems.append(f"--mode = {self.mode!r}; known: bank, bg, buffer")
         if self.element_bytes not in (1, 2, 4):
             problems.append(f"--bytes-per-element = {self.element_bytes}; allowed: 1, 2, 4")
         if self.kv_budget is not None and self.kv_budget < 0:
             problems.append(f"--kv-budget = {self.kv_budget} must not be negative; 0 reads all")
         if self.max_tokens is not None and self.max_tokens < self.tokens:
             problems.append(f"--max-tokens = {self.max_tokens} is below --tokens = {self.tokens}")
-        if self.cluster_step and self.mode != "bank":
+        if self.cluster_step and level.name != "bank":
             problems.append("--cluster-step: the artefact has it for --mode bank only")
         if self.cluster_step and self.heads > 16:
             problems.append(
@@ -142,9 +140,9 @@ class _Layout:
         self.rank = m.address(rank=1)
         self.channel = m.address(channel=1)
         self.words = org.access_bytes // shape.element_bytes
-        bank_mode = shape.mode == "bank"
-        self.lanes = org.pseudo_channels if shape.mode == "buffer" else org.lanes
-        self.columns = ceil(shape.head_dim / (org.banks if bank_mode else 1) / self.words)
+        self.level = hardware.level
+        self.lanes = self.level.lanes(org)
+        self.columns = ceil(shape.head_dim / self.level.vector_banks(org) / self.words)
         longest = shape.max_tokens
         if longest is None:
             starc = shape.kv_budget is not None
@@ -159,51 +157,28 @@ class _Layout:
     def mac(self, index: IntArray) -> IntArray:
         """Return the offset of the index-th column that MACs read in order."""
         org = self.org
-        if self.shape.mode == "bank":
-            return index * self.column
-        if self.shape.mode == "bg":
-            rows, column = index // org.columns, index % org.columns
-            bank, row = rows % org.banks, rows // org.banks
-            return bank * self.bank + row * self.row + column * self.column
-        # buffer: round the bank groups of both ranks, then the banks, then along the row
-        groups = org.bank_groups * org.ranks
-        group, rest = index % groups, index // groups
-        bank, rest = rest % org.banks, rest // org.banks
-        column, row = rest % org.columns, rest // org.columns
-        return group * self.group + bank * self.bank + row * self.row + column * self.column
+        at = self.level.place(index, org)
+        # rows continue into the bits above where a region is larger than a bank
+        offset: IntArray = at.rank * self.rank + at.bank_group * self.group + at.bank * self.bank
+        return offset + at.row * self.row + at.column * self.column
 
     def gemv_offsets(self, tokens: int) -> list[int]:
         """Moves of the probabilities of so many tokens to the GEMV buffers, one channel."""
-        org = self.org
         count = ceil(tokens / (self.lanes * self.words))
-        if self.shape.mode == "buffer":
-            return list(range(count))
         return [
             rank * self.rank + group * self.group + column
-            for rank in range(org.ranks)
-            for group in range(org.bank_groups)
+            for rank, group in self.level.gemv_targets(self.org)
             for column in range(count)
         ]
 
     def score_move_offsets(self) -> list[int]:
-        if self.shape.mode == "buffer":
-            return [0]
-        return [
-            rank * self.rank + group * self.group
-            for group in range(self.org.bank_groups)
-            for rank in range(self.org.ranks)
-        ]
+        return [r * self.rank + g * self.group for r, g in self.level.score_moves(self.org)]
 
     def context_move_offsets(self) -> list[int]:
-        ranks = [rank * self.rank for rank in range(self.org.ranks)]
-        if self.shape.mode == "buffer":
-            return [0]
-        if self.shape.mode == "bg":
-            return ranks
-        return [bank * self.bank + rank for bank in range(self.org.banks) for rank in ranks]
+        return [bank * self.bank + r * self.rank for bank, r in self.level.context_moves(self.org)]
 
     def query_offsets(self) -> list[int]:
-        banks = self.org.banks if self.shape.mode == "bank" else 1
+        banks = self.level.vector_banks(self.org)
         return [bank * self.bank + c for bank in range(banks) for c in range(self.columns)]
 
     def round(self, index: int, valid: int) -> _Round:
@@ -226,7 +201,7 @@ class _Layout:
 
 def attention_requests(hardware: Hardware, shape: AttentionShape) -> Requests:
     """Return the requests of the layer in the order in which the front end hands them over."""
-    shape.check()
+    shape.check(hardware.level)
     layout = _Layout(hardware, shape)
     channels = hardware.organisation.channels
     rounds = [
@@ -264,7 +239,7 @@ def _pair(  # noqa: PLR0912  # four stages, one after the other
     barrier = layout.channels
     stream.add("PIM_WR_GB", one.query_writes)
     if dummy:
-        stream.add(_mac_word(layout), one.score_macs[0, 0])
+        stream.add(layout.level.mac_request, one.score_macs[0, 0])
     stream.add("PIM_BARRIER", barrier)
     # score of the first head; the second head's query
     length = one.score_groups
@@ -318,7 +293,7 @@ def _single(stream: _Stream, layout: _Layout, one: _Round) -> None:
 
 def _stage(stream: _Stream, layout: _Layout, macs: IntArray, group: int, moves: IntArray) -> None:
     """MACs in groups of `group` rows; each but the last hides the move of the sums before it."""
-    word, barrier = _mac_word(layout), layout.channels
+    word, barrier = layout.level.mac_request, layout.channels
     whole = len(macs) // group * group
     groups = macs[:whole].reshape(whole // group, group * macs[0].size)
     rest = macs[whole:]
@@ -337,22 +312,18 @@ def _stage(stream: _Stream, layout: _Layout, macs: IntArray, group: int, moves: 
     stream.add("PIM_MV_SB", moves)
 
 
-def _mac_word(layout: _Layout) -> str:
-    return {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}[layout.shape.mode]
-
-
 def _score(stream: _Stream, layout: _Layout, one: _Round, j: int) -> None:
     """MACs of the j-th 16 blocks, then the move of the scores of the 16 before them."""
     if j < one.score_groups:
         blocks = one.score_macs[j * BLOCKS_PER_MOVE : (j + 1) * BLOCKS_PER_MOVE]
-        stream.add(_mac_word(layout), blocks)
+        stream.add(layout.level.mac_request, blocks)
     if j > 0:
         stream.add("PIM_MV_SB", one.score_moves)
 
 
 def _context(stream: _Stream, layout: _Layout, one: _Round, j: int) -> None:
     if j < len(one.context_macs):
-        stream.add(_mac_word(layout), one.context_macs[j])
+        stream.add(layout.level.mac_request, one.context_macs[j])
     if j > 0:
         stream.add("PIM_MV_SB", one.context_moves)
 

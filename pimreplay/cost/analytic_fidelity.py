@@ -4,161 +4,83 @@ Nothing here is fitted: every term is a sum or maximum of named timings, explain
 docs/timing_model.md. `benchmarks/fidelity.py` prints the error against the scheduler.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.hardware.device import Geometry, Hardware
-from pimreplay.hardware.organisation import Organisation
-from pimreplay.hardware.timing import Timing
+from pimreplay.cost.counts import BLOCKS_PER_MOVE, Counts, Cycles, count
+from pimreplay.hardware.device import Geometry
 
 IntArray = NDArray[np.int64]
-BLOCKS_PER_MOVE = 16
-"""Blocks scored between two moves of scores to the softmax buffer (AttAcc's trace generator)."""
 QUEUE_ENTRIES = 33
 """Requests that a controller looks ahead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a step's commands are, counted; each (points,)."""
-
-    blocks: IntArray
-    scores: IntArray
-    """Query-key products: block tokens times query heads."""
-    key_rows: IntArray
-    """Activation commands for keys."""
-    value_rows: IntArray
-    key_macs: IntArray
-    value_macs: IntArray
-    query_writes: IntArray
-    softmax_moves: IntArray
-    gemv_moves: IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class Cycles:
-    """Cycles of a step by part; each (points,); the total is their sum."""
-
-    score: IntArray
-    softmax: IntArray
-    context: IntArray
-    move: IntArray
-
-    @property
-    def total(self) -> IntArray:
-        """Return all cycles."""
-        result: IntArray = self.score + self.softmax + self.context + self.move
-        return result
-
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """Data movement of one query head in one channel, in commands."""
-
-    score: int
-    """Moves of 16 blocks' scores to the softmax buffer."""
-    context: int
-    """Moves of one value slice's sums."""
-    gemv_targets: int
-    """GEMV buffers that get probabilities, one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What of a hardware file decides cycles."""
-
-    level: str
-    organisation: Organisation
-    timing: Timing
-    refresh: bool
-
-
-def moves_of(hardware: Hardware | Device) -> Moves:
-    """Return how many moves a stage takes at the hardware's level."""
-    org = hardware.organisation
-    if hardware.level == "buffer":
-        return Moves(1, 1, 1)
-    groups = org.ranks * org.bank_groups
-    return Moves(groups, org.ranks * (org.banks if hardware.level == "bank" else 1), groups)
-
-
-def mac_spacing_cycles(hardware: Hardware | Device) -> int:
-    """Return the cycles between two MAC commands to open rows."""
-    t = hardware.timing
-    return {
-        "bank": t.n_ccdab_cycles,
-        "bg": t.n_ccdsb_cycles,
-        "buffer": max(t.n_bl_cycles, t.n_ccds_cycles),
-    }[hardware.level]
-
-
-def evaluate(
-    hardware: Hardware, geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int
-) -> tuple[Counts, Cycles]:
+def evaluate(geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int) -> tuple[Counts, Cycles]:
     """Count and time reading `blocks` (points, n_blocks) for `q_heads` queries."""
-    from pimreplay.cost.walks import all_bank as _walk
+    from pimreplay.cost.walks import all_bank as w
 
-    points, n_blocks = blocks.shape
-    found = np.zeros((_walk.FIELDS, points), dtype=np.int64)
-    device = Device(hardware.level, hardware.organisation, hardware.timing, hardware.refresh)
-    parameters = _parameters(device, geometry, q_heads)
-    longest = max(1, -(-n_blocks // geometry.lane_words))
-    tail = _tails(device, geometry, q_heads, 1 << (longest - 1).bit_length())
+    found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
+    _WALKS[geometry.hardware.level.walk](geometry, blocks, q_heads, found)
+    n, rows = found[w.BLOCKS], found[[w.KEY_ROWS, w.VALUE_ROWS]]
+    context = found[w.VALUE_END] - found[w.VALUE_BEGIN]
+    score, softmax = found[w.KEY_END], (n > 0).astype(np.int64)
+    cycles = Cycles(score, softmax, context, found[w.END] - context - score - softmax)
+    return count(geometry, q_heads, n, rows), cycles
+
+
+def _walk_all_bank(
+    geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int, found: IntArray
+) -> None:
+    from pimreplay.cost.walks import all_bank
+
     key_row, value_row = geometry.key_blocks_per_row, geometry.value_blocks_per_row
-    flat = np.ascontiguousarray(blocks).view(np.uint8)
-    if hardware.level == "bank":
-        words, unit = _words(flat, key_row, value_row)
-        times = _row_times(device, geometry, q_heads)
-        _walk.walk_all_bank(
-            words, key_row // unit, value_row // unit, parameters, *times, tail, found
-        )
-    elif hardware.level == "bg":
-        from pimreplay.cost.walks import bank_group as _bank_walk
-
-        parameters = parameters.copy()
-        parameters[_walk.VALUE_FIRST] = -(-n_blocks // key_row)
-        parameters[_walk.SLICE_ROWS] = -(-n_blocks // value_row)
-        _bank_walk.walk_banks(_words(flat)[0], parameters, tail, found)
-    else:
-        from pimreplay.cost.walks import buffer as _buffer_walk
-
-        parameters = parameters.copy()
-        parameters[_walk.VALUE_FIRST] = parameters[_walk.SLICE_ROWS] = 1 << 20
-        _buffer_walk.walk_buffer(_words(flat)[0], parameters, tail, found)
-    if device.refresh and device.level != "bank":
-        macs = geometry.key_columns * q_heads, geometry.value_slices * q_heads
-        _add_refreshes(found, device.timing, *macs)
-    n, rows = found[_walk.BLOCKS], found[[_walk.KEY_ROWS, _walk.VALUE_ROWS]]
-    context = found[_walk.VALUE_END] - found[_walk.VALUE_BEGIN]
-    score, softmax = found[_walk.KEY_END], (n > 0).astype(np.int64)
-    cycles = Cycles(score, softmax, context, found[_walk.END] - context - score - softmax)
-    return count(hardware, geometry, q_heads, n, rows), cycles
-
-
-def count(
-    hardware: Hardware, geometry: Geometry, q_heads: int, n: IntArray, rows: IntArray
-) -> Counts:
-    """Count the commands of reading `n` blocks (points,), with these rows opened (2, points)."""
-    moves, some = moves_of(hardware), n > 0
-    groups = -(-n // BLOCKS_PER_MOVE)
-    stops = moves.score * groups + np.where(some, moves.context * geometry.value_slices, 0)
-    return Counts(
-        blocks=n,
-        scores=n * (q_heads * geometry.block_tokens),
-        key_rows=rows[0],
-        value_rows=rows[1],
-        key_macs=n * (geometry.key_columns * q_heads),
-        value_macs=n * (geometry.value_slices * q_heads),
-        query_writes=some * (geometry.query_writes * q_heads),
-        softmax_moves=stops * q_heads,
-        gemv_moves=-(-n // geometry.lane_words) * (moves.gemv_targets * q_heads),
+    words, unit = in_words(blocks, key_row, value_row)
+    all_bank.walk_all_bank(
+        words,
+        key_row // unit,
+        value_row // unit,
+        parameters_of(geometry, q_heads),
+        *row_times(geometry, q_heads),
+        tails(geometry, q_heads, _longest(geometry, blocks)),
+        found,
     )
 
 
-def _add_refreshes(found: IntArray, timing: Timing, key_macs: int, value_macs: int) -> None:
+def _walk_bank_group(
+    geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int, found: IntArray
+) -> None:
+    from pimreplay.cost.walks import bank_group
+
+    parameters = bank_group_parameters(geometry, q_heads, blocks.shape[1])
+    tail = tails(geometry, q_heads, _longest(geometry, blocks))
+    bank_group.walk_banks(in_words(blocks)[0], parameters, tail, found)
+    _add_refreshes(found, geometry, q_heads)
+
+
+def _walk_buffer(
+    geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int, found: IntArray
+) -> None:
+    from pimreplay.cost.walks import buffer
+
+    parameters = buffer_parameters(geometry, q_heads)
+    tail = tails(geometry, q_heads, _longest(geometry, blocks))
+    buffer.walk_buffer(in_words(blocks)[0], parameters, tail, found)
+    _add_refreshes(found, geometry, q_heads)
+
+
+_WALKS = {"all_bank": _walk_all_bank, "bank_group": _walk_bank_group, "buffer": _walk_buffer}
+
+
+def _longest(geometry: Geometry, blocks: NDArray[np.bool_]) -> int:
+    """Return the most columns of a GEMV buffer that a point can need, as a power of two."""
+    longest = max(1, -(-blocks.shape[1] // geometry.lane_words))
+    power: int = 1 << (longest - 1).bit_length()
+    return power
+
+
+def _add_refreshes(found: IntArray, geometry: Geometry, q_heads: int) -> None:
     """Delay what a walk below bank level has found by the refreshes that fall due meanwhile.
 
     One that falls due between MACs, of which a block has so many, stops them until it is over and
@@ -167,6 +89,10 @@ def _add_refreshes(found: IntArray, timing: Timing, key_macs: int, value_macs: i
     """
     from pimreplay.cost.walks import all_bank as w
 
+    if not geometry.hardware.refresh:
+        return
+    timing = geometry.hardware.timing
+    key_macs, value_macs = geometry.key_columns * q_heads, geometry.value_slices * q_heads
     interval, cost = timing.n_refi_cycles, timing.n_rfc_cycles + 1 + timing.n_rcdrd_cycles
 
     def due(cycle: IntArray, served: IntArray | int) -> IntArray:
@@ -189,8 +115,9 @@ def _add_refreshes(found: IntArray, timing: Timing, key_macs: int, value_macs: i
     found[w.VALUE_ROWS] += among_values * found[w.VALUE_OPEN] // (blocks * value_macs)
 
 
-def _words(flat: NDArray[np.uint8], *rows: int) -> tuple[NDArray[np.uint64], int]:
+def in_words(blocks: NDArray[np.bool_], *rows: int) -> tuple[NDArray[np.uint64], int]:
     """Return the blocks in words of eight where rows have whole words, else one a word."""
+    flat = np.ascontiguousarray(blocks).view(np.uint8)
     if any(row % 8 for row in rows):
         return flat.astype(np.uint64), 1
     missing = -flat.shape[1] % 8
@@ -200,13 +127,14 @@ def _words(flat: NDArray[np.uint8], *rows: int) -> tuple[NDArray[np.uint64], int
 
 
 @lru_cache(maxsize=64)
-def _parameters(device: Device, geometry: Geometry, q_heads: int) -> IntArray:
+def parameters_of(geometry: Geometry, q_heads: int) -> IntArray:
     """Return what the walk is told of a device, in the order of its parameters."""
     from pimreplay.cost.walks import all_bank as w
 
-    t, org, moves = device.timing, device.organisation, moves_of(device)
+    hardware = geometry.hardware
+    t, org, level = hardware.timing, hardware.organisation, hardware.level
     values = {
-        w.SPACING: mac_spacing_cycles(device),
+        w.SPACING: level.mac_spacing_cycles(t),
         w.BUS: max(t.n_bl_cycles, t.n_ccds_cycles),
         w.SAME: max(t.n_bl_cycles, t.n_ccds_cycles, t.n_ccdl_cycles),
         w.RTPL: t.n_rtpl_cycles,
@@ -214,13 +142,13 @@ def _parameters(device: Device, geometry: Geometry, q_heads: int) -> IntArray:
         w.RCD: t.n_rcdrd_cycles,
         w.RAS: t.n_ras_cycles,
         w.RC: t.n_rc_cycles,
-        w.REFI: t.n_refi_cycles if device.refresh else 1 << 60,
+        w.REFI: t.n_refi_cycles if hardware.refresh else 1 << 60,
         w.RFC: t.n_rfc_cycles,
         w.WRITES: geometry.query_writes * q_heads,
         w.QUERIES: q_heads,
-        w.SCORE_MOVES: moves.score * q_heads,
-        w.CONTEXT_MOVES: moves.context * q_heads,
-        w.TARGETS: moves.gemv_targets * q_heads,
+        w.SCORE_MOVES: len(level.score_moves(org)) * q_heads,
+        w.CONTEXT_MOVES: len(level.context_moves(org)) * q_heads,
+        w.TARGETS: len(level.gemv_targets(org)) * q_heads,
         w.KEY_COLUMNS: geometry.key_columns,
         w.SLICES: geometry.value_slices,
         w.KEY_ROW: geometry.key_blocks_per_row,
@@ -230,47 +158,56 @@ def _parameters(device: Device, geometry: Geometry, q_heads: int) -> IntArray:
         w.COLUMNS: org.columns,
         w.WORDS: geometry.lane_words,
     }
-    if device.level == "buffer":
-        every, columns = geometry.interleaved_banks, geometry.key_columns
-        values |= {
-            w.KEY_BANKS: every if every % columns else every // columns,
-            w.VALUE_BANKS: every,
-            w.GROUPS: org.bank_groups,
-            w.PLACES: org.bank_groups * org.ranks,
-        }
     parameters = np.zeros(w.PARAMETERS, dtype=np.int64)
     for index, value in values.items():
         parameters[index] = value
     return parameters
 
 
-@lru_cache(maxsize=64)
-def _tails(device: Device, geometry: Geometry, q_heads: int, longest: int) -> IntArray:
-    from pimreplay.cost.walks import all_bank as _walk
+def bank_group_parameters(geometry: Geometry, q_heads: int, n_blocks: int) -> IntArray:
+    """Return what the walk at bank-group level is told besides: where the values begin."""
+    from pimreplay.cost.walks import all_bank as w
 
-    org, moves = device.organisation, moves_of(device)
-    score = gemv = [0]
-    if device.level != "buffer":
-        gemv = list(range(org.ranks * org.bank_groups))
-        score = [
-            rank * org.bank_groups + group
-            for group in range(org.bank_groups)
-            for rank in range(org.ranks)
-        ]
-    parameters = _parameters(device, geometry, q_heads)
-    found: IntArray = _walk.tails(
-        parameters, np.array(score + gemv), moves.score, moves.gemv_targets, longest
-    )
+    parameters = parameters_of(geometry, q_heads).copy()
+    parameters[w.VALUE_FIRST] = -(-n_blocks // geometry.key_blocks_per_row)
+    parameters[w.SLICE_ROWS] = -(-n_blocks // geometry.value_blocks_per_row)
+    return parameters
+
+
+def buffer_parameters(geometry: Geometry, q_heads: int) -> IntArray:
+    """Return what the walk at buffer level is told besides: how columns go round the banks."""
+    from pimreplay.cost.walks import all_bank as w
+
+    parameters = parameters_of(geometry, q_heads).copy()
+    every, columns = geometry.interleaved_banks, geometry.key_columns
+    org = geometry.hardware.organisation
+    parameters[w.VALUE_FIRST] = parameters[w.SLICE_ROWS] = 1 << 20  # beyond every key
+    parameters[w.KEY_BANKS] = every if every % columns else every // columns
+    parameters[w.VALUE_BANKS] = every
+    parameters[w.GROUPS] = org.bank_groups
+    parameters[w.PLACES] = org.bank_groups * org.ranks
+    return parameters
+
+
+@lru_cache(maxsize=64)
+def tails(geometry: Geometry, q_heads: int, longest: int) -> IntArray:
+    """Return what follows the keys' last MAC, by the columns of a GEMV buffer; see the walks."""
+    from pimreplay.cost.walks import all_bank
+
+    org, level = geometry.hardware.organisation, geometry.hardware.level
+    score, gemv = level.score_moves(org), level.gemv_targets(org)
+    groups = np.array([rank * org.bank_groups + group for rank, group in score + gemv])
+    parameters = parameters_of(geometry, q_heads)
+    found: IntArray = all_bank.tails(parameters, groups, len(score), len(gemv), longest)
     return found
 
 
 @lru_cache(maxsize=64)
-def _row_times(
-    device: Device, geometry: Geometry, q_heads: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def row_times(geometry: Geometry, q_heads: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the cycles of a row by its blocks, for keys and for values; see `walk_all_bank`."""
-    t, spacing = device.timing, mac_spacing_cycles(device)
-    moves = moves_of(device).score
+    hardware = geometry.hardware
+    t, level = hardware.timing, hardware.level
+    spacing, moves = level.mac_spacing_cycles(t), len(level.score_moves(hardware.organisation))
 
     def switch(reading: int) -> int:
         close = max(t.n_ras_cycles, t.n_rcdrd_cycles + reading + t.n_rtpl_cycles)

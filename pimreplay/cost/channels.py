@@ -1,122 +1,100 @@
-"""Cost of one KV head as result columns, in one channel or spread over several."""
+"""KV heads on channels: one alone in a channel or spread over several, and a layer over all."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pimreplay.cost.energy import StepEnergy
-from pimreplay.cost.step_cost import StepCost, head_step_cost
+from pimreplay.cost.energy_events import Energy
+from pimreplay.cost.step_cost import StepCost, step_cost
+from pimreplay.hardware.device import Geometry, Hardware
 from pimreplay.placement.blocks import over_channels
 
-if TYPE_CHECKING:
-    from pimreplay.hardware.device import Hardware
-    from pimreplay.records import HeadTrace
-
-Array = np.ndarray
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class HeadCost:
+class KvHeadCost:
     """Cost of one KV head, in one channel or spread over several."""
 
     total: StepCost
     """(steps,): times of the slowest channel, counts and energies of all together."""
-    channel_cycles: Array
-    """(channels, steps) int64."""
-    hidden_cycles: Array
-    """(channels, steps) int64."""
+    channel_cycles: IntArray
+    """(channels, steps)."""
+    hidden_cycles: IntArray
+    """Those of them that another KV head of the same channel can hide, (channels, steps)."""
 
 
-def head_cost(
-    hardware: "Hardware",
-    head: "HeadTrace",
-    element_bytes: int,
-    blocks: Array,
-    fidelity: str,
+def kv_head_cost(
+    geometry: Geometry,
+    blocks: NDArray[np.bool_],
+    q_heads: int,
+    fidelity: str = "analytic",
     spread: int = 1,
-) -> HeadCost:
-    """Return what reading `blocks` (steps, n_blocks) costs, the head spread over channels.
+) -> KvHeadCost:
+    """Return what reading `blocks` (steps, n_blocks) costs, the KV head spread over channels.
 
-    With `spread` channels, block b lies in channel b mod spread, and a step of the head ends with
-    the slowest of them. Joining their softmaxes is not modelled.
+    With `spread` channels, block b lies in channel b mod spread, and a step of the KV head ends
+    with the slowest of them. Joining their softmaxes is not modelled.
     """
     steps = len(blocks)
     if spread > 1:
         blocks = over_channels(blocks, spread).reshape(spread * steps, -1)
-    cost = head_step_cost(
-        hardware,
-        head.head_dim,
-        element_bytes,
-        blocks,
-        head.q_heads,
-        fidelity,  # type: ignore[arg-type]
-    )
+    cost = step_cost(geometry, blocks, q_heads, fidelity)
     cycles = cost.cycles.reshape(spread, steps)
     hidden = (cost.softmax_cycles + cost.move_cycles).reshape(spread, steps)
     if spread == 1:
-        return HeadCost(cost, cycles, hidden)
+        return KvHeadCost(cost, cycles, hidden)
     slowest = cycles.argmax(axis=0)[None]
 
-    def slowest_of(values: Array) -> Array:
-        found: Array = np.take_along_axis(values.reshape(spread, steps), slowest, axis=0)[0]
-        return found
+    def joined(name: str) -> IntArray:
+        """Return times of the slowest channel and the sum of counts."""
+        values = getattr(cost, name).reshape(spread, steps)
+        if name.endswith("cycles"):
+            found: IntArray = np.take_along_axis(values, slowest, axis=0)[0]
+            return found
+        total: IntArray = values.sum(axis=0)
+        return total
 
-    def sum_of(values: Array | None) -> Any:
-        return None if values is None else values.reshape(spread, steps).sum(axis=0)
-
-    energy = cost.energy
-    total = StepCost(
-        cycles=slowest_of(cost.cycles),
-        score_cycles=slowest_of(cost.score_cycles),
-        softmax_cycles=slowest_of(cost.softmax_cycles),
-        context_cycles=slowest_of(cost.context_cycles),
-        move_cycles=slowest_of(cost.move_cycles),
-        n_key_rows=sum_of(cost.n_key_rows),
-        n_value_rows=sum_of(cost.n_value_rows),
-        n_activations=sum_of(cost.n_activations),
-        n_mac_commands=sum_of(cost.n_mac_commands),
-        n_moves=sum_of(cost.n_moves),
-        energy=StepEnergy(
-            activation_pj=sum_of(energy.activation_pj),
-            cell_pj=sum_of(energy.cell_pj),
-            movement_pj=sum_of(energy.movement_pj),
-            mac_pj=sum_of(energy.mac_pj),
-            softmax_pj=sum_of(energy.softmax_pj),
-            background_pj=sum_of(energy.background_pj),
-            refresh_pj=sum_of(energy.refresh_pj),
-            notes=energy.notes,
-        ),
+    names = [one.name for one in fields(StepCost) if one.name != "energy"]
+    energy = Energy(
+        **{
+            name: None if part is None else part.reshape(spread, steps).sum(axis=0)
+            for name, part in cost.energy.parts().items()
+        }
     )
-    return HeadCost(total, cycles, hidden)
+    return KvHeadCost(
+        StepCost(**{one: joined(one) for one in names}, energy=energy), cycles, hidden
+    )
 
 
-def channels_of(placer: Any, hardware: "Hardware") -> int:
-    """Return the channels that a layout spreads one KV head over."""
-    return hardware.organisation.channels if placer.heads == "token_interleaved" else 1
+def channel_cycles(
+    hardware: Hardware,
+    cycles: IntArray,
+    hidden_cycles: IntArray | None = None,
+    channel: IntArray | None = None,
+) -> IntArray:
+    """Return the cycles of each channel in one layer, (channels, steps); the busiest decides.
 
+    KV heads go to channels round by round (KV head h to channel h mod channels, or `channel`).
+    Those of one channel follow each other; in each pair the second one's MACs hide the first one's
+    softmax and exposed moves (`hidden_cycles`, (kv_heads, steps), zero without).
 
-def cost_columns(cost: StepCost, t_ck_ns: float) -> dict[str, Array | None]:
-    """Return the columns of `pimreplay.results.schema.STEP_VALUES` that a cost fills."""
-    energy = cost.energy
-    return {
-        "key_rows": cost.n_key_rows,
-        "value_rows": cost.n_value_rows,
-        "activations": cost.n_activations,
-        "mac_commands": cost.n_mac_commands,
-        "move_commands": cost.n_moves,
-        "cycles": cost.cycles,
-        "latency_ns": cost.cycles * t_ck_ns,
-        "score_ns": cost.score_cycles * t_ck_ns,
-        "softmax_ns": cost.softmax_cycles * t_ck_ns,
-        "context_ns": cost.context_cycles * t_ck_ns,
-        "move_ns": cost.move_cycles * t_ck_ns,
-        "energy_pj": energy.total_pj,
-        "activation_pj": energy.activation_pj,
-        "cell_pj": energy.cell_pj,
-        "movement_pj": energy.movement_pj,
-        "mac_pj": energy.mac_pj,
-        "softmax_pj": energy.softmax_pj,
-        "background_pj": energy.background_pj,
-        "refresh_pj": energy.refresh_pj,
-    }
+    Args:
+        hardware: Device.
+        cycles: Cycles of each KV head alone, (kv_heads, steps).
+        hidden_cycles: Cycles of each KV head that its partner in a pair hides.
+        channel: Channel of each KV head, (kv_heads,), instead of round robin.
+    """
+    kv_heads, steps = cycles.shape
+    channels = hardware.organisation.channels
+    place = np.arange(kv_heads) % channels if channel is None else np.asarray(channel)
+    load = np.zeros((channels, steps), dtype=np.int64)
+    for index in range(channels):
+        mine = np.flatnonzero(place == index)
+        load[index] = cycles[mine].sum(axis=0)
+        if hidden_cycles is not None:
+            for first, second in zip(mine[0::2], mine[1::2], strict=False):
+                load[index] -= np.minimum(hidden_cycles[first], cycles[second])
+                load[index] -= np.minimum(hidden_cycles[second], cycles[first])
+    return load

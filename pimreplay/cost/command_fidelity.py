@@ -1,7 +1,7 @@
-"""The commands of one KV head's step, at the true addresses of the blocks it reads.
+"""The commands of one KV head's step, at the true addresses of the blocks it reads, scheduled.
 
-The order is AttAcc's for a round without a partner (see `attention`): the queries, the keys in
-groups of 16 blocks, softmax, the probabilities, the values slice by slice. With several query
+The order is AttAcc's for a round without a partner (see `pimreplay.attacc`): the queries, the keys
+in groups of 16 blocks, softmax, the probabilities, the values slice by slice. With several query
 heads a row is read once for each while it is open.
 """
 
@@ -13,63 +13,42 @@ from numpy.typing import NDArray
 from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
 from pimreplay.bank_model.kernel.commands import ACTAB, ACTPB, MACAB, MACPB
 from pimreplay.bank_model.scheduler import Scheduler
-from pimreplay.cost.analytic_fidelity import BLOCKS_PER_MOVE, Cycles
-from pimreplay.hardware.device import Geometry, Hardware
+from pimreplay.cost.counts import BLOCKS_PER_MOVE, Counts, Cycles, count
+from pimreplay.hardware.device import Geometry
 
 IntArray = NDArray[np.int64]
 _NUMBER = {word: number for number, word in enumerate(REQUEST_WORDS)}
-_MAC = {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}
 
 
 class HeadStream:
     """Builds the requests of single steps of one KV head in channel 0."""
 
-    def __init__(self, hardware: Hardware, geometry: Geometry, n_blocks: int, q_heads: int) -> None:
+    def __init__(self, geometry: Geometry, n_blocks: int, q_heads: int) -> None:
         """Fix the device and the space that `n_blocks` blocks need in each region."""
-        self.hardware, self.geometry, self.q_heads = hardware, geometry, q_heads
-        self.map = AddressMap.of(hardware.organisation)
+        self.geometry, self.q_heads = geometry, q_heads
+        self.org, self.level = geometry.hardware.organisation, geometry.hardware.level
+        self.map = AddressMap.of(self.org)
         row = geometry.value_blocks_per_row * geometry.interleaved_banks
         self.slice_columns = -(-n_blocks // row) * row
-        key_row = geometry.key_blocks_per_row
-        self.key_columns = (
-            -(-n_blocks // key_row) * hardware.organisation.columns * geometry.interleaved_banks
-        )
+        key_rows = -(-n_blocks // geometry.key_blocks_per_row)
+        self.key_columns = key_rows * self.org.columns * geometry.interleaved_banks
 
     def mac_address(self, column: IntArray) -> IntArray:
         """Return the address of a column of a region, columns counted in reading order."""
-        org, m = self.hardware.organisation, self.map
-        bank = rank = group = np.zeros_like(column)
-        row, at = column // org.columns, column % org.columns
-        if self.hardware.level == "bg":
-            bank, row = row % org.banks, row // org.banks
-        elif self.hardware.level == "buffer":
-            groups = org.bank_groups * org.ranks
-            place, rest = column % groups, column // groups
-            rank, group = place // org.bank_groups, place % org.bank_groups
-            bank, rest = rest % org.banks, rest // org.banks
-            at, row = rest % org.columns, rest // org.columns
-        address: IntArray = rank
+        m, place = self.map, self.level.place(column, self.org)
+        address = place.rank
         for bits, index in (
-            (m.bank_group_bits, group),
-            (m.bank_bits, bank),
-            (m.row_bits, row),
-            (m.column_bits, at),
+            (m.bank_group_bits, place.bank_group),
+            (m.bank_bits, place.bank),
+            (m.row_bits, place.row),
+            (m.column_bits, place.column),
         ):
             address = address << bits | index
         return address << m.offset_bits
 
-    def _offsets(self, banks: int, groups: int, ranks: int) -> list[int]:
-        return [
-            self.map.address(rank=rank, bank_group=group, bank=bank)
-            for bank in range(banks)
-            for group in range(groups)
-            for rank in range(ranks)
-        ]
-
     def step(self, blocks: NDArray[np.bool_]) -> Requests:
         """Return the requests of reading the blocks (n_blocks,) that are True."""
-        org, level, q = self.hardware.organisation, self.hardware.level, self.q_heads
-        whole = level == "buffer"
+        org, level, q = self.org, self.level, self.q_heads
         chosen = np.flatnonzero(blocks).astype(np.int64)
         kinds: list[NDArray[np.uint8]] = []
         addresses: list[IntArray] = []
@@ -79,60 +58,53 @@ class HeadStream:
             kinds.append(np.full(len(flat), _NUMBER[word], dtype=np.uint8))
             addresses.append(flat)
 
-        mac = _MAC[level]
-        score_moves = [0] if whole else self._offsets(1, org.bank_groups, org.ranks)
-        context_moves = (
-            [0] if whole else self._offsets(org.banks if level == "bank" else 1, 1, org.ranks)
-        )
-        query_banks = org.banks if level == "bank" else 1
+        def stages(macs: list[IntArray], moves: list[int]) -> None:
+            """MACs group by group, each group's sums moved behind the MACs of the next."""
+            for index, group in enumerate([*macs, None]):
+                if group is not None:
+                    add(level.mac_request, group)
+                if index > 0:
+                    add("PIM_MV_SB", moves * q)
+                if group is not None:
+                    add("PIM_BARRIER", [0])
+
+        at = self.map.address
         query = [
-            self.map.address(bank=bank) + column
-            for bank in range(query_banks)
-            for column in range(self.geometry.query_writes // query_banks)
+            at(bank=bank) + column
+            for bank in range(level.vector_banks(org))
+            for column in range(self.geometry.key_columns)
         ]
         add("PIM_WR_GB", query * q)
         add("PIM_BARRIER", [0])
         groups = [chosen[i : i + BLOCKS_PER_MOVE] for i in range(0, len(chosen), BLOCKS_PER_MOVE)]
-        for index, group in enumerate([*groups, None]):
-            if group is not None:
-                add(mac, self._keys(group))
-            if index > 0:
-                add("PIM_MV_SB", score_moves * q)
-            if group is not None:
-                add("PIM_BARRIER", [0])
+        stages(
+            [self._keys(group) for group in groups],
+            [at(rank=rank, bank_group=group) for rank, group in level.score_moves(org)],
+        )
         add("PIM_SFM", [0] * q)
         each = -(-len(chosen) // self.geometry.lane_words)
-        targets = (
-            [0]
-            if whole
-            else [
-                self.map.address(rank=rank, bank_group=group)
-                for rank in range(org.ranks)
-                for group in range(org.bank_groups)
-            ]
-        )
+        targets = [at(rank=rank, bank_group=group) for rank, group in level.gemv_targets(org)]
         add("PIM_MV_GB", [target + column for target in targets for column in range(each)] * q)
         add("PIM_BARRIER", [0])
-        slices = self.geometry.value_slices
-        for index in range(slices + 1):
-            if index < slices:
-                first = self.key_columns + index * self.slice_columns
-                add(mac, self._ordered(chosen, self.geometry.value_blocks_per_row, first, 1))
-            if index > 0:
-                add("PIM_MV_SB", context_moves * q)
-            if index < slices:
-                add("PIM_BARRIER", [0])
+        stages(
+            [self._values(chosen, index) for index in range(self.geometry.value_slices)],
+            [at(bank=bank, rank=rank) for bank, rank in level.context_moves(org)],
+        )
         return Requests(np.concatenate(kinds), np.concatenate(addresses))
 
     def _keys(self, blocks: IntArray) -> IntArray:
         return self._ordered(blocks, self.geometry.key_blocks_per_row, 0, self.geometry.key_columns)
 
+    def _values(self, blocks: IntArray, index: int) -> IntArray:
+        first = self.key_columns + index * self.slice_columns
+        return self._ordered(blocks, self.geometry.value_blocks_per_row, first, 1)
+
     def _ordered(self, blocks: IntArray, per_row: int, first: int, columns: int) -> IntArray:
         """Return MAC addresses of blocks, a row once for each query head."""
-        columns_per_row = self.hardware.organisation.columns
-        if self.hardware.level == "buffer":  # the same row of all banks is open at once
+        columns_per_row, banks = self.org.columns, self.geometry.interleaved_banks
+        if banks > 1:  # the same row of all banks is open at once
             start = blocks * columns
-            row = start // (columns_per_row * self.geometry.interleaved_banks)
+            row = start // (columns_per_row * banks)
         else:
             row = blocks // per_row
             start = row * columns_per_row + blocks % per_row * columns
@@ -144,23 +116,15 @@ class HeadStream:
         return self.mac_address(column.reshape(-1))
 
 
-def run(
-    hardware: Hardware,
-    geometry: Geometry,
-    blocks: NDArray[np.bool_],
-    q_heads: int,
-) -> tuple[Cycles, IntArray]:
-    """Return each point's cycles from the scheduler, split as its commands were issued, and rows.
+def evaluate(geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int) -> tuple[Counts, Cycles]:
+    """Count and schedule reading `blocks` (points, n_blocks) for `q_heads` queries.
 
-    Rows are activation commands for keys and for values, (2, points). Every point starts on an idle
-    device just after a refresh, as a layer does in the reference.
+    Cycles are split as the commands were issued. Every point starts on an idle device just after a
+    refresh, as a layer does in the reference.
     """
-    org = replace(
-        hardware.organisation,
-        channels=1,
-        channel_density_mbit=hardware.organisation.channel_density_mbit,
-    )
-    stream = HeadStream(hardware, geometry, blocks.shape[1], q_heads)
+    hardware = geometry.hardware
+    org = replace(hardware.organisation, channels=1)
+    stream = HeadStream(geometry, blocks.shape[1], q_heads)
     parts = np.zeros((4, len(blocks)), dtype=np.int64)
     rows = np.zeros((2, len(blocks)), dtype=np.int64)
     for point, chosen in enumerate(blocks):
@@ -188,4 +152,4 @@ def run(
         opened = place[(command >= ACTAB) & (command <= ACTPB)]
         rows[0, point] = np.isin(opened, places[:n_key]).sum()
         rows[1, point] = len(opened) - rows[0, point]
-    return Cycles(*parts), rows
+    return count(geometry, q_heads, blocks.sum(axis=1), rows), Cycles(*parts)

@@ -8,18 +8,12 @@ import numpy as np
 from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.bank_model.simulate import peak_bandwidth_gbps
-from pimreplay.cost.energy import activation_energy, channel_events
+from pimreplay.cost.energy import channel_events
+from pimreplay.cost.energy_models import activation
 from pimreplay.hardware.device import Hardware
 from pimreplay.hardware.timing import Timing
 
 TOLERANCE = 0.03
-_STREAMS = {
-    "bank": ("PIM_MAC_AB", "MACAB", "n_ccdab"),
-    "bg": ("PIM_MAC_SB", "MACSB", "n_ccdsb"),
-    "buffer": ("PIM_MAC_PB", "MACPB", "n_bl"),
-}
-
-
 _LIMITS = {
     "activate to column": ("n_rcdrd_cycles",),
     "four-activate window": ("n_faw_cycles",),
@@ -51,8 +45,9 @@ class Check:
 
 def check(hardware: Hardware) -> list[Check]:
     """Check peak bandwidths, capacity and energy of a device."""
+    level = hardware.level
     return [
-        _stream(hardware, *_STREAMS[hardware.level]),
+        _stream(hardware, level.mac_request, level.mac_command, level.mac_rule),
         _stream(hardware, "LD", "RD", "n_bl"),
         _capacity(hardware),
         _energy(hardware),
@@ -66,9 +61,9 @@ def _stream(hardware: Hardware, word: str, command: str, rule: str) -> Check:
     peak, the check passes when taking one timing away reaches it: that one limits the stream.
     """
     org, timing = hardware.organisation, hardware.timing
-    banks = {"MACAB": org.channel_banks, "MACSB": org.lanes, "MACPB": org.pseudo_channels, "RD": 1}
+    banks = 1 if command == "RD" else hardware.level.mac_banks(org)
     accesses = 8 * _accesses_per_row_set(hardware, word)
-    n_bytes = accesses * banks[command] * org.access_bytes * org.channels
+    n_bytes = accesses * banks * org.access_bytes * org.channels
     peak = peak_bandwidth_gbps(org, timing, command)
 
     def reached(times: Timing) -> float:
@@ -140,7 +135,7 @@ def _energy(hardware: Hardware) -> Check:
         )
     org = hardware.organisation
     time_ns = 1e9
-    energy = activation_energy(hardware, channel_events(time_ns, org.channels)).total_pj
+    energy = activation.charge(hardware, channel_events(time_ns, org.channels)).total_pj
     power_mw = e.background_mw_per_channel + hardware.refresh * e.refresh_mw_per_channel
     expected = power_mw * org.channels * time_ns
     if energy is None:

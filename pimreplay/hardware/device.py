@@ -6,12 +6,26 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from pimreplay.hardware.levels import Level
 from pimreplay.hardware.organisation import Organisation
 from pimreplay.hardware.timing import Timing
 from tracegen.base.errors import UserError
 
-LEVELS = ("bank", "bg", "buffer")
 ENERGY_MODELS = ("activation", "attacc")
+KV_BITS = (4, 8, 16, 32)
+"""Widths of a KV element that column accesses can be cut into."""
+
+
+def check_kv_bits(value: object, where: str) -> int:
+    """Return a width of KV elements if it is one.
+
+    Raises:
+        UserError: it is none; `where` says who named it.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value not in KV_BITS:
+        known = ", ".join(map(str, KV_BITS))
+        raise UserError(f"{where} = {value!r}: a KV element has {known} bits; choose one of them")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,44 +58,17 @@ class EnergyTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
-    """Where the tokens of one KV head lie in a channel, for one head_dim and element size.
-
-    A *block* is the tokens of one access step: a lane each. Keys of consecutive blocks fill a
-    row; values are cut in slices of head_dim, each slice in a region of its own.
-    """
-
-    block_tokens: int
-    """Tokens of a block, one a lane."""
-    key_columns: int
-    """MAC commands that read the keys of one block, once."""
-    key_blocks_per_row: int
-    value_slices: int
-    """MAC commands that read the values of one block, once; each in another region."""
-    value_blocks_per_row: int
-    """Blocks of one value slice in a row."""
-    interleaved_banks: int
-    """Banks that consecutive columns go round before the next column of a row (buffer level)."""
-    parallel_banks: int
-    """Banks that one activation command opens and one MAC command reads."""
-    query_writes: int
-    """PIM_WR_GB commands for one query head's query."""
-    lane_words: int
-    """Elements of one column access."""
-
-
-@dataclass(frozen=True, slots=True)
 class Hardware:
     """One hardware configuration, checked."""
 
     name: str
     title: str
-    level: str
+    level: Level
     organisation: Organisation
     timing: Timing
     energy: EnergyTable
     energy_model: str
-    sources: dict[str, str]
+    sources: dict[str, str] = field(hash=False, compare=False)
     assumed: tuple[str, ...]
     notes: tuple[str, ...] = ()
     refresh: bool = True
@@ -91,9 +78,13 @@ class Hardware:
     values: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
     """The merged content of the file, for records of a run."""
 
-    def geometry(self, head_dim: int, element_bytes: int) -> Geometry:
-        """Return where tokens of `head_dim` elements of `element_bytes` bytes lie."""
-        return geometry(self, head_dim, element_bytes)
+    def geometry(self, head_dim: int, kv_bits: int = 16) -> "Geometry":
+        """Return where the tokens of a KV head lie whose elements have `kv_bits` bits.
+
+        Raises:
+            UserError: a row cannot hold them.
+        """
+        return Geometry(self, head_dim, kv_bits)
 
     @property
     def t_ck_ns(self) -> float:
@@ -101,41 +92,95 @@ class Hardware:
         return self.timing.t_ck_ps / 1000.0
 
 
-def geometry(hardware: Hardware, head_dim: int, element_bytes: int) -> Geometry:
-    """Return where the tokens of one KV head lie; `UserError` when they cannot.
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the tokens of one KV head lie in a channel of a device.
 
-    `bank`: a vector is split over the banks of its lane (bank group). `bg`: it lies in one
-    bank of the lane at a time. `buffer`: a lane is a pseudo-channel, read bank by bank.
+    A *block* is the tokens of one access step: a lane each. Keys of consecutive blocks fill a
+    row; values are cut in slices of head_dim, each slice in a region of its own. Queries, scores
+    and probabilities move in elements of the same width as keys and values.
     Source: scale-snu/attacc_simulator @ c600051, trace_gen.
     """
-    org = hardware.organisation
-    where = f"{hardware.name}, head_dim {head_dim}, {element_bytes} bytes per element"
-    if element_bytes not in (1, 2, 4):
-        raise UserError(f"{where}: an element has 1, 2 or 4 bytes; choose one of them")
-    if head_dim < 1:
-        raise UserError(f"{where}: head_dim must be at least 1")
-    words = org.access_bytes // element_bytes
-    split = org.banks if hardware.level == "bank" else 1
-    columns = -(-head_dim // (split * words))
-    if columns > org.columns:
-        raise UserError(
-            f"{where}: one token needs {columns} columns of a row that has {org.columns}; "
-            "use a smaller head_dim or element"
+
+    hardware: Hardware
+    head_dim: int
+    kv_bits: int
+    """Bits of an element as the device stores it."""
+
+    def __post_init__(self) -> None:
+        where = f"{self.hardware.name}, head size {self.head_dim}, {self.kv_bits} bits an element"
+        check_kv_bits(self.kv_bits, f"{self.hardware.name}: kv_bits")
+        if self.head_dim < 1:
+            raise UserError(f"{where}: the head size must be at least 1")
+        columns, most = self.key_columns, self.hardware.organisation.columns
+        if columns > most:
+            raise UserError(
+                f"{where}: one token needs {columns} columns of a row that has {most}; "
+                "use a smaller head size or element"
+            )
+
+    @property
+    def lane_words(self) -> int:
+        """Elements of one column access."""
+        return self.hardware.organisation.access_bytes * 8 // self.kv_bits
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of a block, one a lane."""
+        return self.hardware.level.lanes(self.hardware.organisation)
+
+    @property
+    def key_columns(self) -> int:
+        """MAC commands that read the keys of one block, once."""
+        banks = self.hardware.level.vector_banks(self.hardware.organisation)
+        return -(-self.head_dim // (banks * self.lane_words))
+
+    @property
+    def value_slices(self) -> int:
+        """MAC commands that read the values of one block, once; each in another region."""
+        return self.key_columns
+
+    @property
+    def key_blocks_per_row(self) -> int:
+        """Blocks whose keys fill a row."""
+        return self.hardware.organisation.columns // self.key_columns
+
+    @property
+    def value_blocks_per_row(self) -> int:
+        """Blocks of one value slice in a row."""
+        return self.hardware.organisation.columns
+
+    @property
+    def interleaved_banks(self) -> int:
+        """Banks that consecutive columns go round before the next column of a row."""
+        return self.hardware.level.interleaved_banks(self.hardware.organisation)
+
+    @property
+    def mac_banks(self) -> int:
+        """Banks that one activate command opens and one MAC command reads."""
+        return self.hardware.level.mac_banks(self.hardware.organisation)
+
+    @property
+    def query_writes(self) -> int:
+        """PIM_WR_GB commands for one query head's query."""
+        return self.key_columns * self.hardware.level.vector_banks(self.hardware.organisation)
+
+    @property
+    def token_bits(self) -> int:
+        """Bits of a token's key and value."""
+        return 2 * self.head_dim * self.kv_bits
+
+    def facts(self) -> dict[str, int]:
+        """Return the numbers that a results folder records of a trace on a device."""
+        names = (
+            "kv_bits",
+            "block_tokens",
+            "key_columns",
+            "key_blocks_per_row",
+            "value_slices",
+            "value_blocks_per_row",
+            "interleaved_banks",
+            "mac_banks",
+            "query_writes",
         )
-    return Geometry(
-        block_tokens=org.pseudo_channels if hardware.level == "buffer" else org.lanes,
-        key_columns=columns,
-        key_blocks_per_row=org.columns // columns,
-        value_slices=columns,
-        value_blocks_per_row=org.columns,
-        interleaved_banks=(
-            org.ranks * org.bank_groups * org.banks if hardware.level == "buffer" else 1
-        ),
-        parallel_banks={
-            "bank": org.channel_banks,
-            "bg": org.lanes,
-            "buffer": org.pseudo_channels,
-        }[hardware.level],
-        query_writes=columns * (org.banks if hardware.level == "bank" else 1),
-        lane_words=words,
-    )
+        return {name: getattr(self, name) for name in names}

@@ -10,7 +10,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from pimreplay.hardware.device import ENERGY_MODELS, LEVELS, EnergyTable, Hardware
+from pimreplay.hardware.device import ENERGY_MODELS, EnergyTable, Hardware
+from pimreplay.hardware.levels import LEVELS
 from pimreplay.hardware.organisation import build_organisation, organisation_problems
 from pimreplay.hardware.preset_files import organisation_values, timing_values
 from pimreplay.hardware.timing import build_timing, timing_problems
@@ -36,7 +37,7 @@ def load(name_or_path: str | Path) -> Hardware:
                 f"hardware {text!r} is unknown; {nearest(text, names())}; or give a .toml file"
             )
     values = _merged(path, ())
-    return _checked(path, values)
+    return checked(path, values)
 
 
 def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -83,7 +84,12 @@ _TOP = (
 )
 
 
-def _checked(path: Path, values: dict[str, Any]) -> Hardware:
+def checked(path: Path, values: dict[str, Any]) -> Hardware:
+    """Return the device that a file's content describes, its base merged in already.
+
+    Raises:
+        UserError: all that is wrong with it; `path` says where it stands.
+    """
     problems: list[str] = []
     problems.extend(f"{key} is unknown; {nearest(key, _TOP)}" for key in values if key not in _TOP)
     if values.get("schema") != 1:
@@ -123,7 +129,7 @@ def _checked(path: Path, values: dict[str, Any]) -> Hardware:
     return Hardware(
         name=path.stem,
         title=str(values.get("title", path.stem)),
-        level=tables["pim"]["level"],
+        level=LEVELS[tables["pim"]["level"]],
         organisation=organisation,
         timing=build_timing(timing, organisation.t_rfc_ns),
         energy=EnergyTable(**tables["energy"]),

@@ -2,7 +2,7 @@
 
 A policy is a frozen dataclass whose fields are its parameters, with one method
 
-    select(head: HeadTrace, budget: Budget) -> Selection
+    select(head: KvHeadTrace, budget: Budget) -> Selection
 
 for all decode steps of one (layer, kv_head) at once. It knows nothing of banks or layouts. Nothing
 is dropped while a step sees no more tokens than the budget. In a sliding-window layer a step sees
@@ -12,7 +12,7 @@ only its window, and the budget is taken of that.
 import sys
 from typing import Protocol, cast
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.variants import load_variant
 
@@ -20,7 +20,7 @@ from pimreplay.variants import load_variant
 class Policy(Protocol):
     """What every policy offers."""
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return what each step reads.
 
         Raises:

@@ -7,11 +7,12 @@ DAC 2025 (arXiv 2412.03213, section III); behaviour as described by sjtu-zhao-la
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch.nn.functional import normalize
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.selection.kmeans import assign, kmeans
@@ -31,6 +32,8 @@ class ClusterKV:
     yet come on top, as in the public code, unless `tail_inside`.
     """
 
+    usual_layout: ClassVar[str] = "clustered"
+
     sinks: int = 16
     """First tokens, never clustered and always kept."""
     cluster_tokens: int = 80
@@ -47,7 +50,7 @@ class ClusterKV:
     def __post_init__(self) -> None:
         at_least(self, sinks=0, cluster_tokens=1, tail_tokens=1, tail_clusters=1, iterations=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return sinks, recalled clusters and tail of every step."""
         clusters = once(head, self, self.cluster)
         always = min(self.sinks, head.prompt_tokens)
@@ -73,7 +76,7 @@ class ClusterKV:
         )
         return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, work)
 
-    def cluster(self, head: HeadTrace) -> Clusters:
+    def cluster(self, head: KvHeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""
         builder = ClusterBuilder(head)
         first = min(self.sinks, head.prompt_tokens)
@@ -87,7 +90,13 @@ class ClusterKV:
         return builder.clusters()
 
     def _add(
-        self, builder: ClusterBuilder, head: HeadTrace, begin: int, stop: int, count: int, step: int
+        self,
+        builder: ClusterBuilder,
+        head: KvHeadTrace,
+        begin: int,
+        stop: int,
+        count: int,
+        step: int,
     ) -> None:
         """Cluster one run of tokens by the cosine of their keys; centroids are plain means."""
         count = min(count, stop - begin)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import overhead
 from pimreplay.selection.visibility import seen_mask
@@ -12,7 +12,7 @@ from pimreplay.selection.visibility import seen_mask
 class Dense:
     """Read everything; the budget is ignored."""
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return every visible token of every step."""
         mask = seen_mask(head, slice(0, head.steps))
         return Selection(mask.expand(head.q_heads, -1, -1).clone(), None, overhead(head))

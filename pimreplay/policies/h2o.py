@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import overhead
 from pimreplay.selection.top_k import Gqa, share
@@ -37,7 +37,7 @@ class H2O:
         at_least(self, recent_ratio=0)
         at_most(self, recent_ratio=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return what is still in the cache at each step.
 
         Raises:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.records import KvHeadTrace, Overhead, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.once import once
-from pimreplay.selection.overhead import ELEMENT_BYTES, overhead
+from pimreplay.selection.overhead import overhead
 from pimreplay.selection.top_k import top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, logits, seen_mask, tiles
 from pimreplay.variants import at_least, at_most
@@ -52,7 +52,7 @@ class MagicPIG:
         at_least(self, bits=1, tables=1, collisions=1, sinks=0, local_tokens=1)
         at_most(self, bits=15, tables=255)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return static and sampled tokens, and the attention output with corrected weights."""
         first, last = self._hashed(head)
         hashed, plane, code = once(head, self, self._index)
@@ -80,12 +80,12 @@ class MagicPIG:
             output[:, steps] = exact.softmax(-1) @ head.value[: exact.shape[-1]]
         return Selection(mask, None, self._overhead(head, last - first, hits), output)
 
-    def _hashed(self, head: HeadTrace) -> tuple[int, int]:
+    def _hashed(self, head: KvHeadTrace) -> tuple[int, int]:
         """Return the first and one past the last token that are in the hash tables."""
         first = min(self.sinks, head.prompt_tokens)
         return first, max(first, head.prompt_tokens - self.local_tokens)
 
-    def _index(self, head: HeadTrace) -> tuple[Tensor, Tensor, Tensor]:
+    def _index(self, head: KvHeadTrace) -> tuple[Tensor, Tensor, Tensor]:
         """Return the centred keys, the random projections and the codes, (tables, keys)."""
         first, last = self._hashed(head)
         key = head.key[first:last]
@@ -133,14 +133,14 @@ class MagicPIG:
             missed += ways * table**hit * (1 - table) ** (self.tables - hit)
         scores[q_head, step, key] -= (1 - missed + 1e-4).log_().float()
 
-    def _overhead(self, head: HeadTrace, hashed: int, hits: Tensor) -> Overhead:
+    def _overhead(self, head: KvHeadTrace, hashed: int, hits: Tensor) -> Overhead:
         planes = self.tables * self.bits
         indexed = torch.zeros_like(hits)
         indexed[:1] = hashed
         return overhead(
             head,
             scored_vectors=torch.full_like(hits, planes * head.q_heads),
-            scored_bytes=hits * INDEX_BYTES + planes * head.head_dim * ELEMENT_BYTES,
+            scored_bytes=hits * INDEX_BYTES + planes * head.head_dim * head.kv_bits // 8,
             clustered_tokens=indexed,
             clustering_flops=indexed * 2 * planes * head.head_dim,
         )

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.records import KvHeadTrace, Overhead, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.kmeans import assign, kmeans
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.once import once
-from pimreplay.selection.overhead import ELEMENT_BYTES, overhead
+from pimreplay.selection.overhead import overhead
 from pimreplay.selection.top_k import Gqa, share, spread, top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, seen_mask, tiles
 from pimreplay.variants import at_least, at_most
@@ -46,7 +46,7 @@ class PQCache:
         at_least(self, sub_vectors=1, bits=1, iterations=1, sinks=0, recent_ratio=0)
         at_most(self, bits=15, recent_ratio=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return sinks, window and best tokens of every step."""
         if head.head_dim % self.sub_vectors:
             raise UserError(
@@ -78,7 +78,7 @@ class PQCache:
             mask[:, steps, :stop] = best | keep
         return Selection(share(mask, self.gqa, head.q_heads), None, self._overhead(head, work))
 
-    def _codes(self, head: HeadTrace) -> tuple[Tensor, Tensor, int]:
+    def _codes(self, head: KvHeadTrace) -> tuple[Tensor, Tensor, int]:
         """Return (centroids (sub_vectors, n, part), codes (sub_vectors, tokens), flops)."""
         part = head.head_dim // self.sub_vectors
         key = head.key.view(head.tokens, self.sub_vectors, part).transpose(0, 1).contiguous()
@@ -91,7 +91,7 @@ class PQCache:
         work = flops(trained.shape[1], count, part, found.assignments)
         return found.centroid, assign(key, found.centroid), work
 
-    def _scores(self, head: HeadTrace, steps: slice, centroid: Tensor, code: Tensor) -> Tensor:
+    def _scores(self, head: KvHeadTrace, steps: slice, centroid: Tensor, code: Tensor) -> Tensor:
         """Return the approximate logits of a tile: (q_heads, tile, stop)."""
         query = head.query[:, steps].unflatten(-1, (self.sub_vectors, -1))  # type: ignore[no-untyped-call]
         scores = torch.zeros(())
@@ -101,13 +101,13 @@ class PQCache:
             scores = looked_up if index == 0 else scores.add_(looked_up)
         return scores
 
-    def _overhead(self, head: HeadTrace, work: int) -> Overhead:
+    def _overhead(self, head: KvHeadTrace, work: int) -> Overhead:
         seen = head.visible - first_seen(head)
         first = torch.zeros_like(seen)
         first[:1] = 1
         clustered = torch.zeros_like(seen)
         clustered[:1] = head.prompt_tokens
-        table_bytes = 2**self.bits * head.head_dim * ELEMENT_BYTES
+        table_bytes = 2**self.bits * head.head_dim * head.kv_bits // 8
         return overhead(
             head,
             scored_vectors=torch.full_like(seen, 2**self.bits * head.q_heads),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import vector_scan
 from pimreplay.selection.top_k import Gqa, share, spread, top_mask
@@ -35,7 +35,7 @@ class Quest:
     def __post_init__(self) -> None:
         at_least(self, page_tokens=1, min_pages=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the tokens of the best pages of every step."""
         size = self.page_tokens
         seen = head.visible - first_seen(head)
@@ -65,7 +65,7 @@ class Quest:
         return Selection(share(mask, self.gqa, head.q_heads), None, scan)
 
 
-def _clip(mask: Tensor, head: HeadTrace, steps: slice) -> Tensor:
+def _clip(mask: Tensor, head: KvHeadTrace, steps: slice) -> Tensor:
     """Clear what a tile's steps do not see; cheap where only the newest tokens can be unseen."""
     stop = mask.shape[-1]
     if head.sliding_window is not None:
@@ -78,7 +78,7 @@ def _clip(mask: Tensor, head: HeadTrace, steps: slice) -> Tensor:
 class _Bounds:
     """Channel-wise minimum and maximum of every page, as each step knows them."""
 
-    def __init__(self, head: HeadTrace, size: int) -> None:
+    def __init__(self, head: KvHeadTrace, size: int) -> None:
         self._head = head
         self._size = size
         full = head.tokens // size

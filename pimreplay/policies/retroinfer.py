@@ -8,19 +8,20 @@ speed are not treated apart here.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.records import KvHeadTrace, Overhead, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.selection.kmeans import largest_product, means
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.masked_attention import attend
 from pimreplay.selection.once import once
-from pimreplay.selection.overhead import ELEMENT_BYTES, overhead, vector_scan
+from pimreplay.selection.overhead import overhead, stored_bytes, vector_scan
 from pimreplay.selection.visibility import budget_tokens, first_seen, tiles
 from pimreplay.variants import at_least, at_most
 
@@ -34,6 +35,8 @@ class RetroInfer:
     vectors each, counted as overhead. `retrieval_ratio` asks for the paper's own measure instead:
     that share of the clusters, whatever their sizes (0.018 in the public code).
     """
+
+    usual_layout: ClassVar[str] = "clustered"
 
     sinks: int = 4
     local_tokens: int = 64
@@ -55,7 +58,7 @@ class RetroInfer:
         at_least(self, iterations=1, estimation_ratio=0, retrieval_ratio=0)
         at_most(self, estimation_ratio=1, retrieval_ratio=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return what is read exactly, and the attention output with the estimated part.
 
         The choice is one for the whole group, by the softmax over centroids summed over it.
@@ -95,7 +98,7 @@ class RetroInfer:
 
     def _read(
         self,
-        head: HeadTrace,
+        head: KvHeadTrace,
         whole: WholeClusters,
         size: Tensor,
         existing: Tensor,
@@ -119,7 +122,7 @@ class RetroInfer:
 
     def _output(
         self,
-        head: HeadTrace,
+        head: KvHeadTrace,
         steps: slice,
         mask: Tensor,
         scores: Tensor,
@@ -140,7 +143,7 @@ class RetroInfer:
         above = weight * exact + (guess * seen_ratio) @ value_sum
         return above / (weight + (guess * present).sum(-1, keepdim=True))
 
-    def cluster(self, head: HeadTrace) -> Clusters:
+    def cluster(self, head: KvHeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""
         builder = ClusterBuilder(head)
         first = min(self.sinks, head.prompt_tokens)
@@ -156,7 +159,7 @@ class RetroInfer:
     def _add(
         self,
         builder: ClusterBuilder,
-        head: HeadTrace,
+        head: KvHeadTrace,
         begin: int,
         stop: int,
         segments: int,
@@ -193,7 +196,7 @@ class RetroInfer:
         count = lower if wanted - lower <= lower + factor - wanted else lower + factor
         return count if count <= n else segments
 
-    def _overhead(self, head: HeadTrace, clusters: Clusters, estimated: Tensor) -> Overhead:
+    def _overhead(self, head: KvHeadTrace, clusters: Clusters, estimated: Tensor) -> Overhead:
         step = torch.arange(head.steps, device=estimated.device)
         scan = vector_scan(head, clusters.existing(step))
         assert scan.scored_bytes is not None
@@ -201,7 +204,7 @@ class RetroInfer:
         return overhead(
             head,
             scan.scored_vectors,
-            scan.scored_bytes + estimated * head.head_dim * ELEMENT_BYTES,
+            scan.scored_bytes + stored_bytes(head, estimated * head.head_dim),
             clusters.clustered_tokens,
             clusters.clustering_flops,
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, max_pool1d
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import overhead
 from pimreplay.selection.top_k import Gqa, share, top_mask
@@ -42,7 +42,7 @@ class SnapKV:
         if self.kernel % 2 == 0:
             raise UserError(f"snapkv: kernel={self.kernel} is even; give an odd number")
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the compressed prompt and the decoded tokens.
 
         Raises:
@@ -68,7 +68,7 @@ class SnapKV:
         mask = kept[:, None] & seen[None]
         return Selection(share(mask, self.gqa, head.q_heads), None, overhead(head))
 
-    def _votes(self, head: HeadTrace) -> Tensor:
+    def _votes(self, head: KvHeadTrace) -> Tensor:
         """Return the pooled attention that each prompt token before the window got.
 
         (q_heads, prompt_tokens - window).

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.records import KvHeadTrace, Overhead, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.masked_attention import attend, log_sum_exp, positions
-from pimreplay.selection.overhead import ELEMENT_BYTES, overhead
+from pimreplay.selection.overhead import overhead, stored_bytes
 from pimreplay.selection.top_k import top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, tiles
 from pimreplay.variants import at_least, at_most
@@ -40,7 +40,7 @@ class SparQ:
         at_least(self, rank=1, local_ratio=0)
         at_most(self, local_ratio=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the window and the best tokens of every step, and the attention output."""
         if self.rank > head.head_dim:
             raise UserError(
@@ -66,7 +66,7 @@ class SparQ:
         mask = group.expand(head.q_heads, -1, -1).clone()
         return Selection(mask, None, self._overhead(head), output)
 
-    def _projected_query(self, head: HeadTrace) -> Tensor:
+    def _projected_query(self, head: KvHeadTrace) -> Tensor:
         """Return the queries with all but `rank` components zero, scaled as in eq. 6's root.
 
         The scale sqrt(head_dim * share of |q| kept) estimates the spread of the true logits.
@@ -78,17 +78,17 @@ class SparQ:
         temperature = (share * head.head_dim).sqrt().clamp_min(1e-30)
         return head.query * kept / temperature[..., None]
 
-    def _overhead(self, head: HeadTrace) -> Overhead:
+    def _overhead(self, head: KvHeadTrace) -> Overhead:
         seen = head.visible - first_seen(head)
         scanned = seen * self.rank  # components of the channel-major copy of the keys
         return overhead(
             head,
             scored_vectors=-(-scanned // head.head_dim) * head.q_heads,
-            scored_bytes=scanned * ELEMENT_BYTES,
+            scored_bytes=stored_bytes(head, scanned),
         )
 
 
-def _force_window(scores: Tensor, head: HeadTrace, steps: slice, local: Tensor) -> None:
+def _force_window(scores: Tensor, head: KvHeadTrace, steps: slice, local: Tensor) -> None:
     """Give the current token and the `local` ones before it the highest score, in place."""
     visible = head.visible[steps]
     first = int((visible - local - 1).min().clamp_min(0)) if len(local) else 0
@@ -98,7 +98,7 @@ def _force_window(scores: Tensor, head: HeadTrace, steps: slice, local: Tensor) 
     scores[:, first:].masked_fill_(window, float("inf"))
 
 
-def _mean_value(head: HeadTrace) -> Tensor:
+def _mean_value(head: KvHeadTrace) -> Tensor:
     """Return the mean of the values that each step sees: (steps, head_dim)."""
     low, high = first_seen(head), head.visible
     total = _sum_before(head.value, high) - _sum_before(head.value, low)
@@ -115,7 +115,7 @@ def _sum_before(value: Tensor, stop: Tensor) -> Tensor:
     return begin + rest[stop - first]
 
 
-def _output(head: HeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
+def _output(head: KvHeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
     """Return alpha * attention over the mask + (1 - alpha) * mean value, for one tile.
 
     alpha is the approximate softmax weight of what is selected.

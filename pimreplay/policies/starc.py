@@ -7,11 +7,11 @@ behaviour as EPIC-RPI/STARC @ 30d4ce9, evaluation/starc_attention.py.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.selection.kmeans import kmeans, plus_plus
@@ -50,6 +50,8 @@ class Starc:
     whenever it has grown to `tail_tokens`, and nothing is ever clustered again.
     """
 
+    usual_layout: ClassVar[str] = "clustered"
+
     preset: Literal["artefact", "v1"] = "artefact"
     """Values of the parameters that are not given: the public artefact's, or the first paper's."""
     window_tokens: int | None = None
@@ -71,11 +73,11 @@ class Starc:
                 object.__setattr__(self, name, value)
         at_least(self, window_tokens=0, cluster_tokens=1, tail_tokens=1, iterations=1)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the tail and the best clusters of every step."""
         return self.select_clustered(head, budget, once(head, self, self.cluster))
 
-    def select_clustered(self, head: HeadTrace, budget: Budget, clusters: Clusters) -> Selection:
+    def select_clustered(self, head: KvHeadTrace, budget: Budget, clusters: Clusters) -> Selection:
         """Select from clusters made before: they are the same for every budget."""
         whole = WholeClusters(head, clusters)
         now = budget_tokens(head, budget)
@@ -98,7 +100,7 @@ class Starc:
         )
         return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, work)
 
-    def cluster(self, head: HeadTrace) -> Clusters:
+    def cluster(self, head: KvHeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""
         assert self.window_tokens is not None
         assert self.tail_tokens is not None
@@ -114,7 +116,13 @@ class Starc:
         return builder.clusters()
 
     def _add(
-        self, builder: ClusterBuilder, head: HeadTrace, begin: int, windows: int, n: int, step: int
+        self,
+        builder: ClusterBuilder,
+        head: KvHeadTrace,
+        begin: int,
+        windows: int,
+        n: int,
+        step: int,
     ) -> None:
         """Cluster equal windows of `n` tokens side by side, by the direction of their keys."""
         assert self.cluster_tokens is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import overhead
 from pimreplay.selection.visibility import budget_tokens, first_seen
@@ -28,7 +28,7 @@ class StreamingLLM:
     def __post_init__(self) -> None:
         at_least(self, sinks=0)
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return sinks and recent tokens; the same for every query head."""
         now = budget_tokens(head, budget)
         low = first_seen(head)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import vector_scan
 from pimreplay.selection.top_k import Gqa, share, top_mask
@@ -22,7 +22,7 @@ class TopK:
     gqa: Gqa = "per_query_head"
     """`group_shared` ranks by the attention weights summed over the group."""
 
-    def select(self, head: HeadTrace, budget: Budget) -> Selection:
+    def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the best tokens of every step."""
         k = budget_tokens(head, budget)
         heads = 1 if self.gqa == "group_shared" else head.q_heads

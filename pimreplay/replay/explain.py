@@ -1,129 +1,144 @@
 """Show one step of one KV head: which tokens, blocks and rows are read, and what that costs."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pimreplay.bank_model.commands import REQUEST_WORDS
-from pimreplay.cost.channels import channels_of, head_cost
 from pimreplay.cost.command_fidelity import HeadStream
+from pimreplay.cost.fidelity import check_fidelity
 from pimreplay.cost.step_cost import StepCost
-from pimreplay.hardware import reading as devices
-from pimreplay.placement.blocks import over_channels, touched_blocks
-from pimreplay.replay.kv_head import read_head, select
+from pimreplay.hardware.device import Geometry
+from pimreplay.hardware.reading import load
+from pimreplay.placement.blocks import over_channels
+from pimreplay.records import KvHeadTrace
+from pimreplay.replay.chain import Placed, place, select
+from pimreplay.replay.kv_head import read_kv_head
+from pimreplay.replay.method import Method, method
+from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
-from pimreplay.selection.masks import union
-from pimreplay.selection.recall import ExactAttention
-from pimreplay.study.plan import method
-from pimreplay.study.sweep_file import FIDELITIES
-from tracegen.base.errors import UserError, nearest
+from pimreplay.selection.recall import ExactAttention, Recall
+from tracegen.base.errors import UserError
 from tracegen.base.numbers import write_ranges
-from tracegen.trace.schema import ITEM_BYTES
 from tracegen.trace.store import Trace
-
-if TYPE_CHECKING:
-    from pimreplay.hardware.device import Geometry, Hardware
 
 TEXT_WIDTH = 48
 COMMAND_RUNS = 16
 
 
 @dataclass(frozen=True, slots=True)
+class StepRequest:
+    """Which step to explain, as the user named it; None: the last, the usual one."""
+
+    trace: str
+    policy: str
+    budget: str
+    hardware: str
+    layout: str | None = None
+    layer: int | None = None
+    kv_head: int = 0
+    step: int | None = None
+    rows: int = 32
+    """Blocks to show."""
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     """What one step reads, laid out."""
 
+    index: int
     mask: np.ndarray  # (q_heads, tokens) bool
     slot: np.ndarray  # (tokens,) where each token lies
     touched: np.ndarray  # (q_heads, n_blocks) bool
+    read: np.ndarray  # (1, n_blocks) bool
+
+    @classmethod
+    def of(cls, index: int, mask: Any, placed: Placed) -> "_Step":
+        epoch = int(placed.placement.epoch_of_step[index])
+        return cls(
+            index=index,
+            mask=mask[:, index].numpy(),
+            slot=placed.placement.slot[epoch].numpy(),
+            touched=placed.touched[:, index].numpy(),
+            read=placed.read[index : index + 1].numpy(),
+        )
 
 
-def explain_step(
-    trace_path: str,
-    policy: str,
-    layout: str | None,
-    hardware: str,
-    budget_text: str,
-    layer: int | None = None,
-    kv_head: int = 0,
-    step: int | None = None,
-    rows: int = 32,
-    fidelity: str = "analytic",
-    seed: int = 0,
-) -> str:
+def explain_step(request: StepRequest) -> str:
     """Return the explanation as text.
-
-    Args:
-        trace_path: the trace's folder.
-        policy: `NAME[:param=value,...][@LAYOUT]`.
-        layout: layout, None for the policy's usual one.
-        hardware: name of a device, or a .toml file.
-        budget_text: tokens or share of the context.
-        layer: the model's layer number, None for the last captured one.
-        kv_head: KV head of the layer.
-        step: decode step, None for the last.
-        rows: blocks to show.
-        fidelity: analytic or command.
-        seed: seed of policies that draw at random.
 
     Raises:
         UserError: an unknown name, or a layer, KV head or step that the trace does not have.
     """
-    if fidelity not in FIDELITIES:
-        raise UserError(f"--fidelity {fidelity!r}: unknown; {nearest(fidelity, FIDELITIES)}")
-    chosen = method(policy, layout)
-    budget = Budget.parse(budget_text)
-    device = devices.load(hardware)
-    trace = Trace.open(trace_path)
+    settings = request.settings
+    check_fidelity(settings.fidelity, "--fidelity")
+    chosen = method(request.policy, request.layout)
+    budget = Budget.parse(request.budget)
+    device = load(request.hardware)
+    trace = Trace.open(request.trace)
     manifest = trace.manifest
     budget.check(manifest.tokens)
-    layer = manifest.layers[-1] if layer is None else layer
-    step = manifest.decode_steps - 1 if step is None else step
+    layer = manifest.layers[-1] if request.layer is None else request.layer
+    index = manifest.decode_steps - 1 if request.step is None else request.step
     _inside("--layer", layer, manifest.layers)
-    _inside("--kv-head", kv_head, range(manifest.kv_heads))
-    _inside("--step", step, range(manifest.decode_steps))
+    _inside("--kv-head", request.kv_head, range(manifest.kv_heads))
+    _inside("--step", index, range(manifest.decode_steps))
 
-    head = read_head(trace, layer, kv_head, seed, "cpu")
+    head = read_kv_head(trace, layer, request.kv_head, settings)
     selection = select(head, chosen.selector, budget)
-    element_bytes = ITEM_BYTES[manifest.dtype]
-    geometry = device.geometry(head.head_dim, element_bytes)
-    block_tokens = geometry.block_tokens
-    placement = chosen.placer.place(
-        selection.groups, head.tokens, head.prompt_tokens, head.steps, block_tokens
-    )
-    touched = touched_blocks(selection.mask, placement, block_tokens)
-    epoch = int(placement.epoch_of_step[step])
-    seen = _Step(
-        mask=selection.mask[:, step].numpy(),
-        slot=placement.slot[epoch].numpy(),
-        touched=touched[:, step].numpy(),
-    )
-    read = union(touched[:, step])[None].numpy()
-    spread = channels_of(chosen.placer, device)
-    cost = head_cost(device, head, element_bytes, read, fidelity, spread).total
+    geometry = device.geometry(head.head_dim, settings.kv_bits)
+    placed = place(head, selection, chosen.placer, geometry)
+    step = _Step.of(index, selection.mask, placed)
+    cost = placed.cost(settings.fidelity, slice(index, index + 1)).total
     recall = ExactAttention(head).recall(selection.mask, selection.output)
-    visible = int(head.visible[step])
+    return "\n".join(
+        [
+            *_titles(request, trace, head, step, chosen, geometry),
+            "",
+            *_kept(recall, step),
+            *_query_heads(step, manifest.group * request.kv_head, geometry.block_tokens),
+            "",
+            *_blocks(step, geometry, _texts(trace), request.rows),
+            "",
+            *_commands(step, placed, head.q_heads),
+            "",
+            *_costs(geometry, cost, head.q_heads),
+        ]
+    )
+
+
+def _titles(
+    request: StepRequest,
+    trace: Trace,
+    head: KvHeadTrace,
+    step: _Step,
+    chosen: Method,
+    geometry: Geometry,
+) -> Iterator[str]:
+    manifest, settings = trace.manifest, request.settings
     kind = " (SYNTHETIC: no model behind it)" if manifest.kind == "synthetic" else ""
-    lines = [
-        f"trace {trace_path}{kind}: {manifest.model}",
-        f"layer {layer}, KV head {kv_head}, step {step}: {visible} tokens visible,"
-        f" {head.q_heads} query heads",
-        f"policy {chosen.policy}" + (f" ({chosen.parameters})" if chosen.parameters else ""),
-        f"layout {chosen.layout}, budget {budget}, hardware {device.name}, {fidelity}",
-        "",
-        f"attention mass kept {recall.attention_mass_ratio[step]:.4f},"
-        f" overlap with exact top-k {recall.topk_overlap_ratio[step]:.4f},"
-        f" output error {recall.output_error_ratio[step]:.4f} (means over the query heads)",
-        *_query_heads(seen, manifest.group * kv_head, block_tokens),
-        "",
-        *_blocks(seen, geometry, _texts(trace), rows),
-        "",
-        *_commands(device, geometry, read, head.q_heads, spread),
-        "",
-        *_costs(device, geometry, cost, head.q_heads),
-    ]
-    return "\n".join(lines)
+    yield f"trace {request.trace}{kind}: {manifest.model}"
+    yield (
+        f"layer {head.layer}, KV head {head.kv_head}, step {step.index}:"
+        f" {int(head.visible[step.index])} tokens visible, {head.q_heads} query heads"
+    )
+    yield f"policy {chosen.policy}" + (f" ({chosen.parameters})" if chosen.parameters else "")
+    yield (
+        f"layout {chosen.layout}, budget {request.budget}, hardware {geometry.hardware.name},"
+        f" {settings.kv_bits} bits an element, {settings.fidelity}"
+    )
+
+
+def _kept(recall: Recall, step: _Step) -> Iterator[str]:
+    yield (
+        f"attention mass kept {recall.attention_mass_ratio[step.index]:.4f},"
+        f" overlap with exact top-k {recall.topk_overlap_ratio[step.index]:.4f},"
+        f" output error {recall.output_error_ratio[step.index]:.4f} (means over the query heads)"
+    )
 
 
 def _inside(option: str, value: int, known: Any) -> None:
@@ -152,7 +167,7 @@ def _query_heads(step: _Step, first: int, block_tokens: int) -> list[str]:
     return _table(["query head", "tokens", "blocks", "tokens read per token wanted"], rows)
 
 
-def _blocks(step: _Step, geometry: "Geometry", texts: list[str], limit: int) -> list[str]:
+def _blocks(step: _Step, geometry: Geometry, texts: list[str], limit: int) -> list[str]:
     block_tokens = geometry.block_tokens
     touched = np.flatnonzero(step.touched.any(axis=0))
     wanted = np.asarray(step.mask.any(axis=0))
@@ -183,13 +198,12 @@ def _blocks(step: _Step, geometry: "Geometry", texts: list[str], limit: int) -> 
     return lines
 
 
-def _commands(
-    device: "Hardware", geometry: "Geometry", read: np.ndarray, q_heads: int, spread: int
-) -> list[str]:
+def _commands(step: _Step, placed: Placed, q_heads: int) -> list[str]:
     """Return the command stream of the step, runs of one command folded; one channel's share."""
-    blocks = over_channels(read, spread)[:, 0] if spread > 1 else read
+    spread = placed.spread
+    blocks = over_channels(step.read, spread)[:, 0] if spread > 1 else step.read
     busiest = int(blocks.sum(axis=1).argmax())
-    requests = HeadStream(device, geometry, blocks.shape[1], q_heads).step(blocks[busiest])
+    requests = HeadStream(placed.geometry, blocks.shape[1], q_heads).step(blocks[busiest])
     runs = [
         (REQUEST_WORDS[kind], [int(address) for _, address in run])
         for kind, run in groupby(
@@ -204,11 +218,11 @@ def _commands(
     if len(runs) > COMMAND_RUNS:
         lines.append(f"... and {len(runs) - COMMAND_RUNS} runs more")
     if spread > 1:
-        lines.append(f"of channel {busiest}, the busiest of the {spread} that share this head")
+        lines.append(f"of channel {busiest}, the busiest of the {spread} that share this KV head")
     return lines
 
 
-def _costs(hardware: "Hardware", geometry: "Geometry", cost: StepCost, q_heads: int) -> list[str]:
+def _costs(geometry: Geometry, cost: StepCost, q_heads: int) -> list[str]:
     phases = {
         "score": cost.score_cycles,
         "softmax": cost.softmax_cycles,
@@ -217,24 +231,15 @@ def _costs(hardware: "Hardware", geometry: "Geometry", cost: StepCost, q_heads: 
         "all": cost.cycles,
     }
     rows = [
-        [name, str(int(cycles[0])), f"{cycles[0] * hardware.t_ck_ns:.1f}"]
+        [name, str(int(cycles[0])), f"{cycles[0] * geometry.hardware.t_ck_ns:.1f}"]
         for name, cycles in phases.items()
     ]
-    energy = cost.energy
-    parts = {
-        "activation": energy.activation_pj,
-        "cell": energy.cell_pj,
-        "movement": energy.movement_pj,
-        "mac": energy.mac_pj,
-        "softmax": energy.softmax_pj,
-        "background": energy.background_pj,
-        "refresh": energy.refresh_pj,
-        "all": energy.total_pj,
-    }
+    parts = {name.removesuffix("_pj"): part for name, part in cost.energy.parts().items()}
+    parts["all"] = cost.energy.total_pj
     commands = [
         ["key rows opened", str(int(cost.n_key_rows[0]))],
         ["value rows opened", str(int(cost.n_value_rows[0]))],
-        [f"row activations (x {geometry.parallel_banks} banks)", str(int(cost.n_activations[0]))],
+        [f"row activations (x {geometry.mac_banks} banks)", str(int(cost.n_activations[0]))],
         [f"MAC commands (once per query head, {q_heads})", str(int(cost.n_mac_commands[0]))],
         ["data-movement commands", str(int(cost.n_moves[0]))],
     ]

@@ -16,19 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pimreplay.cost.channels import channels_of, cost_columns, head_cost
-from pimreplay.cost.step_cost import overhead_cost
-from pimreplay.placement.blocks import touched_blocks
-from pimreplay.records import HeadTrace, Overhead, Selection
+from pimreplay.cost.overheads import overhead_cost
+from pimreplay.records import KvHeadTrace, Selection
+from pimreplay.replay.chain import Placed, dense_selection, place, select
+from pimreplay.replay.settings import Settings
 from pimreplay.selection.masks import count_true, packed, union
 from pimreplay.selection.recall import ExactAttention, Recall, seen_tokens
-from pimreplay.study.plan import Settings
 from tracegen.base.errors import UserError
-from tracegen.trace.schema import ITEM_BYTES
 from tracegen.trace.store import Trace, as_float32
 
 if TYPE_CHECKING:
-    from pimreplay.hardware.device import Hardware
+    from pimreplay.hardware.device import Geometry, Hardware
 
 Array = np.ndarray
 
@@ -113,14 +111,7 @@ def replay_head(job: Job) -> Iterator[HeadResult | HeadFailure]:
     Raises:
         UserError: the trace cannot be read.
     """
-    head, exact, element_bytes = _head(
-        job.trace_path,
-        job.trace_hash,
-        job.layer,
-        job.kv_head,
-        job.settings.seed,
-        job.settings.device,
-    )
+    head, exact = _head(job.trace_path, job.trace_hash, job.layer, job.kv_head, job.settings)
     dense_layer = job.layer < job.settings.dense_layers
     selected: list[tuple[Selection, tuple[Target, ...]]] = []
     if dense_layer:
@@ -133,15 +124,15 @@ def replay_head(job: Job) -> Iterator[HeadResult | HeadFailure]:
             yield from (_failure(one.point, job, error) for one in targets)
     recalls = exact.recall_all([(one.mask, one.output) for one, _ in selected])
     for (selection, targets), recall in zip(selected, recalls, strict=True):
-        placed = _Placed(head, selection, recall, job.keep_selections)
+        shared = _SharedSelection(head, selection, recall, job.keep_selections)
         # in a dense layer all budgets select the same, so a layout on a device is done once
         done: dict[tuple[str, int], HeadResult] = {}
         for target in targets:
-            place = (target.layout, id(target.hardware))
+            where = (target.layout, id(target.hardware))
             try:
-                if place not in done:
-                    done[place] = placed.result(target, job, dense_layer, element_bytes)
-                yield replace(done[place], point=target.point)
+                if where not in done:
+                    done[where] = shared.result(target, job, dense_layer)
+                yield replace(done[where], point=target.point)
             except Exception as error:
                 yield _failure(target.point, job, error)
 
@@ -164,22 +155,7 @@ def _failure(point: int, job: Job, error: Exception) -> HeadFailure:
     return HeadFailure(point, job.layer, job.kv_head, text)
 
 
-def select(head: HeadTrace, selector: Any, budget: Any) -> Selection:
-    """Return a policy's selection of one KV head, inside what each step may see."""
-    selection: Selection = selector.select(head, budget)
-    if head.sliding_window is not None:
-        selection.mask.logical_and_(seen_tokens(head)[None])
-    return selection
-
-
-def dense_selection(head: HeadTrace) -> Selection:
-    """Return everything that each step may see, at no overhead."""
-    none = torch.zeros(head.steps, dtype=torch.int64)
-    mask = seen_tokens(head)[None].expand(head.q_heads, -1, -1)
-    return Selection(mask, None, Overhead(none, none, none, none, none))
-
-
-def read_head(trace: Trace, layer: int, kv_head: int, seed: int, device: str) -> HeadTrace:
+def read_kv_head(trace: Trace, layer: int, kv_head: int, settings: Settings) -> KvHeadTrace:
     """Read one (layer, kv_head) of a trace into float32 tensors."""
     manifest = trace.manifest
     index = manifest.layers.index(layer)
@@ -189,9 +165,11 @@ def read_head(trace: Trace, layer: int, kv_head: int, seed: int, device: str) ->
     def tensor(values: Array) -> Tensor:
         vectors = as_float32(values)
         # arrays of a file are read-only, which torch does not know
-        return torch.from_numpy(vectors if vectors.flags.writeable else vectors.copy()).to(device)
+        return torch.from_numpy(vectors if vectors.flags.writeable else vectors.copy()).to(
+            settings.device
+        )
 
-    return HeadTrace(
+    return KvHeadTrace(
         layer=layer,
         kv_head=kv_head,
         query=tensor(trace.query(layer, kv_head)),
@@ -204,7 +182,8 @@ def read_head(trace: Trace, layer: int, kv_head: int, seed: int, device: str) ->
         prompt_query=None if prompt_query is None else tensor(prompt_query),
         prompt_attention=None if attention is None else tensor(attention[0]),
         prompt_attention_decayed=None if attention is None else tensor(attention[1]),
-        seed=seed,
+        seed=settings.seed,
+        kv_bits=settings.kv_bits,
     )
 
 
@@ -219,18 +198,17 @@ def _trace(path: str, trace_hash: str) -> Trace:
 
 @lru_cache(maxsize=1)
 def _head(
-    path: str, trace_hash: str, layer: int, kv_head: int, seed: int, device: str
-) -> tuple[HeadTrace, ExactAttention, int]:
-    """Read a head once for all jobs that a worker does on it in a row."""
-    trace = _trace(path, trace_hash)
-    head = read_head(trace, layer, kv_head, seed, device)
-    return head, ExactAttention(head), ITEM_BYTES[trace.manifest.dtype]
+    path: str, trace_hash: str, layer: int, kv_head: int, settings: Settings
+) -> tuple[KvHeadTrace, ExactAttention]:
+    """Read a KV head once for all jobs that a worker does on it in a row."""
+    head = read_kv_head(_trace(path, trace_hash), layer, kv_head, settings)
+    return head, ExactAttention(head)
 
 
-class _Placed:
-    """One selection on its layouts: blocks are found once per layout and block size."""
+class _SharedSelection:
+    """One selection for all its targets; blocks are found once per layout and block size."""
 
-    def __init__(self, head: HeadTrace, selection: Selection, recall: Recall, keep: bool) -> None:
+    def __init__(self, head: KvHeadTrace, selection: Selection, recall: Recall, keep: bool) -> None:
         self._head = head
         self._selection = selection
         self._recall = recall
@@ -243,32 +221,29 @@ class _Placed:
         self._keep = keep
         self._found: dict[tuple[str, int, int], _Blocks] = {}
 
-    def blocks(self, target: Target, block_tokens: int) -> "_Blocks":
-        spread = channels_of(target.placer, target.hardware)
-        key = (target.layout, block_tokens, spread)
+    def _blocks(self, target: Target, geometry: "Geometry") -> "_Blocks":
+        channels = geometry.hardware.organisation.channels
+        key = (target.layout, geometry.block_tokens, channels)
         if key not in self._found:
-            head, selection = self._head, self._selection
-            placement = target.placer.place(
-                selection.groups, head.tokens, head.prompt_tokens, head.steps, block_tokens
-            )
-            touched = touched_blocks(selection.mask, placement, block_tokens)
+            placed = place(self._head, self._selection, target.placer, geometry)
+            lanes = placed.spread * geometry.block_tokens
             self._found[key] = _Blocks(
-                q_head_blocks=count_true(touched).double().mean(dim=0).cpu().numpy(),
-                union=union(touched).cpu().numpy(),
-                lane_tokens=_lane_tokens(self._union, placement, spread * block_tokens),
-                moved_tokens=placement.moved_tokens.double().cpu().numpy(),
-                wasted_slots=int(placement.wasted_slots),
-                packed=packed(touched) if self._keep else None,
+                placed=placed,
+                q_head_blocks=count_true(placed.touched).double().mean(dim=0).cpu().numpy(),
+                lane_tokens=_lane_tokens(self._union, placed.placement, lanes),
+                packed=packed(placed.touched) if self._keep else None,
             )
         return self._found[key]
 
-    def result(self, target: Target, job: Job, dense_layer: bool, element_bytes: int) -> HeadResult:
+    def result(self, target: Target, job: Job, dense_layer: bool) -> HeadResult:
         head, recall, hardware = self._head, self._recall, target.hardware
-        block_tokens = hardware.geometry(head.head_dim, element_bytes).block_tokens
-        found = self.blocks(target, block_tokens)
-        spread = channels_of(target.placer, hardware)
-        cost = head_cost(hardware, head, element_bytes, found.union, job.settings.fidelity, spread)
-        blocks = found.union.sum(axis=1, dtype=np.int64)
+        geometry = hardware.geometry(head.head_dim, job.settings.kv_bits)
+        found = self._blocks(target, geometry)
+        placed = replace(found.placed, geometry=geometry)
+        cost = placed.cost(job.settings.fidelity)
+        block_tokens = geometry.block_tokens
+        blocks = count_true(placed.read).cpu().numpy()
+        wasted = int(placed.placement.wasted_slots)
         values: dict[str, Array | None] = {
             "visible_tokens": head.visible.cpu().numpy(),
             "selected_tokens": self._selected,
@@ -276,14 +251,14 @@ class _Placed:
             "q_head_blocks": found.q_head_blocks,
             "blocks": blocks,
             "dense_blocks": -(-self._seen_tokens // block_tokens),
-            "wasted_slots": np.full(head.steps, found.wasted_slots, dtype=np.int64),
+            "wasted_slots": np.full(head.steps, wasted, dtype=np.int64),
             "lane_utilisation_ratio": _ratio(self._union_tokens, block_tokens * blocks),
             "overfetch_ratio": _ratio(block_tokens * found.q_head_blocks, self._selected),
             "attention_mass_ratio": recall.attention_mass_ratio,
             "topk_overlap_ratio": recall.topk_overlap_ratio,
             "output_error_ratio": recall.output_error_ratio,
-            **cost_columns(cost.total, hardware.t_ck_ns),
-            **self._overhead_columns(found, hardware, element_bytes),
+            **cost.total.columns(hardware.t_ck_ns),
+            **self._overhead_columns(placed),
         }
         return HeadResult(
             point=target.point,
@@ -298,28 +273,20 @@ class _Placed:
             blocks=found.packed,
         )
 
-    def _overhead_columns(
-        self, found: "_Blocks", hardware: "Hardware", element_bytes: int
-    ) -> dict[str, Array | None]:
+    def _overhead_columns(self, placed: Placed) -> dict[str, Array | None]:
         overhead = self._selection.overhead
-        own_moves = _array(overhead.moved_tokens)
-        moved = None if own_moves is None else own_moves + found.moved_tokens
+        moved = _array(overhead.moved_tokens)
+        if moved is not None:
+            moved = moved + placed.placement.moved_tokens.double().cpu().numpy()
         cost = overhead_cost(
-            hardware,
-            self._head.head_dim,
-            element_bytes,
+            placed.geometry,
             scored_vectors=_array(overhead.scored_vectors),
             scored_bytes=_array(overhead.scored_bytes),
             clustering_flops=_array(overhead.clustering_flops),
             moved_tokens=moved,
         )
         return {
-            "scoring_ns": cost.scoring_ns,
-            "scoring_pj": cost.scoring_pj,
-            "clustering_ns": cost.clustering_ns,
-            "clustering_pj": cost.clustering_pj,
-            "remap_ns": cost.remap_ns,
-            "remap_pj": cost.remap_pj,
+            **cost.columns(),
             "remapped_tokens": moved,
             "clustered_tokens": _array(overhead.clustered_tokens),
         }
@@ -327,11 +294,9 @@ class _Placed:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
+    placed: Placed
     q_head_blocks: Array
-    union: Array
     lane_tokens: Array
-    moved_tokens: Array
-    wasted_slots: int
     packed: Array | None
 
 
@@ -368,7 +333,7 @@ def _ratio(above: Array, below: Array) -> Array:
 
 
 def selections(
-    trace: Trace, layers: Sequence[int], selector: Any, budget: Any, seed: int, device: str
+    trace: Trace, layers: Sequence[int], selector: Any, budget: Any, settings: Settings
 ) -> dict[int, Array]:
     """Return a policy's packed selection of each layer, its q heads in order.
 
@@ -377,7 +342,7 @@ def selections(
     found = {}
     for layer in layers:
         parts = [
-            packed(select(read_head(trace, layer, kv_head, seed, device), selector, budget).mask)
+            packed(select(read_kv_head(trace, layer, kv_head, settings), selector, budget).mask)
             for kv_head in range(trace.manifest.kv_heads)
         ]
         found[layer] = np.concatenate(parts)

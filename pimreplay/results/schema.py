@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from pimreplay.cost.energy_events import ENERGY_PARTS
+from pimreplay.cost.overheads import OVERHEADS
+
 SCHEMA_VERSION = 2
 """Since 2 the tables are sealed in `run.json`; folders of 1 open with a warning."""
 
@@ -24,20 +27,6 @@ CONFIGURATION = {
 
 PHASES = ("score_ns", "softmax_ns", "context_ns", "move_ns")
 """What the latency of attention is made of."""
-
-ENERGY_PARTS = (
-    "activation_pj",
-    "cell_pj",
-    "movement_pj",
-    "mac_pj",
-    "softmax_pj",
-    "background_pj",
-    "refresh_pj",
-)
-"""What the energy of attention is made of."""
-
-OVERHEADS = ("scoring", "clustering", "remap")
-"""Work beside attention; each has a time and an energy, apart from those of attention."""
 
 _OVERHEADS_NS = tuple(f"{name}_ns" for name in OVERHEADS)
 _OVERHEADS_PJ = tuple(f"{name}_pj" for name in OVERHEADS)

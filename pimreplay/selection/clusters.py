@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pimreplay.records import Groups, HeadTrace
+from pimreplay.records import Groups, KvHeadTrace
 from pimreplay.selection.top_k import best_first, spread
 from pimreplay.selection.visibility import first_seen, seen_mask
 
@@ -38,7 +38,7 @@ class Clusters:
 class ClusterBuilder:
     """Collects clusters, segment after segment, as they are made."""
 
-    def __init__(self, head: HeadTrace) -> None:
+    def __init__(self, head: KvHeadTrace) -> None:
         self._head = head
         device = head.key.device
         self._segments: list[tuple[int, int, int]] = []
@@ -118,7 +118,7 @@ def ranks(label: Tensor, order: Tensor | None = None) -> Tensor:
 class WholeClusters:
     """Turns cluster scores into token masks: best clusters whole, the last one cut to fit."""
 
-    def __init__(self, head: HeadTrace, clusters: Clusters, always: int = 0) -> None:
+    def __init__(self, head: KvHeadTrace, clusters: Clusters, always: int = 0) -> None:
         """Prepare the tables; the first `always` tokens (sinks, never clustered) are kept."""
         self._head = head
         self._clusters = clusters

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.visibility import logits
 
 GATHER_BYTES = 2 << 20
@@ -13,7 +13,7 @@ GATHER_RATIO = 0.125
 """Below this share of tokens, gathering the selected keys is cheaper than scoring all."""
 
 
-def attend(head: HeadTrace, steps: slice, mask: Tensor) -> tuple[Tensor, Tensor]:
+def attend(head: KvHeadTrace, steps: slice, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return the softmax attention of a tile over one mask for all query heads.
 
     Args:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 
 Made = TypeVar("Made")
-_last: list[tuple[HeadTrace, object, object]] = []
+_last: list[tuple[KvHeadTrace, object, object]] = []
 
 
-def once(head: HeadTrace, policy: object, make: Callable[[HeadTrace], Made]) -> Made:
+def once(head: KvHeadTrace, policy: object, make: Callable[[KvHeadTrace], Made]) -> Made:
     """Return `make(head)`, or what it gave if it was the last head and policy asked for.
 
     A replay asks for every budget of one head in a row, and clustering costs more than selecting.

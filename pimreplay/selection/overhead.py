@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace, Overhead
+from pimreplay.records import KvHeadTrace, Overhead
 
-ELEMENT_BYTES = 2
-"""Metadata is kept in 16 bits, as the keys and values are on the device."""
+
+def stored_bytes(head: KvHeadTrace, elements: Tensor) -> Tensor:
+    """Return the bytes of so many elements in the width of the device's keys and values."""
+    return elements * head.kv_bits // 8
 
 
 def overhead(
-    head: HeadTrace,
+    head: KvHeadTrace,
     scored_vectors: Tensor | None = None,
     scored_bytes: Tensor | None = None,
     clustered_tokens: Tensor | None = None,
@@ -31,11 +33,11 @@ def overhead(
     )
 
 
-def vector_scan(head: HeadTrace, vectors: Tensor, vectors_per_score: int = 1) -> Overhead:
+def vector_scan(head: KvHeadTrace, vectors: Tensor, vectors_per_score: int = 1) -> Overhead:
     """Return the overhead of scoring metadata vectors with every query head of the group.
 
     Args:
-        head: The head.
+        head: The KV head.
         vectors: Vectors in the metadata at each step, (steps,) int64, read once for the group.
         vectors_per_score: Vectors that one score needs (2 for a minimum and a maximum).
     """
@@ -43,5 +45,5 @@ def vector_scan(head: HeadTrace, vectors: Tensor, vectors_per_score: int = 1) ->
     return overhead(
         head,
         scored_vectors=read * head.q_heads,
-        scored_bytes=read * head.head_dim * ELEMENT_BYTES,
+        scored_bytes=stored_bytes(head, read * head.head_dim),
     )

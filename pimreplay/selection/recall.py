@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.masks import count_true
 
 TILE_BYTES = 128 << 20
@@ -41,7 +41,7 @@ class _Tile:
     output: Tensor  # (q_heads, steps, head_dim)
 
 
-def seen_tokens(head: HeadTrace, first: int = 0, stop: int | None = None) -> Tensor:
+def seen_tokens(head: KvHeadTrace, first: int = 0, stop: int | None = None) -> Tensor:
     """Return which tokens steps first..stop may see: (steps, tokens) bool.
 
     A step sees itself and everything before it, in a sliding-window layer only the last tokens.
@@ -57,7 +57,7 @@ def seen_tokens(head: HeadTrace, first: int = 0, stop: int | None = None) -> Ten
 class ExactAttention:
     """Exact attention of one KV head's queries, in tiles of steps of bounded memory."""
 
-    def __init__(self, head: HeadTrace) -> None:
+    def __init__(self, head: KvHeadTrace) -> None:
         self.head = head
         # logits, weights, ranks, the mask's and one selection's softmax: five floats at a time
         step_bytes = head.q_heads * head.tokens * 4 * 5

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.budget import Budget
 
 TILE_BYTES = 16 << 20
@@ -16,7 +16,7 @@ mapped and zeroed anew, which costs as much as computing it.
 """
 
 
-def tiles(head: HeadTrace, columns: int | None = None) -> Iterator[slice]:
+def tiles(head: KvHeadTrace, columns: int | None = None) -> Iterator[slice]:
     """Cut the steps so that a float32 (q_heads, tile, columns) matrix stays below TILE_BYTES."""
     step_bytes = 4 * head.q_heads * (head.tokens if columns is None else columns)
     size = max(1, TILE_BYTES // max(1, step_bytes))
@@ -24,27 +24,27 @@ def tiles(head: HeadTrace, columns: int | None = None) -> Iterator[slice]:
         yield slice(first, min(first + size, head.steps))
 
 
-def first_seen(head: HeadTrace) -> Tensor:
+def first_seen(head: KvHeadTrace) -> Tensor:
     """Return the first token each step sees, 0 outside sliding-window layers: (steps,) int64."""
     if head.sliding_window is None:
         return torch.zeros_like(head.visible)
     return (head.visible - head.sliding_window).clamp_min(0)
 
 
-def budget_tokens(head: HeadTrace, budget: Budget) -> Tensor:
+def budget_tokens(head: KvHeadTrace, budget: Budget) -> Tensor:
     """Return the budget of each step, at most what it sees: (steps,) int64."""
     seen = head.visible - first_seen(head)
     return torch.minimum(budget.tokens(seen), seen)
 
 
-def seen_mask(head: HeadTrace, steps: slice, stop: int | None = None) -> Tensor:
+def seen_mask(head: KvHeadTrace, steps: slice, stop: int | None = None) -> Tensor:
     """Return which of the tokens 0..stop the given steps see: (tile, stop) bool."""
     token = torch.arange(head.tokens if stop is None else stop, device=head.key.device)
     low, high = first_seen(head)[steps, None], head.visible[steps, None]
     return (token[None] >= low) & (token[None] < high)
 
 
-def hide_unseen(scores: Tensor, head: HeadTrace, steps: slice) -> Tensor:
+def hide_unseen(scores: Tensor, head: KvHeadTrace, steps: slice) -> Tensor:
     """Set scores of tokens that a step does not see to -inf, in place: (..., tile, stop)."""
     minus = float("-inf")
     lowest = head.prompt_tokens + steps.start + 1  # every step of the tile sees below this
@@ -58,7 +58,7 @@ def hide_unseen(scores: Tensor, head: HeadTrace, steps: slice) -> Tensor:
     return scores
 
 
-def logits(head: HeadTrace, steps: slice, query: Tensor | None = None) -> Tensor:
+def logits(head: KvHeadTrace, steps: slice, query: Tensor | None = None) -> Tensor:
     """Return the attention logits of a tile, unseen tokens -inf: (q_heads, tile, stop).
 
     `stop` is the last tile step's visible count. `query` replaces the head's own.

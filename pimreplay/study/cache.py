@@ -14,9 +14,10 @@ from typing import IO, Protocol
 from pyarrow import fs
 
 from pimreplay.replay.kv_head import HeadResult
+from pimreplay.replay.settings import Settings
 from pimreplay.results.seal import digest
 from pimreplay.study.parts import Part, Unit, decode
-from pimreplay.study.plan import Point, Settings
+from pimreplay.study.plan import Point
 from pimreplay.study.provenance import part_identity
 from tracegen.base.errors import UserError
 from tracegen.base.location import file_system

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Sequence
 
+from pimreplay.replay.settings import Settings
 from pimreplay.study.jobs import layers_of
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import Point, Settings
+from pimreplay.study.plan import Point
 from pimreplay.study.workers import Crew, InlineCrew, LocalCrew, one_thread
 from tracegen.base.errors import UserError
 

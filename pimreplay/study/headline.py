@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from pimreplay.replay.settings import Settings
 from pimreplay.study.jobs import layers_of
-from pimreplay.study.plan import Point, Settings
+from pimreplay.study.plan import Point
 from tracegen.base.numbers import write_ranges
 
 
@@ -24,8 +25,8 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
     yield f"policies: {', '.join(methods)}; budget {', '.join(budgets)}"
     assumed = sum(len(one.assumed) for one in hardware.values())
     yield (
-        f"hardware: {', '.join(hardware)} ({settings.fidelity}, {assumed} assumed values, "
-        "listed in run.json)"
+        f"hardware: {', '.join(hardware)} ({settings.kv_bits} bits a KV element,"
+        f" {settings.fidelity}, {assumed} assumed values, listed in run.json)"
     )
     yield f"dense layers: the model's first {settings.dense_layers} (--dense-layers)"
     replayed = {layer for point in points for layer in layers_of(point, settings)}

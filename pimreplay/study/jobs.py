@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pimreplay.replay.kv_head import Job, Target
+from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
 from pimreplay.study.parts import Unit
-from pimreplay.study.plan import Point, Settings
+from pimreplay.study.plan import Point
 
 
 def layers_of(point: Point, settings: Settings) -> tuple[int, ...]:

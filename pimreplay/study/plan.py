@@ -4,33 +4,17 @@ Names are resolved here, once, before any work: an unknown one stops the run at 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pimreplay.replay.method import Method
 from tracegen.base.errors import UserError
 from tracegen.trace.schema import Manifest
 
 if TYPE_CHECKING:
     from pimreplay.hardware.device import Hardware
     from pimreplay.selection.budget import Budget
-
-CLUSTERING_POLICIES = ("starc", "clusterkv", "retroinfer")
-"""Policies that put tokens in groups; their usual layout stores each group together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A policy with its parameters resolved, and the layout it is replayed on."""
-
-    policy: str
-    parameters: str
-    """Every parameter as `name=value`, defaults included."""
-    selector: Any
-    """The policy object: `select(head, budget)`."""
-    layout: str
-    placer: Any
-    """The layout object: `place(...)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +37,6 @@ class TraceSource:
     def kv_heads(self) -> int:
         """KV heads of a layer."""
         return self.manifest.kv_heads
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What belongs to the whole replay and not to a point."""
-
-    dense_layers: int = 2
-    fidelity: str = "analytic"
-    layers: tuple[int, ...] | None = None
-    """Layers to replay; None: every captured one."""
-    seed: int = 0
-    device: str = "cpu"
-    memory_bytes: int | None = None
-    """Bound on the memory of all workers together; None: 1.25 GB a worker."""
-    selections: bool | None = False
-    """Keep the selections in the results; None: when they are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,40 +74,6 @@ class Point:
             "hardware": self.hardware.name,
             "budget": self.budget_text,
         }
-
-
-def method(text: str, layout: str | None = None) -> Method:
-    """Resolve `NAME[:param=value,...][@LAYOUT]` to a method.
-
-    The layout is the one after `@`, else `layout`, else the policy's usual one: `clustered` for
-    policies that group tokens, `sequential` for the others.
-
-    Raises:
-        UserError: an unknown policy, parameter or layout.
-    """
-    from pimreplay.layouts import load_layout
-    from pimreplay.policies import load_policy
-
-    policy_text, _, own_layout = text.partition("@")
-    selector = load_policy(policy_text)
-    policy = policy_text.partition(":")[0].strip()
-    layout_text = own_layout or layout or usual_layout(policy)
-    return Method(
-        policy=policy,
-        parameters=_parameters(selector),
-        selector=selector,
-        layout=layout_text,
-        placer=load_layout(layout_text),
-    )
-
-
-def usual_layout(policy: str) -> str:
-    """Return the layout that a policy is replayed on when none is named."""
-    return "clustered" if policy in CLUSTERING_POLICIES else "sequential"
-
-
-def _parameters(variant: Any) -> str:
-    return ",".join(f"{field.name}={getattr(variant, field.name)}" for field in fields(variant))
 
 
 def trace_source(path: str) -> TraceSource:

@@ -5,15 +5,14 @@ The hash of a point's parts decides what the cache of a sweep may reuse.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pimreplay.replay.settings import Settings
 from pimreplay.results.seal import digest
-from pimreplay.study.plan import Point, Settings
-from tracegen.trace.schema import ITEM_BYTES
+from pimreplay.study.plan import Point
 
 TRACE_FACTS = ("q_heads", "kv_heads", "head_dim", "dtype", "prompt_tokens", "decode_steps")
 LIBRARIES = ("numpy", "torch", "numba", "polars", "pyarrow")
@@ -58,6 +57,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
         "hardware": list(hardware),
         "dense_layers": settings.dense_layers,
         "fidelity": settings.fidelity,
+        "kv_bits": settings.kv_bits,
         "layers": settings.layers,
         "seed": settings.seed,
         "device": settings.device,
@@ -94,9 +94,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
                 "channels": one.organisation.channels,
                 "t_ck_ns": one.t_ck_ns,
                 "geometry": {
-                    trace.name: asdict(
-                        one.geometry(trace.manifest.head_dim, ITEM_BYTES[trace.manifest.dtype])
-                    )
+                    trace.name: one.geometry(trace.manifest.head_dim, settings.kv_bits).facts()
                     for trace in traces.values()
                 },
                 "values": one.values,
@@ -119,6 +117,7 @@ def part_identity(point: Point, settings: Settings) -> dict[str, Any]:
         "hardware": point.hardware.values,
         "hardware_name": point.hardware.name,
         "fidelity": settings.fidelity,
+        "kv_bits": settings.kv_bits,
         "seed": settings.seed,
         "device": settings.device,
         "versions": versions(),

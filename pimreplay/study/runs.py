@@ -6,8 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pimreplay.cost.fidelity import check_fidelity
 from pimreplay.hardware import reading as devices
+from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.kv_head import HeadFailure
+from pimreplay.replay.method import method
+from pimreplay.replay.settings import Settings
 from pimreplay.results.writer import ResultsWriter, refuse_existing
 from pimreplay.selection.budget import Budget
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
@@ -16,14 +20,14 @@ from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import Point, Settings, method, refuse_double, trace_source
+from pimreplay.study.plan import Point, refuse_double, trace_source
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.ray_workers import RayCrew
-from pimreplay.study.sweep_file import FIDELITIES, read_study
+from pimreplay.study.sweep_file import read_study
 from pimreplay.study.tables import keep_selections, write_results
 from pimreplay.study.workers import Crew
 from tracegen.base.device import torch_device
-from tracegen.base.errors import FailedRun, UserError, nearest
+from tracegen.base.errors import FailedRun, UserError
 from tracegen.base.numbers import chosen
 
 
@@ -37,6 +41,7 @@ class RunRequest:
     layout: str | None = None
     hardware: str = "attacc_hbm3_bank"
     fidelity: str = "analytic"
+    kv_bits: int = 16
     dense_layers: int = 2
     layers: tuple[str, ...] | None = None
     seed: int = 0
@@ -76,9 +81,8 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     Raises:
         UserError: an unknown name, a budget or a layer that the trace does not have.
     """
-    if request.fidelity not in FIDELITIES:
-        known = nearest(request.fidelity, FIDELITIES)
-        raise UserError(f"--fidelity {request.fidelity!r}: unknown; {known}")
+    check_fidelity(request.fidelity, "--fidelity")
+    check_kv_bits(request.kv_bits, "--kv-bits")
     device = str(torch_device(request.device))
     budget = Budget.parse(request.budget)
     hardware = devices.load(request.hardware)
@@ -88,6 +92,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     settings = Settings(
         dense_layers=request.dense_layers,
         fidelity=request.fidelity,
+        kv_bits=request.kv_bits,
         layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
         seed=request.seed,
         device=device,

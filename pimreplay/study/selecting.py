@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pimreplay.replay.kv_head import selections
+from pimreplay.replay.method import method
+from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
-from pimreplay.study.plan import method
 from tracegen.base.device import torch_device
 from tracegen.base.errors import UserError
 from tracegen.base.numbers import chosen, write_ranges
@@ -41,7 +42,8 @@ def write_selections(
     budget.check(trace.manifest.tokens)
     known = trace.manifest.layers
     layers = chosen(layer_texts, known, "--layer") if layer_texts else known
-    found = selections(trace, layers, selector, budget, seed, device)
+    settings = Settings(seed=seed, device=device)
+    found = selections(trace, layers, selector, budget, settings)
     arrays = (
         {"selected": found[layers[0]]}
         if len(layers) == 1

@@ -7,24 +7,29 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pimreplay.cost.fidelity import check_fidelity
 from pimreplay.hardware import reading as devices
+from pimreplay.hardware.device import check_kv_bits
+from pimreplay.replay.method import method
+from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
-from pimreplay.study.plan import (
-    Point,
-    Settings,
-    TraceSource,
-    method,
-    refuse_double,
-    trace_source,
-)
+from pimreplay.study.plan import Point, TraceSource, refuse_double, trace_source
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.numbers import chosen
 
 LISTS = ("traces", "policies", "budgets", "hardware")
 """Keys that a sweep file must have; the grid is their product."""
-OPTIONS = ("layouts", "layers", "dense_layers", "fidelity", "seed", "device", "memory_gb")
-FIDELITIES = ("analytic", "command")
+OPTIONS = (
+    "layouts",
+    "layers",
+    "dense_layers",
+    "fidelity",
+    "kv_bits",
+    "seed",
+    "device",
+    "memory_gb",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +114,14 @@ def _settings(path: Path, values: dict[str, Any]) -> Settings:
             raise UserError(f"{path}: {key} = {value!r}; give a whole number of at least 0")
         return value
 
-    fidelity = values.get("fidelity", "analytic")
-    if fidelity not in FIDELITIES:
-        raise UserError(f"{path}: fidelity = {fidelity!r}; {nearest(str(fidelity), FIDELITIES)}")
+    fidelity = check_fidelity(str(values.get("fidelity", "analytic")), f"{path}: fidelity")
     memory = values.get("memory_gb")
     if memory is not None and (not isinstance(memory, int | float) or memory <= 0):
         raise UserError(f"{path}: memory_gb = {memory!r}; give a number above 0")
     return Settings(
         dense_layers=number("dense_layers", 2),
         fidelity=fidelity,
+        kv_bits=check_kv_bits(values.get("kv_bits", 16), f"{path}: kv_bits"),
         seed=number("seed", 0),
         device=str(values.get("device", "cpu")),
         memory_bytes=None if memory is None else int(memory * 1e9),

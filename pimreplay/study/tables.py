@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from pimreplay.cost.step_cost import channel_cycles
+from pimreplay.cost.channels import channel_cycles
 from pimreplay.replay.kv_head import HeadResult
+from pimreplay.replay.settings import Settings
 from pimreplay.results.schema import SCHEMAS, STEP_VALUES
 from pimreplay.results.writer import ResultsWriter
 from pimreplay.study.cache import Parts
 from pimreplay.study.jobs import layers_of, units_of
-from pimreplay.study.plan import Point, Settings
+from pimreplay.study.plan import Point
 from pimreplay.study.provenance import describe
 from tracegen.trace.schema import TOKENS
 from tracegen.trace.store import Trace

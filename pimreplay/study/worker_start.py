@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from pimreplay import policies
-from pimreplay.cost.step_cost import head_step_cost
+from pimreplay.cost.step_cost import step_cost
 from pimreplay.hardware import reading as hardware
 from pimreplay.study import parts
 from tracegen.base.discover import discover
@@ -18,4 +18,4 @@ __all__ = ["parts"]
 # what goes wrong here goes wrong again in a job, where it is reported
 with suppress(Exception):
     discover(policies)
-    head_step_cost(hardware.load("attacc_hbm3_bank"), 128, 2, np.ones((1, 8), np.bool_), 1)
+    step_cost(hardware.load("attacc_hbm3_bank").geometry(128), np.ones((1, 8), np.bool_), 1)

@@ -8,7 +8,7 @@ import torch
 
 import pimreplay.policies
 from pimreplay.policies import load_policy
-from pimreplay.records import HeadTrace, Selection
+from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from tracegen.base.discover import discover, names, variant_class
 from tracegen.base.errors import UserError
@@ -27,7 +27,7 @@ PARAMETERS = {
 BUDGETS = ["24", "60", "0.3"]
 
 
-def head_of(seed: int = 0, **rest: Any) -> HeadTrace:
+def head_of(seed: int = 0, **rest: Any) -> KvHeadTrace:
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -35,7 +35,7 @@ def head_of(seed: int = 0, **rest: Any) -> HeadTrace:
 
     q_heads, prompt, steps, head_dim = 3, 101, 45, 16
     settings: dict[str, Any] = {"soft_cap": None, "sliding_window": None} | rest
-    return HeadTrace(
+    return KvHeadTrace(
         layer=2,
         kv_head=1,
         query=2 * normal(q_heads, steps, head_dim),
@@ -55,7 +55,7 @@ def policy_of(name: str, more: str = "") -> Any:
     return load_policy(f"{name}:{given}")
 
 
-def seen(head: HeadTrace) -> torch.Tensor:
+def seen(head: KvHeadTrace) -> torch.Tensor:
     token = torch.arange(head.tokens)
     mask = token < head.visible[:, None]
     if head.sliding_window is not None:
@@ -63,7 +63,7 @@ def seen(head: HeadTrace) -> torch.Tensor:
     return mask
 
 
-def exact_output(head: HeadTrace, mask: torch.Tensor) -> torch.Tensor:
+def exact_output(head: KvHeadTrace, mask: torch.Tensor) -> torch.Tensor:
     scores = head.query @ head.key.T * head.softmax_scale
     if head.soft_cap is not None:
         scores = head.soft_cap * torch.tanh(scores / head.soft_cap)

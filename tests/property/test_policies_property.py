@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pimreplay.layouts import load_layout
 from pimreplay.placement.blocks import touched_blocks
 from pimreplay.policies import load_policy
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.budget import Budget
 
 WITHIN_BUDGET = (
@@ -25,7 +25,7 @@ WITHIN_BUDGET = (
 
 
 @st.composite
-def heads(draw: st.DrawFn) -> HeadTrace:
+def heads(draw: st.DrawFn) -> KvHeadTrace:
     q_heads = draw(st.integers(1, 3))
     prompt = draw(st.integers(1, 60))
     steps = draw(st.integers(1, 30))
@@ -36,7 +36,7 @@ def heads(draw: st.DrawFn) -> HeadTrace:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=random)
 
-    return HeadTrace(
+    return KvHeadTrace(
         layer=0,
         kv_head=0,
         query=normal(q_heads, steps, head_dim),
@@ -54,7 +54,7 @@ def heads(draw: st.DrawFn) -> HeadTrace:
 @settings(max_examples=25, deadline=None)
 @given(head=heads(), policy=st.sampled_from(WITHIN_BUDGET), budget=st.integers(1, 40))
 def test_what_counts_inside_the_budget_stays_inside(
-    head: HeadTrace, policy: str, budget: int
+    head: KvHeadTrace, policy: str, budget: int
 ) -> None:
     mask = load_policy(policy).select(head, Budget(count_tokens=budget)).mask
     static = 0
@@ -69,7 +69,7 @@ def test_what_counts_inside_the_budget_stays_inside(
 @settings(max_examples=25, deadline=None)
 @given(head=heads(), budget=st.integers(1, 60), tail=st.integers(1, 9), mean=st.integers(1, 9))
 def test_starc_fills_its_budget_exactly_unless_the_tail_is_larger(
-    head: HeadTrace, budget: int, tail: int, mean: int
+    head: KvHeadTrace, budget: int, tail: int, mean: int
 ) -> None:
     policy: Any = load_policy(f"starc:window_tokens=12,cluster_tokens={mean},tail_tokens={tail}")
     mask = policy.select(head, Budget(count_tokens=budget)).mask
@@ -89,7 +89,7 @@ def test_starc_fills_its_budget_exactly_unless_the_tail_is_larger(
     block_tokens=st.sampled_from([4, 8, 16]),
 )
 def test_a_selection_touches_enough_blocks_for_its_tokens_and_no_more_than_its_tokens(
-    head: HeadTrace, layout: str, block_tokens: int
+    head: KvHeadTrace, layout: str, block_tokens: int
 ) -> None:
     policy = load_policy("starc:window_tokens=16,cluster_tokens=4,tail_tokens=8")
     selection = policy.select(head, Budget(count_tokens=12))

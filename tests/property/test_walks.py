@@ -1,6 +1,7 @@
 """The compiled walks of the analytic fidelity against their slow twin, to the cycle."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +25,14 @@ LEVELS = {"bg": _bank_walk.walk_banks, "buffer": _buffer_walk.walk_buffer}
 def walked(level: str, blocks: np.ndarray, head_dim: int, q_heads: int) -> None:
     """Compare what both find for the blocks (points, n_blocks)."""
     hbm = hardware.load(f"attacc_hbm3_{level}")
-    geometry = hbm.geometry(head_dim, 2)
-    device = analytic.Device(level, hbm.organisation, hbm.timing, hbm.refresh)
-    p = analytic._parameters(device, geometry, q_heads).copy()
-    p[w.VALUE_FIRST] = -(-blocks.shape[1] // geometry.key_blocks_per_row)
-    p[w.SLICE_ROWS] = -(-blocks.shape[1] // geometry.value_blocks_per_row)
+    geometry = hbm.geometry(head_dim)
     if level == "buffer":
-        p[w.VALUE_FIRST] = p[w.SLICE_ROWS] = 1 << 20
-    tails = analytic._tails(device, geometry, q_heads, 1 << 8)
+        p = analytic.buffer_parameters(geometry, q_heads)
+    else:
+        p = analytic.bank_group_parameters(geometry, q_heads, blocks.shape[1])
+    tails = analytic.tails(geometry, q_heads, 1 << 8)
     found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
-    LEVELS[level](analytic._words(blocks.view(np.uint8))[0], p, tails, found)
+    LEVELS[level](analytic.in_words(blocks)[0], p, tails, found)
     for point, chosen in enumerate(blocks):
         slow = Walk([int(value) for value in p], tails)
         assert slow.step([int(i) for i in np.flatnonzero(chosen)]) == found[:, point].tolist()
@@ -67,15 +66,17 @@ def test_a_point_does_not_depend_on_those_before_it(level: str) -> None:
 @settings(deadline=None, derandomize=True)
 @given(data=st.data())
 def test_refreshes_delay_what_a_walk_finds_one_after_the_other(data: st.DataObject) -> None:
-    timing = hardware.load("attacc_hbm3_bg").timing
+    geometry = hardware.load("attacc_hbm3_bg").geometry(128)
+    timing, q_heads = geometry.hardware.timing, 3
+    macs = geometry.key_columns * q_heads, geometry.value_slices * q_heads
     lasted = data.draw(st.lists(st.integers(0, 30_000), min_size=4, max_size=4))
     found = np.zeros((w.FIELDS, 1), dtype=np.int64)
     found[[w.KEY_END, w.VALUE_BEGIN, w.VALUE_END, w.END], 0] = np.cumsum(lasted)
     for field in (w.BLOCKS, w.KEY_ROWS, w.VALUE_ROWS, w.KEY_OPEN, w.VALUE_OPEN):
         found[field] = data.draw(st.integers(1, 99))
     cost = timing.n_rfc_cycles + 1 + timing.n_rcdrd_cycles
-    slow = with_refreshes(found[:, 0].tolist(), timing.n_refi_cycles, cost, 8, 5)
-    analytic._add_refreshes(found, timing, 8, 5)
+    slow = with_refreshes(found[:, 0].tolist(), timing.n_refi_cycles, cost, *macs)
+    analytic._add_refreshes(found, geometry, q_heads)
     assert slow == found[:, 0].tolist()
 
 
@@ -88,13 +89,13 @@ def test_the_bank_level_walk_finds_what_its_slow_twin_finds(data: st.DataObject)
     blocks = random.random((3, n_blocks)) < share
     q_heads = data.draw(st.sampled_from((1, 2, 4)))
     hbm = hardware.load("attacc_hbm3_bank")
-    geometry = hbm.geometry(data.draw(st.sampled_from((64, 96, 128))), 2)
-    device = analytic.Device("bank", hbm.organisation, hbm.timing, data.draw(st.booleans()))
-    p = analytic._parameters(device, geometry, q_heads)
-    tails = analytic._tails(device, geometry, q_heads, 1 << 8)
+    hbm = replace(hbm, refresh=data.draw(st.booleans()))
+    geometry = hbm.geometry(data.draw(st.sampled_from((64, 96, 128))))
+    p = analytic.parameters_of(geometry, q_heads)
+    tails = analytic.tails(geometry, q_heads, 1 << 8)
     key, value = geometry.key_blocks_per_row, geometry.value_blocks_per_row
-    words, unit = analytic._words(blocks.view(np.uint8), key, value)
-    times = analytic._row_times(device, geometry, q_heads)
+    words, unit = analytic.in_words(blocks, key, value)
+    times = analytic.row_times(geometry, q_heads)
     found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
     w.walk_all_bank(words, key // unit, value // unit, p, *times, tails, found)
     for point, chosen in enumerate(blocks):

@@ -5,18 +5,18 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 from slow_energy import PARTS
 from slow_step import Device
 
 from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
 from pimreplay.bank_model.scheduler import schedule
-from pimreplay.cost import step_cost
-from pimreplay.cost.channels import cost_columns, head_cost
-from pimreplay.cost.energy import StepEnergy, trace_energy
+from pimreplay.cost import channels as on_channels
+from pimreplay.cost import energy as charging
+from pimreplay.cost.channels import kv_head_cost
+from pimreplay.cost.energy_events import Energy
+from pimreplay.cost.overheads import overhead_cost
 from pimreplay.hardware.device import EnergyTable, Hardware
 from pimreplay.hardware.reading import load
-from pimreplay.records import HeadTrace
 from pimreplay.selection import kmeans_flops
 
 PRIMES = {
@@ -61,7 +61,7 @@ def in_plain_numbers(one: Hardware) -> Device:
     """Return what the twins are told of a device."""
     org = one.organisation
     return Device(
-        level=one.level,
+        level=one.level.name,
         channels=org.channels,
         pseudo_channels=org.pseudo_channels,
         ranks=org.ranks,
@@ -100,21 +100,11 @@ def step_columns(
     blocks = np.zeros((len(steps), n_blocks), dtype=bool)
     for row, chosen in zip(blocks, steps, strict=True):
         row[list(chosen)] = True
-    head = HeadTrace(
-        layer=0,
-        kv_head=0,
-        query=torch.zeros(q_heads, len(steps), head_dim),
-        key=torch.zeros(len(steps), head_dim),
-        value=torch.zeros(len(steps), head_dim),
-        prompt_tokens=0,
-        softmax_scale=1.0,
-        soft_cap=None,
-        sliding_window=None,
-    )
-    cost = head_cost(one, head, element_bytes, blocks, fidelity, channels)
+    geometry = one.geometry(head_dim, 8 * element_bytes)
+    cost = kv_head_cost(geometry, blocks, q_heads, fidelity, channels)
     columns = {
         name: [None] * len(steps) if values is None else values.tolist()
-        for name, values in cost_columns(cost.total, one.t_ck_ns).items()
+        for name, values in cost.total.columns(one.t_ck_ns).items()
     }
     return columns, cost.channel_cycles, cost.hidden_cycles
 
@@ -137,11 +127,12 @@ def layer_energy(
         one.timing,
         refresh=one.refresh,
     )
-    own, attacc = trace_energy(one, outcome, head_dim, kv_heads, tokens, element_bytes)
+    geometry = one.geometry(head_dim, 8 * element_bytes)
+    own, attacc = charging.layer_energy(geometry, outcome, kv_heads, tokens)
     return outcome.cycles, _by_part(own), _by_part(attacc)
 
 
-def _by_part(energy: StepEnergy) -> dict[str, float | None]:
+def _by_part(energy: Energy) -> dict[str, float | None]:
     values = {part: getattr(energy, f"{part}_pj") for part in (*PARTS, "total")}
     return {part: None if value is None else float(value[0]) for part, value in values.items()}
 
@@ -152,10 +143,8 @@ def overhead_columns(
     """Return the cost of scoring, clustering and remapping; counts by name as steps' numbers."""
     names = ("scored_vectors", "scored_bytes", "clustering_flops", "moved_tokens")
     given = {name: counts.get(name) for name in names}
-    cost = step_cost.overhead_cost(
-        one,
-        head_dim,
-        element_bytes,
+    cost = overhead_cost(
+        one.geometry(head_dim, 8 * element_bytes),
         **{name: None if n is None else np.array(n, dtype=float) for name, n in given.items()},
     )
     found = {}
@@ -179,8 +168,8 @@ def channel_cycles(
         None if hidden is None else np.array(hidden, dtype=np.int64),
         None if channel_of is None else np.array(channel_of),
     )
-    by_channel = step_cost.channel_cycles(*arguments)
-    return by_channel.tolist(), step_cost.layer_cycles(*arguments).tolist()
+    by_channel = on_channels.channel_cycles(*arguments)
+    return by_channel.tolist(), by_channel.max(axis=0).tolist()
 
 
 def flops_of_kmeans(points: int, clusters: int, dim: int, iterations: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pimreplay.policies import load_policy
-from pimreplay.records import Groups, HeadTrace, Selection
+from pimreplay.records import Groups, KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.stored_order import introsorted
 
@@ -27,7 +27,7 @@ STEP_NUMBERS = range(STEPS)
 
 
 @pytest.fixture(scope="module")
-def heads() -> tuple[HeadTrace, Any]:
+def heads() -> tuple[KvHeadTrace, Any]:
     rng = np.random.default_rng(7)
 
     def normal(*shape: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def heads() -> tuple[HeadTrace, Any]:
         "prompt_attention": rng.random((HEADS, PROMPT), dtype=np.float32),
     }
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    fast = HeadTrace(
+    fast = KvHeadTrace(
         layer=0,
         kv_head=0,
         prompt_tokens=PROMPT,
@@ -54,7 +54,7 @@ def heads() -> tuple[HeadTrace, Any]:
     return fast, slow.Head(prompt=PROMPT, scale=DIM**-0.5, **arrays)
 
 
-def select(heads: tuple[HeadTrace, Any], policy: str, budget: int) -> Selection:
+def select(heads: tuple[KvHeadTrace, Any], policy: str, budget: int) -> Selection:
     return load_policy(policy).select(heads[0], Budget(count_tokens=budget))
 
 
@@ -68,7 +68,7 @@ def close(selection: Selection, step: int, expected: np.ndarray) -> None:
 
 
 def clusters_at(
-    head: HeadTrace, groups: Groups, centroid: torch.Tensor, made: torch.Tensor, step: int
+    head: KvHeadTrace, groups: Groups, centroid: torch.Tensor, made: torch.Tensor, step: int
 ) -> list[tuple[np.ndarray, list[int]]]:
     """Return (centroid, tokens as stored) of the clusters that a policy made by a step."""
     assert groups.rank is not None
@@ -81,7 +81,7 @@ def clusters_at(
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_topk(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_topk(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     selection = select(heads, "topk", budget)
     for step in STEP_NUMBERS:
         for q_head, expected in enumerate(slow.topk(heads[1], step, budget)):
@@ -89,7 +89,7 @@ def test_topk(heads: tuple[HeadTrace, Any], budget: int) -> None:
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_quest(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_quest(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     selection = select(heads, "quest:page_tokens=4", budget)
     for step in STEP_NUMBERS:
         for q_head, expected in enumerate(slow.quest(heads[1], step, budget, 4)):
@@ -97,7 +97,7 @@ def test_quest(heads: tuple[HeadTrace, Any], budget: int) -> None:
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_sparq(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_sparq(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     selection = select(heads, "sparq:rank=3", budget)
     for step in STEP_NUMBERS:
         expected, output = slow.sparq(heads[1], step, budget, 3, 0.25)
@@ -106,7 +106,7 @@ def test_sparq(heads: tuple[HeadTrace, Any], budget: int) -> None:
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_starc(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_starc(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     text = "starc:window_tokens=32,cluster_tokens=8,tail_tokens=12"
     selection = select(heads, text, budget)
     for step in STEP_NUMBERS:
@@ -116,7 +116,7 @@ def test_starc(heads: tuple[HeadTrace, Any], budget: int) -> None:
         assert [chosen(selection, q_head, step) for q_head in range(HEADS)] == expected
 
 
-def test_starc_clusters_a_whole_prompt_as_its_first_paper(heads: tuple[HeadTrace, Any]) -> None:
+def test_starc_clusters_a_whole_prompt_as_its_first_paper(heads: tuple[KvHeadTrace, Any]) -> None:
     policy: Any = load_policy("starc:preset=v1,start=first,tail_tokens=20")
     groups = policy.cluster(heads[0]).groups
     assert groups.start.tolist() == [0, PROMPT + 1]
@@ -125,7 +125,7 @@ def test_starc_clusters_a_whole_prompt_as_its_first_paper(heads: tuple[HeadTrace
 
 
 @pytest.mark.parametrize("budget", [3, *BUDGETS])
-def test_streaming_llm(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_streaming_llm(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     selection = select(heads, "streaming_llm", budget)
     for step in STEP_NUMBERS:
         expected = slow.streaming_llm(heads[1], step, budget, 4)
@@ -134,7 +134,7 @@ def test_streaming_llm(heads: tuple[HeadTrace, Any], budget: int) -> None:
 
 @pytest.mark.parametrize("recent_ratio", [0.0, 0.5, 0.8])
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_h2o(heads: tuple[HeadTrace, Any], budget: int, recent_ratio: float) -> None:
+def test_h2o(heads: tuple[KvHeadTrace, Any], budget: int, recent_ratio: float) -> None:
     selection = select(heads, f"h2o:recent_ratio={recent_ratio}", budget)
     expected = slow.h2o(heads[1], budget, recent_ratio)
     for step in STEP_NUMBERS:
@@ -144,7 +144,7 @@ def test_h2o(heads: tuple[HeadTrace, Any], budget: int, recent_ratio: float) -> 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("budget", [16, 40])
-def test_snapkv(heads: tuple[HeadTrace, Any], budget: int, pooling: str) -> None:
+def test_snapkv(heads: tuple[KvHeadTrace, Any], budget: int, pooling: str) -> None:
     selection = select(heads, f"snapkv:window=10,kernel=3,pooling={pooling}", budget)
     expected = slow.snapkv(heads[1], budget, 10, 3, pooling)
     for step in STEP_NUMBERS:
@@ -155,7 +155,7 @@ def test_snapkv(heads: tuple[HeadTrace, Any], budget: int, pooling: str) -> None
 
 @pytest.mark.parametrize("tail_inside", [False, True])
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_clusterkv(heads: tuple[HeadTrace, Any], budget: int, tail_inside: bool) -> None:
+def test_clusterkv(heads: tuple[KvHeadTrace, Any], budget: int, tail_inside: bool) -> None:
     text = f"clusterkv:sinks=5,cluster_tokens=9,tail_tokens=14,tail_clusters=3,{tail_inside=}"
     selection = select(heads, text, budget)
     made = load_policy(text).cluster(heads[0])  # type: ignore[attr-defined]
@@ -171,7 +171,7 @@ def test_clusterkv(heads: tuple[HeadTrace, Any], budget: int, tail_inside: bool)
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_retroinfer(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_retroinfer(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     text = "retroinfer:sinks=3,local_tokens=8,segment_tokens=30,cluster_tokens=4,tail_tokens=10"
     selection = select(heads, text, budget)
     made = load_policy(text).cluster(heads[0])  # type: ignore[attr-defined]
@@ -186,7 +186,7 @@ def test_retroinfer(heads: tuple[HeadTrace, Any], budget: int) -> None:
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-def test_pqcache(heads: tuple[HeadTrace, Any], budget: int) -> None:
+def test_pqcache(heads: tuple[KvHeadTrace, Any], budget: int) -> None:
     policy: Any = load_policy("pqcache:bits=6,sinks=6")  # few keys share codes: no ties
     selection = policy.select(heads[0], Budget(count_tokens=budget))
     centroid, code, _ = policy._codes(heads[0])
@@ -196,7 +196,7 @@ def test_pqcache(heads: tuple[HeadTrace, Any], budget: int) -> None:
         assert [chosen(selection, q_head, step) for q_head in range(HEADS)] == [expected] * HEADS
 
 
-def test_magicpig(heads: tuple[HeadTrace, Any]) -> None:
+def test_magicpig(heads: tuple[KvHeadTrace, Any]) -> None:
     selection = select(heads, "magicpig:bits=3,tables=12,local_tokens=6", 16)
     plane = torch.randn((DIM, 36), generator=torch.Generator().manual_seed(0)).numpy()
     for step in STEP_NUMBERS:

@@ -36,11 +36,12 @@ def step(run: Results, table: Table) -> Inspection:
 def test_the_inspected_selection_is_the_policys_own(run: Results, step: Inspection) -> None:
     from pimreplay.policies import load_policy
     from pimreplay.replay.kv_head import selections
+    from pimreplay.replay.settings import Settings
     from pimreplay.selection.budget import Budget
     from tracegen.trace.store import Trace
 
     trace = Trace.open(run.config["traces"][0]["path"])
-    packed = selections(trace, [1], load_policy("topk"), Budget.parse("64"), 0, "cpu")[1]
+    packed = selections(trace, [1], load_policy("topk"), Budget.parse("64"), Settings())[1]
     mask = np.unpackbits(packed, axis=-1, count=trace.manifest.tokens).astype(bool)
     assert np.array_equal(step.selected, mask[2 * 1 + 1, 5, : 300 + 5 + 1])
 
@@ -94,11 +95,11 @@ def test_a_device_from_a_file_elsewhere_is_known_by_what_the_run_recorded(
     assert len(one.key_rows) == steps["key_rows"].item()
 
 
-def test_a_run_that_recorded_no_geometry_is_refused(run: Results, table: Table) -> None:
+def test_a_run_that_recorded_no_hardware_is_refused(run: Results, table: Table) -> None:
     from dataclasses import replace
 
     other = replace(run, config=run.config | {"hardware": []})
-    with pytest.raises(UserError, match="records no geometry of attacc_hbm3_bank"):
+    with pytest.raises(UserError, match="records no values of attacc_hbm3_bank"):
         inspect(other, described(table, "topk"), layer=1, kv_head=0, q_head=0, step=0)
 
 

@@ -17,9 +17,12 @@ from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
 from pimreplay.bank_model.commands import REQUEST_WORDS
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.cli_devices import app
-from pimreplay.cost.energy import activation_energy, channel_events
+from pimreplay.cost.channels import channel_cycles
+from pimreplay.cost.energy import channel_events
+from pimreplay.cost.energy_models import activation
+from pimreplay.cost.overheads import overhead_cost
 from pimreplay.cost.selfcheck import check
-from pimreplay.cost.step_cost import channel_cycles, head_step_cost, layer_cycles, overhead_cost
+from pimreplay.cost.step_cost import step_cost
 from pimreplay.hardware import reading as hardware
 from tracegen.base.errors import FailedRun, UserError
 
@@ -28,7 +31,6 @@ LAYERS = [case for case in cases("attacc", "starc") if case["lines"] < 60_000]
 
 def shape_of(case: dict[str, Any]) -> AttentionShape:
     return AttentionShape(
-        case["mode"],
         case["head_dim"],
         case["heads_per_hbm"],
         case["seq_len"],
@@ -100,7 +102,7 @@ def test_an_unknown_coefficient_makes_its_part_and_the_total_unknown() -> None:
 
 def test_idle_energy_is_power_times_time() -> None:
     bank = hardware.load("attacc_hbm3_bank")
-    total = activation_energy(bank, channel_events(1000.0, 16)).total_pj
+    total = activation.charge(bank, channel_events(1000.0, 16)).total_pj
     assert total is not None
     assert total[0] == pytest.approx((66.0 + 21.0) * 16 * 1000.0)
 
@@ -164,22 +166,22 @@ def test_the_fidelities_agree() -> None:
     for blocks, q_heads in ((64, 1), (512, 4)):
         chosen = random.random((4, blocks)) < 0.1
         chosen[0] = True
-        fast = head_step_cost(bank, 128, 2, chosen, q_heads, "analytic")
-        true = head_step_cost(bank, 128, 2, chosen, q_heads, "command")
+        fast = step_cost(bank.geometry(128), chosen, q_heads, "analytic")
+        true = step_cost(bank.geometry(128), chosen, q_heads, "command")
         assert np.abs(fast.cycles / true.cycles - 1).max() < 0.05
         assert (fast.n_mac_commands == true.n_mac_commands).all()
 
 
 def test_a_single_dense_head_costs_what_its_layer_costs() -> None:
     bank = hardware.load("attacc_hbm3_bank")
-    cost = head_step_cost(bank, 128, 2, np.ones((1, 32), dtype=bool), 1, "command")
+    cost = step_cost(bank.geometry(128), np.ones((1, 32), dtype=bool), 1, "command")
     assert cost.cycles[0] == layer(heads=1, tokens=512)["cycles"] == 930
 
 
 def test_reading_nothing_costs_nothing() -> None:
     bank = hardware.load("attacc_hbm3_bank")
     for fidelity in ("analytic", "command"):
-        cost = head_step_cost(bank, 128, 2, np.zeros((2, 40), dtype=bool), 4, fidelity)  # type: ignore[arg-type]
+        cost = step_cost(bank.geometry(128), np.zeros((2, 40), dtype=bool), 4, fidelity)  # type: ignore[arg-type]
         assert cost.cycles.tolist() == [0, 0]
         assert cost.n_activations.tolist() == [0, 0]
 
@@ -189,7 +191,7 @@ def test_scattered_blocks_cost_more_than_the_same_number_together() -> None:
     blocks = np.zeros((2, 1024), dtype=bool)
     blocks[0, :32] = True
     blocks[1, ::32] = True
-    cost = head_step_cost(bank, 128, 2, blocks, 1)
+    cost = step_cost(bank.geometry(128), blocks, 1)
     assert cost.n_mac_commands[0] == cost.n_mac_commands[1]
     assert cost.cycles[1] > 2 * cost.cycles[0]
     assert cost.energy.activation_pj is not None
@@ -199,18 +201,16 @@ def test_scattered_blocks_cost_more_than_the_same_number_together() -> None:
 def test_a_layer_ends_with_its_busiest_channel() -> None:
     bank = hardware.load("attacc_hbm3_bank")
     cycles = np.full((17, 2), 100, dtype=np.int64)
-    assert layer_cycles(bank, cycles).tolist() == [200, 200]
+    assert channel_cycles(bank, cycles).max(axis=0).tolist() == [200, 200]
     assert channel_cycles(bank, cycles).sum() == cycles.sum()
     hidden = np.full_like(cycles, 10)
-    assert layer_cycles(bank, cycles, hidden).tolist() == [180, 180]
+    assert channel_cycles(bank, cycles, hidden).max(axis=0).tolist() == [180, 180]
 
 
 def test_unknown_overheads_stay_unknown() -> None:
     bank = hardware.load("attacc_hbm3_bank")
     cost = overhead_cost(
-        bank,
-        128,
-        2,
+        bank.geometry(128),
         scored_vectors=np.array([0, 16]),
         scored_bytes=None,
         clustering_flops=None,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection import recall
 from pimreplay.selection.recall import ExactAttention, seen_tokens
 
@@ -24,7 +24,7 @@ def head(q_heads=2, prompt=20, steps=5, head_dim=8, seed=0, **changed):
         "sliding_window": None,
         **changed,
     }
-    return HeadTrace(**values)
+    return KvHeadTrace(**values)
 
 
 def random_mask(one, share=0.4, seed=1):

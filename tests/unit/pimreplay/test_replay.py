@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pimreplay.replay.kv_head import HeadFailure, HeadResult, answer, read_head
+from pimreplay.replay.kv_head import HeadFailure, HeadResult, answer, read_kv_head
+from pimreplay.replay.settings import Settings
 from pimreplay.results.schema import STEP_VALUES
 from pimreplay.study.jobs import make_jobs
 from pimreplay.study.parts import Part, decode, encode
@@ -50,17 +51,21 @@ def test_parts_of_energy_and_time_make_the_whole(tiny_trace):
 
 
 def test_lanes_together_hold_every_selected_token(tiny_trace):
-    found = results_of(tiny_trace, "starc", "starc@token_interleaved", dense_layers=0)
+    found = results_of(
+        tiny_trace, "starc", "starc@sequential:heads=token_interleaved", dense_layers=0
+    )
     for (layout, _, _), one in found.items():
         assert one.lane_tokens.shape[1] == (16 if layout == "clustered" else 16 * 16)
         assert one.lane_tokens.sum(axis=1).tolist() == one.values["union_tokens"].tolist()
 
 
 def test_a_spread_head_ends_with_its_slowest_channel(tiny_trace):
-    found = results_of(tiny_trace, "topk", "topk@token_interleaved", dense_layers=0)
+    found = results_of(
+        tiny_trace, "topk", "topk@sequential:heads=token_interleaved", dense_layers=0
+    )
     for (layout, layer, kv_head), one in found.items():
         assert one.values["cycles"].tolist() == one.channel_cycles.max(axis=0).tolist()
-        if layout == "token_interleaved":
+        if layout.endswith("token_interleaved"):
             together = found["sequential", layer, kv_head]
             assert one.values["blocks"].tolist() == together.values["blocks"].tolist()
             assert (one.values["cycles"] < together.values["cycles"]).all()
@@ -111,7 +116,7 @@ def test_a_sliding_window_bounds_what_a_step_reads(odd_trace):
 
 
 def test_bfloat16_bits_become_the_numbers_they_are(odd_trace):
-    head = read_head(odd_trace, 3, 0, 0, "cpu")
+    head = read_kv_head(odd_trace, 3, 0, Settings())
     bits = torch.from_numpy(odd_trace.key(3, 0).astype(np.int16)).view(torch.bfloat16)
     assert torch.equal(head.key, bits.float())
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 
 
 def head_of(
@@ -14,7 +14,7 @@ def head_of(
     prompt_tokens: int,
     value: object | None = None,
     **rest: object,
-) -> HeadTrace:
+) -> KvHeadTrace:
     """Make a head from nested lists: query (q_heads, steps, head_dim), key (tokens, head_dim)."""
     key = torch.as_tensor(key, dtype=torch.float32)
     settings = {
@@ -24,7 +24,7 @@ def head_of(
         "soft_cap": None,
         "sliding_window": None,
     } | rest
-    return HeadTrace(
+    return KvHeadTrace(
         query=torch.as_tensor(query, dtype=torch.float32),
         key=key,
         value=torch.as_tensor(key if value is None else value, dtype=torch.float32),
@@ -40,7 +40,7 @@ def random_head_of(
     head_dim: int = 16,
     seed: int = 0,
     **rest: object,
-) -> HeadTrace:
+) -> KvHeadTrace:
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -59,10 +59,10 @@ def random_head_of(
 
 
 @pytest.fixture
-def make_head() -> Callable[..., HeadTrace]:
+def make_head() -> Callable[..., KvHeadTrace]:
     return head_of
 
 
 @pytest.fixture
-def random_head() -> Callable[..., HeadTrace]:
+def random_head() -> Callable[..., KvHeadTrace]:
     return random_head_of

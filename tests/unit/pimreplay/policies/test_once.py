@@ -8,7 +8,7 @@ import torch
 
 from pimreplay.policies import load_policy
 from pimreplay.policies.starc import Starc
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.budget import Budget
 
 
@@ -17,7 +17,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Starc]:
     calls: list[Starc] = []
     cluster = Starc.cluster
 
-    def counted(self: Starc, head: HeadTrace) -> object:
+    def counted(self: Starc, head: KvHeadTrace) -> object:
         calls.append(self)
         return cluster(self, head)
 
@@ -26,7 +26,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Starc]:
 
 
 def test_budgets_of_one_head_share_their_clusters(
-    random_head: Callable[..., HeadTrace], made: list[Starc]
+    random_head: Callable[..., KvHeadTrace], made: list[Starc]
 ) -> None:
     head = random_head()
     for budget in ("40", "80", "0.5"):
@@ -35,7 +35,7 @@ def test_budgets_of_one_head_share_their_clusters(
 
 
 def test_another_head_or_parameter_gets_its_own(
-    random_head: Callable[..., HeadTrace], made: list[Starc]
+    random_head: Callable[..., KvHeadTrace], made: list[Starc]
 ) -> None:
     head = random_head()
     equal = dataclasses.replace(head, key=head.key + 0)

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from pimreplay.policies import load_policy
-from pimreplay.records import HeadTrace
+from pimreplay.records import KvHeadTrace
 from pimreplay.selection.budget import Budget
 from tracegen.base.errors import UserError
 
-MakeHead = Callable[..., HeadTrace]
+MakeHead = Callable[..., KvHeadTrace]
 
 
-def refused(policy: str, head: HeadTrace, budget: str = "40") -> str:
+def refused(policy: str, head: KvHeadTrace, budget: str = "40") -> str:
     with pytest.raises(UserError) as caught:
         load_policy(policy).select(head, Budget.parse(budget))
     return str(caught.value)

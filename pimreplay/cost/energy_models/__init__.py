@@ -1,0 +1,1 @@
+"""How events become energy: one file a model, named as in hardware files."""

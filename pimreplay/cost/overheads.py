@@ -1,0 +1,108 @@
+"""What the work beside reading keys and values costs: scoring, clustering, rewriting tokens.
+
+Each kind stands in columns of its own, always.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pimreplay.cost.energy_events import FloatArray
+from pimreplay.cost.energy_models.activation import ON_STACK, distance_pj_per_bit
+from pimreplay.hardware.device import Geometry
+
+Amount = FloatArray | NDArray[np.int64]
+Cost = tuple[FloatArray | None, FloatArray | None]
+"""Time in ns and energy in pJ, (points,) each; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverheadCost:
+    """Cost of the work beside reading the selected K and V, (points,); None: unknown."""
+
+    scoring_ns: FloatArray | None
+    scoring_pj: FloatArray | None
+    clustering_ns: FloatArray | None
+    clustering_pj: FloatArray | None
+    remap_ns: FloatArray | None
+    remap_pj: FloatArray | None
+
+    def columns(self) -> dict[str, FloatArray | None]:
+        """Return every cost by its name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+OVERHEADS = tuple(
+    one.name.removesuffix("_ns") for one in fields(OverheadCost) if one.name.endswith("_ns")
+)
+"""Kinds of work beside attention; each has a time and an energy, apart from those of attention."""
+
+
+def overhead_cost(
+    geometry: Geometry,
+    *,
+    scored_vectors: Amount | None,
+    scored_bytes: Amount | None,
+    clustering_flops: Amount | None,
+    moved_tokens: Amount | None,
+) -> OverheadCost:
+    """Return the cost of scoring metadata, clustering on the host and rewriting tokens.
+
+    Each input is (points,) or None for unknown; each output likewise.
+    """
+    scoring: Cost = (None, None)
+    if scored_vectors is not None:
+        scoring = _scoring(geometry, np.asarray(scored_vectors, dtype=np.float64), scored_bytes)
+    clustering = _clustering(geometry, clustering_flops)
+    remap: Cost = (None, None)
+    if moved_tokens is not None:
+        remap = _remap(geometry, np.asarray(moved_tokens, dtype=np.float64))
+    return OverheadCost(*scoring, *clustering, *remap)
+
+
+def _scoring(geometry: Geometry, vectors: FloatArray, scored_bytes: Amount | None) -> Cost:
+    """Multiply vectors of metadata in the memory like dense keys, a lane each."""
+    hardware = geometry.hardware
+    timing, energy = hardware.timing, hardware.energy
+    blocks = np.ceil(vectors / geometry.block_tokens)
+    rows = np.ceil(blocks / geometry.key_blocks_per_row)
+    switch = timing.n_rtpl_cycles + timing.n_rp_cycles + timing.n_rcdrd_cycles
+    spacing = hardware.level.mac_spacing_cycles(timing)
+    cycles = blocks * geometry.key_columns * spacing + rows * switch
+    scoring_ns = np.where(vectors > 0, cycles * hardware.t_ck_ns, 0.0)
+    bits = (
+        vectors * (geometry.head_dim * geometry.kv_bits)
+        if scored_bytes is None
+        else np.asarray(scored_bytes, dtype=np.float64) * 8
+    )
+    cell, mac, opening = energy.cell_pj_per_bit, energy.mac_pj, energy.activation_pj
+    if cell is None or mac is None or opening is None:
+        return scoring_ns, None
+    scoring_pj = (
+        bits * cell + vectors * geometry.head_dim * mac + rows * geometry.mac_banks * opening
+    )
+    return scoring_ns, scoring_pj
+
+
+def _clustering(geometry: Geometry, flops: Amount | None) -> Cost:
+    """Cluster on the host at its stated arithmetic rate."""
+    hardware = geometry.hardware
+    if flops is None or hardware.host_flops_per_ns is None:
+        return None, None
+    amount = np.asarray(flops, dtype=np.float64)
+    pj_per_flop = hardware.host_pj_per_flop
+    time_ns: FloatArray = amount / hardware.host_flops_per_ns
+    return time_ns, None if pj_per_flop is None else amount * pj_per_flop
+
+
+def _remap(geometry: Geometry, tokens: FloatArray) -> Cost:
+    """Read and write a token's key and value once over the channel's data bus."""
+    hardware = geometry.hardware
+    org, timing = hardware.organisation, hardware.timing
+    accesses = np.ceil(tokens * geometry.token_bits / 8 / org.access_bytes)
+    # pseudo-channels have a data bus each; a read and a write per access
+    bus_cycles = 2 * accesses * timing.n_bl_cycles / org.pseudo_channels
+    pj_per_bit = distance_pj_per_bit(hardware, "cell", *ON_STACK)
+    energy_pj = None if pj_per_bit is None else 2 * tokens * geometry.token_bits * pj_per_bit
+    return bus_cycles * hardware.t_ck_ns, energy_pj
