@@ -157,6 +157,34 @@ def test_steps_of_a_point_are_rows_by_layer_then_head_then_step() -> None:
 KV_HEADS = 3
 
 
+RUN = {
+    "traces": [
+        {
+            "name": "needle",
+            "path": "needle",
+            "hash": "ab" * 32,
+            "kind": "captured",
+            "model": "reference",
+            "layers": list(LAYERS),
+            "kv_heads": KV_HEADS,
+            "decode_steps": STEPS,
+        }
+    ],
+    "configuration": {
+        "policies": [{"policy": "starc", "parameters": "", "layout": "clustered"}],
+        "budgets": ["64"],
+        "hardware": ["attacc_hbm3_bank"],
+        "dense_layers": 0,
+        "fidelity": "analytic",
+        "layers": None,
+        "seed": 0,
+    },
+    "hardware": [{"name": "attacc_hbm3_bank", "assumed": [], "geometry": {}, "values": {}}],
+    "versions": {"pimreplay": "0.1.0"},
+}
+"""What `run.json` says of a study of one point."""
+
+
 def results_by_hand(folder: Path, unknown: Collection[str]) -> Results:
     """Write results of random numbers, and return their rows."""
     random = np.random.default_rng(7)
@@ -167,7 +195,7 @@ def results_by_hand(folder: Path, unknown: Collection[str]) -> Results:
     steps: dict[str, Any] = {"layer": layer, "kv_head": kv_head, "step": step}
     for name, kind in STEP_VALUES.items():
         values = random.integers(1, 999, n)
-        steps[name] = values if str(kind) == "int64" else values / 7
+        steps[name] = values if str(kind) == "int64" else values / 1001
     for name in unknown:
         steps[name] = None
     layers: dict[str, Any] = {
@@ -188,8 +216,9 @@ def results_by_hand(folder: Path, unknown: Collection[str]) -> Results:
         for name, columns in tables.items():
             dense = {"dense_layer": columns["layer"] == 2}
             writer.write(name, {**KEY, **dense, **columns})
-        trace = {"name": "needle", "path": "needle", "hash": "ab" * 32, "kind": "captured"}
-        writer.finish({"traces": [{**trace, "model": "reference"}], "hardware": []})
+        point = {"point": ["needle/starc"], "status": "ok", "error": None}
+        writer.write("points", {**KEY, **point})
+        writer.finish(RUN)
 
     def rows(name: str) -> list[Row]:
         names = [one for one in SCHEMAS[name].names if one in tables[name]]
