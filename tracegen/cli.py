@@ -109,7 +109,7 @@ def synthesize(
     overwrite: Overwrite = False,
 ) -> None:
     """Invent a trace of any geometry, for measuring speed and scale only."""
-    from tracegen.trace.synthesize import Synthesis, synthesize_trace
+    from tracegen.synthetic import Synthesis, synthesize_trace
 
     synthesis = Synthesis(
         layers=layers,

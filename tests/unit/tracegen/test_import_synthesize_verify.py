@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tracegen.base.errors import UserError
+from tracegen.synthetic import Synthesis, synthesize_trace
 from tracegen.trace.importing import import_arrays
 from tracegen.trace.schema import FileEntry
 from tracegen.trace.store import Trace, as_float32
-from tracegen.trace.synthesize import Synthesis, synthesize_trace
 from tracegen.trace.verify import attention_output, verify
 
 
