@@ -12,7 +12,7 @@ from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.kv_head import HeadFailure
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
-from pimreplay.results.writer import ResultsWriter, refuse_existing
+from pimreplay.results.writer import ResultsWriter, refuse_existing_results
 from pimreplay.selection.budget import Budget
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
 from pimreplay.study.capacity import local_crew
@@ -59,7 +59,7 @@ def run_once(request: RunRequest, out: str) -> Iterator[str]:
         UserError: bad input, found before any work where that is possible; nothing is written.
         FailedRun: the work itself failed; nothing is written.
     """
-    refuse_existing(out)
+    refuse_existing_results(out)
     points, settings = plan_run(request)
     yield from headline(points, settings)
     parts = MemoryParts()
@@ -117,6 +117,10 @@ def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Ite
     cache = PartCache(out, points, settings)
     with cache.lock():
         yield from headline(points, settings)
+        numbered = enumerate(points)
+        units = (unit for number, one in numbered for unit in units_of(number, one, settings))
+        if damaged := cache.drop_damaged(units):
+            yield f"note: {damaged} cached parts were damaged and are computed again"
         failures = yield from _work(points, settings, cache, workers, ray, study.refused)
         texts = {number: one.sentence for number, one in failures.items()}
         texts = dict(sorted({**texts, **study.refused}.items()))

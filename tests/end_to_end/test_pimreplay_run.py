@@ -103,6 +103,15 @@ def test_selections_of_several_layers_have_an_array_each(pimreplay, trace_path, 
     assert "exists already" in again.err
 
 
+def test_a_file_cannot_hold_a_selection(pimreplay, trace_path, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    where = tmp_path / "file" / "x.npz"
+    answer = pimreplay("select", trace_path, "--policy", "topk", "--budget", "8", "--out", where)
+    assert answer.code == 2
+    assert f"{where}: {tmp_path / 'file'} is a file, not a folder" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
 def test_one_step_is_explained_as_tables(pimreplay, trace_path):
     answer = pimreplay(
         "explain", trace_path, "--policy", "starc", "--budget", "32", "--layer", "1", "--step", "3"
