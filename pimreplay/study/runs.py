@@ -20,7 +20,7 @@ from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import Point, refuse_double, trace_source
+from pimreplay.study.plan import Point, refuse_double, refuse_overfull, trace_source
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.ray_workers import RayCrew
 from pimreplay.study.sweep_file import read_study
@@ -42,6 +42,7 @@ class RunRequest:
     hardware: str = "attacc_hbm3_bank"
     fidelity: str = "analytic"
     kv_bits: int = 16
+    stacks: int = 1
     dense_layers: int = 2
     layers: tuple[str, ...] | None = None
     seed: int = 0
@@ -93,6 +94,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
         dense_layers=request.dense_layers,
         fidelity=request.fidelity,
         kv_bits=request.kv_bits,
+        stacks=request.stacks,
         layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
         seed=request.seed,
         device=device,
@@ -101,6 +103,8 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     )
     points = [Point(source, one, budget, hardware) for one in methods]
     refuse_double(points)
+    for point in points:
+        refuse_overfull(point, settings)
     return points, settings
 
 
