@@ -14,7 +14,6 @@ from pimreplay.study.cache import Parts
 from pimreplay.study.jobs import layers_of, units_of
 from pimreplay.study.plan import Point
 from pimreplay.study.provenance import describe
-from tracegen.trace.schema import TOKENS
 from tracegen.trace.store import Trace
 
 KEPT_SELECTIONS_BYTES = 64 << 20
@@ -57,7 +56,7 @@ def write_results(
             units = units_of(number, point, settings)
             _write_point(writer, point, [parts.get(unit) for unit in units])
     for trace in {point.trace.path: point.trace for point in points}.values():
-        rows = Trace.open(trace.path).parquet(TOKENS).read()
+        rows = Trace.open(trace.path).token_table()
         texts = {name: rows[name].combine_chunks() for name in TOKEN_COLUMNS}
         writer.write("tokens", {"trace": trace.name, **texts})
     writer.finish({**describe(points, settings), **extra})

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tracegen.base.errors import UserError
 from tracegen.capture.recording import Call
-from tracegen.trace.schema import Manifest
-from tracegen.trace.store import NUMPY_DTYPE, Vectors
+from tracegen.trace.schema import NUMPY_DTYPE, Manifest
+from tracegen.trace.store import Vectors
 from tracegen.trace.writer import TraceWriter
 
 _BATCH_STEPS = 32

@@ -1,17 +1,17 @@
 """Make a trace of arrays that were captured elsewhere, an .npz file."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from tracegen.base.errors import UserError, nearest
-from tracegen.trace.schema import ITEM_BYTES, Manifest, check
-from tracegen.trace.store import NUMPY_DTYPE, Trace
+from tracegen.base.location import local_path
+from tracegen.trace.schema import ITEM_BYTES, NUMPY_DTYPE, Manifest, check
+from tracegen.trace.store import Trace
 from tracegen.trace.writer import TraceWriter
 
 Array = npt.NDArray[Any]
@@ -28,6 +28,9 @@ OPTIONAL = (
     "dtype",
     "layers",
 )
+SUMS = ("prompt_attention", "prompt_attention_decayed")
+NO_WINDOW = -1
+"""Sliding window of a layer without one, as FlashAttention writes it."""
 
 
 def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = False) -> Trace:
@@ -38,35 +41,40 @@ def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = Fals
     its own included. A leading axis over layers is allowed on every vector array. float16, float32,
     or uint16 holding bfloat16 with an array `dtype` = "bfloat16". Optional: `output` as query,
     `prompt_query` (q_heads, n, head_dim), `prompt_attention` and `prompt_attention_decayed`
-    (q_heads, prefill_tokens), `softmax_scale` (1/sqrt(head_dim) when absent), `soft_cap`,
-    `sliding_window`, `token_id` (tokens), `layers` (the layers' numbers). Others are not read.
+    (q_heads, prefill_tokens), `softmax_scale` (1/sqrt(head_dim) when absent) and `sliding_window`
+    (-1: none), each one value or one a layer, `soft_cap`, `token_id` (tokens), `layers` (the
+    layers' numbers). Others are not read.
 
     Raises:
-        UserError: no such file, not an .npz, or arrays missing or of shapes that contradict.
+        UserError: no such file, not an .npz, or arrays missing, of shapes or types that
+            contradict, or with values that are not finite or impossible.
     """
-    arrays = _read(Path(source))
+    arrays = _read(source)
     dtype = _dtype(arrays, source)
     given = _Arrays.of(arrays, source)
     problems = given.problems(NUMPY_DTYPE[dtype])
     if problems:
         raise UserError(f"{source}: {'; '.join(problems)}; correct the arrays")
+    numbers = _Numbers(arrays, source)
     n_layers, q_heads, steps, head_dim = given.query.shape
-    numbers = arrays.get("layers")
-    scale = float(arrays.get("softmax_scale", head_dim**-0.5))
-    window = int(arrays["sliding_window"]) if "sliding_window" in arrays else None
+    soft_cap = numbers.of("soft_cap", float, 1)
+    scales = numbers.of("softmax_scale", float, n_layers, shared=True)
+    windows = numbers.of("sliding_window", int, n_layers, shared=True)
     manifest = Manifest(
         kind="imported",
         model=Path(source).name,
-        layers=tuple(range(n_layers)) if numbers is None else tuple(map(int, np.ravel(numbers))),
+        layers=tuple(numbers.of("layers", int, n_layers) or range(n_layers)),
         q_heads=q_heads,
         kv_heads=given.key.shape[1],
         head_dim=head_dim,
         dtype=dtype,
         prompt_tokens=given.prompt_tokens,
         decode_steps=steps,
-        softmax_scale=(scale,) * n_layers,
-        sliding_window=(window,) * n_layers,
-        soft_cap=float(arrays["soft_cap"]) if "soft_cap" in arrays else None,
+        softmax_scale=tuple(scales or [head_dim**-0.5] * n_layers),
+        sliding_window=tuple(
+            None if one == NO_WINDOW else one for one in windows or [NO_WINDOW] * n_layers
+        ),
+        soft_cap=soft_cap[0] if soft_cap else None,
         has_output=given.output is not None,
         prompt_queries=0 if given.prompt_query is None else given.prompt_query.shape[2],
         has_prompt_attention=given.sums is not None,
@@ -74,11 +82,7 @@ def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = Fals
     problems = check(manifest)
     if problems:
         raise UserError(f"{source}: {'; '.join(problems)}; correct the arrays")
-    token_id = arrays.get("token_id")
-    if token_id is not None and token_id.shape != (manifest.tokens,):
-        raise UserError(
-            f"{source}: token_id has shape {token_id.shape}, expected ({manifest.tokens},)"
-        )
+    token_id = numbers.of("token_id", int, manifest.tokens)
     with TraceWriter(out, manifest, overwrite=overwrite) as writer:
         for index, layer in enumerate(manifest.layers):
             writer.write_layer(
@@ -92,8 +96,52 @@ def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = Fals
                 if given.sums is None
                 else (given.sums[0][index], given.sums[1][index]),
             )
-        writer.write_tokens(token_id=None if token_id is None else token_id.astype(int).tolist())
+        writer.write_tokens(token_id=token_id or None)
     return Trace.open(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The arrays of plain numbers, strict about their types."""
+
+    arrays: Mapping[str, Array]
+    source: str | Path
+
+    @overload
+    def of(self, name: str, kind: type[int], count: int, *, shared: bool = ...) -> list[int]: ...
+    @overload
+    def of(
+        self, name: str, kind: type[float], count: int, *, shared: bool = ...
+    ) -> list[float]: ...
+    def of(self, name: str, kind: type, count: int, *, shared: bool = False) -> list[Any]:
+        """Return the `count` numbers of an array; empty: no such array.
+
+        Args:
+            name: of the array.
+            kind: int or float; a float is never taken for an int.
+            count: how many there must be.
+            shared: whether a single one may stand for all.
+
+        Raises:
+            UserError: another type or number of values.
+        """
+        if name not in self.arrays:
+            return []
+        array = self.arrays[name]
+        sizes = {1, count} if shared else {count}
+        if (
+            array.dtype.kind not in ("iu" if kind is int else "iuf")
+            or array.size not in sizes
+            or array.ndim > 1
+        ):
+            word = "whole number" if kind is int else "number"
+            counts = [f"{n:,} {word}s" if n > 1 else f"one {word}" for n in sorted(sizes)]
+            raise UserError(
+                f"{self.source}: {name} has type {array.dtype} and shape {array.shape}, expected "
+                f"{' or '.join(counts)}; correct the array"
+            )
+        values = [kind(one) for one in array.ravel().tolist()]
+        return values if len(values) == count else values * count
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +171,15 @@ class _Arrays:
                     "a leading one over layers"
                 )
             vectors[name] = array[None] if array.ndim == axes else array
-        tokens = np.ravel(arrays["prefill_tokens"])
-        if tokens.size != 1 or not np.issubdtype(tokens.dtype, np.integer):
-            raise UserError(f"{source}: prefill_tokens is not one whole number; correct it")
-        sums = None
-        if "prompt_attention" in vectors and "prompt_attention_decayed" in vectors:
-            sums = (
-                vectors["prompt_attention"].astype(np.float32),
-                vectors["prompt_attention_decayed"].astype(np.float32),
-            )
+        (prompt_tokens,) = _Numbers(arrays, source).of("prefill_tokens", int, 1)
         return cls(
             vectors["query"],
             vectors["key"],
             vectors["value"],
-            int(tokens[0]),
+            prompt_tokens,
             vectors.get("output"),
             vectors.get("prompt_query"),
-            sums,
+            _sums(vectors, source),
         )
 
     def problems(self, dtype: type) -> list[str]:
@@ -175,28 +215,52 @@ class _Arrays:
         return found
 
 
-def _read(source: Path) -> dict[str, Array]:
-    if not source.exists():
+def _sums(vectors: Mapping[str, Array], source: str | Path) -> tuple[Array, Array] | None:
+    """Return both column sums of the prompt's attention as float32; None: neither is there."""
+    found = [vectors[name] for name in SUMS if name in vectors]
+    if not found:
+        return None
+    if len(found) == 1 or any(one.dtype.kind != "f" for one in found):
+        raise UserError(
+            f"{source}: {' and '.join(SUMS)} belong together, as floating-point numbers; give "
+            "both or neither"
+        )
+    with np.errstate(over="ignore"):  # the writer refuses what is not finite
+        return found[0].astype(np.float32), found[1].astype(np.float32)
+
+
+def _read(source: str | Path) -> dict[str, Array]:
+    """Read the arrays; nothing in the file is run, objects (pickles) are refused."""
+    path = local_path(source)
+    if not path.is_file():
         raise UserError(f"{source}: no such file; give an .npz file of arrays")
-    try:
-        # numpy leaves a file open that it cannot read, so it is given an open one.
-        with source.open("rb") as stream:
+    with path.open("rb") as stream:
+        # numpy and zipfile raise errors of a dozen kinds for what is no archive of arrays
+        try:
             file = np.load(stream, allow_pickle=False)
-            if not hasattr(file, "files"):
-                raise UserError(f"{source}: one array, not an .npz of several; use np.savez")
-            missing = [name for name in REQUIRED if name not in file.files]
-            if missing:
-                raise UserError(
-                    f"{source}: array {', '.join(missing)} missing; "
-                    f"{nearest(missing[0], file.files).replace('known', 'found')}"
-                )
-            return {name: file[name] for name in (*REQUIRED, *OPTIONAL) if name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{source}: not a readable .npz file ({error}); write it again") from error
+            names = getattr(file, "files", None)
+            arrays = {name: file[name] for name in (*REQUIRED, *OPTIONAL) if name in (names or ())}
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{source}: not a readable .npz file ({reason}); write it again"
+            ) from error
+    if names is None:
+        raise UserError(f"{source}: one array, not an .npz of several; use np.savez")
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise UserError(
+            f"{source}: array {', '.join(missing)} missing; "
+            f"{nearest(missing[0], names).replace('known', 'found')}"
+        )
+    foreign = [name for name, one in arrays.items() if not isinstance(one, np.ndarray)]
+    if foreign:
+        raise UserError(f"{source}: {foreign[0]} is not an array; write the file with np.savez")
+    return arrays
 
 
 def _dtype(arrays: Mapping[str, Array], source: str | Path) -> str:
-    stated = str(arrays["dtype"]) if "dtype" in arrays else str(arrays["query"].dtype)
+    stated = str(arrays["dtype"])[:40] if "dtype" in arrays else str(arrays["query"].dtype)
     if stated not in ITEM_BYTES:
         raise UserError(
             f"{source}: vectors are {stated}, allowed: {', '.join(ITEM_BYTES)} (bfloat16 as uint16 "

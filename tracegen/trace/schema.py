@@ -6,19 +6,28 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
+import numpy as np
 import pyarrow as pa
 
+from tracegen.base.documents import parse_json
 from tracegen.base.errors import UserError
 
 SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 TOKENS: Final = "tokens.parquet"
 ITEM_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
+NUMPY_DTYPE: Final = {"float16": np.float16, "bfloat16": np.uint16, "float32": np.float32}
+"""How numpy holds them: it has no bfloat16, which comes as its 16 bits."""
 KINDS: Final = ("captured", "imported", "synthetic")
+MOST_HEADS: Final = 1 << 16
+"""Largest number of heads and of elements of a head: far above those of any model."""
+MOST_TOKENS: Final = (1 << 31) - 1
+"""Tokens are numbered by int32 columns."""
 PROMPT_QUERIES: Final = 128
 """Number of last prompt queries that a capture keeps (fewer for a shorter prompt)."""
 DECAY: Final = 0.98
@@ -170,21 +179,16 @@ def estimate_bytes(manifest: Manifest) -> int:
     return per_layer * len(manifest.layers) + manifest.tokens * 32 + 4096
 
 
-def parse_manifest(text: str, where: str) -> Manifest:
+def parse_manifest(data: bytes, where: str) -> Manifest:
     """Read `manifest.json`.
 
     Raises:
-        UserError: not JSON, a newer schema, or fields missing, unknown or of a wrong shape; all
-            problems are in one message that starts with `where`.
+        UserError: not JSON, a newer schema, or fields missing, unknown or of a wrong type or value;
+            all problems are in one message that starts with `where`.
     """
-    try:
-        raw = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where}: not a JSON file ({error}); capture the trace again") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{where}: holds no JSON object; capture the trace again")
+    raw = parse_json(data, where)
     version = raw.get("schema_version")
-    if not isinstance(version, int) or version < 1:
+    if not _whole(version, 1):
         raise UserError(
             f"{where}: schema_version is {version!r}, expected a whole number from 1 to "
             f"{SCHEMA_VERSION}; this is not the manifest of a trace"
@@ -208,58 +212,154 @@ def parse_manifest(text: str, where: str) -> Manifest:
             f"{where}: fields missing: {', '.join(missing) or 'none'}; unknown fields: "
             f"{', '.join(unknown) or 'none'}; capture the trace again"
         )
-    try:
+    problems = [
+        f"{name} is {shown(raw[name])}, expected a list"
+        for name in ("layers", "softmax_scale", "sliding_window", "files")
+        if not isinstance(raw.get(name, []), list)
+    ]
+    if not problems:
         manifest = _build(raw)
-        problems = check(manifest)
-    except (TypeError, ValueError, KeyError) as error:
-        problems = [f"a field has a wrong shape ({error})"]
+        problems = check(manifest) or _file_problems(manifest)
     if problems:
         raise UserError(f"{where}: {'; '.join(problems)}; capture the trace again")
     return manifest
 
 
 def _build(raw: dict[str, Any]) -> Manifest:
+    """Return the manifest as it was written; `check` sees what is wrong with its values."""
     values = dict(raw)
     for name in ("layers", "softmax_scale", "sliding_window"):
         values[name] = tuple(raw[name])
     values["files"] = tuple(
-        FileEntry(str(one["path"]), int(one["size_bytes"]), str(one["sha256"]))
+        FileEntry(one.get("path"), one.get("size_bytes"), one.get("sha256"))  # type: ignore[arg-type]
+        if isinstance(one, dict)
+        else one
         for one in raw.get("files", ())
     )
     return Manifest(**values)
 
 
+def _whole(value: Any, least: int = 0, most: int = (1 << 63) - 1) -> TypeGuard[int]:
+    return type(value) is int and least <= value <= most
+
+
+def _positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _storable(value: Any) -> bool:
+    """Whether JSON can hold an object, and the strict reader would take it back."""
+    if not isinstance(value, Mapping):
+        return False
+    try:
+        parse_json(json.dumps(dict(value)).encode(), "")
+    except (TypeError, ValueError, UserError):
+        return False
+    return True
+
+
+def _each(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: all(map(holds, values))
+
+
+def _or_null(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or holds(value)
+
+
+_SIZE = (lambda value: _whole(value, 1, MOST_HEADS), f"a whole number from 1 to {MOST_HEADS:,}")
+_COUNT = (lambda value: _whole(value, 1, MOST_TOKENS), f"a whole number from 1 to {MOST_TOKENS:,}")
+_FLAG = (lambda value: isinstance(value, bool), "true or false")
+_OBJECT = (_storable, "an object of plain values")
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
+    "dtype": (lambda value: value in tuple(ITEM_BYTES), f"one of {', '.join(ITEM_BYTES)}"),
+    "model": (_named, "a name"),
+    "architecture": (_or_null(_named), "null or a name"),
+    "model_sha256": (_or_null(_named), "null or a SHA-256"),
+    "q_heads": _SIZE,
+    "kv_heads": _SIZE,
+    "head_dim": _SIZE,
+    "prompt_tokens": _COUNT,
+    "decode_steps": _COUNT,
+    "prompt_queries": (lambda value: _whole(value, 0, MOST_TOKENS), "a whole number"),
+    "soft_cap": (_or_null(_positive), "null or a number above 0"),
+    "layers": (lambda value: len(value) > 0 and all(map(_whole, value)), "layer numbers from 0"),
+    "softmax_scale": (_each(_positive), "numbers above 0"),
+    "sliding_window": (_each(_or_null(lambda value: _whole(value, 1))), "null or from 1"),
+    "has_output": _FLAG,
+    "has_prompt_attention": _FLAG,
+    "teacher_forced": _FLAG,
+    "rope": _OBJECT,
+    "prompt": _OBJECT,
+    "versions": _OBJECT,
+}
+
+
 def check(manifest: Manifest) -> list[str]:
-    """Return what is wrong with a manifest's own values, in words; empty if nothing is."""
-    problems = []
-    if manifest.kind not in KINDS:
-        problems.append(f"kind is {manifest.kind!r}, allowed: {', '.join(KINDS)}")
-    if manifest.dtype not in ITEM_BYTES:
-        problems.append(f"dtype is {manifest.dtype!r}, allowed: {', '.join(ITEM_BYTES)}")
-    for name in ("q_heads", "kv_heads", "head_dim", "prompt_tokens", "decode_steps"):
-        value = getattr(manifest, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            problems.append(f"{name} is {value!r}, expected a whole number of at least 1")
-    if problems:
+    """Return what is wrong with a manifest's own values, in words; empty if nothing is.
+
+    The one place where types and values of a trace are checked: before it is written and when it
+    is opened.
+    """
+    problems = _field_problems(manifest)
+    if problems:  # what follows compares fields that are sound in themselves
         return problems
     if manifest.q_heads % manifest.kv_heads:
         problems.append(
-            f"q_heads = {manifest.q_heads} is no multiple of kv_heads = {manifest.kv_heads}"
+            f"q_heads = {manifest.q_heads} is not a multiple of kv_heads = {manifest.kv_heads}"
         )
     n_layers = len(manifest.layers)
-    if n_layers == 0 or any(not isinstance(one, int) or one < 0 for one in manifest.layers):
-        problems.append(f"layers is {list(manifest.layers)!r}, expected layer numbers from 0")
     if len(set(manifest.layers)) != n_layers:
-        problems.append(f"layers {list(manifest.layers)!r} repeats a layer")
+        problems.append(f"layers {shown(list(manifest.layers))} repeats a layer")
     for name in ("softmax_scale", "sliding_window"):
         if len(getattr(manifest, name)) != n_layers:
             problems.append(
                 f"{name} has {len(getattr(manifest, name))} values for {n_layers} layers"
             )
-    if any(not isinstance(one, int | float) for one in manifest.softmax_scale):
-        problems.append(f"softmax_scale is {list(manifest.softmax_scale)!r}, expected numbers")
-    if any(
-        one is not None and (type(one) is not int or one < 1) for one in manifest.sliding_window
-    ):
-        problems.append("sliding_window holds something other than null and positive whole numbers")
+    if manifest.prompt_queries > manifest.prompt_tokens:
+        problems.append(
+            f"prompt_queries = {manifest.prompt_queries} of {manifest.prompt_tokens} prompt tokens"
+        )
     return problems
+
+
+def _field_problems(manifest: Manifest) -> list[str]:
+    """Return which fields hold a value of a wrong type, or out of bounds."""
+    return [
+        f"{name} is {shown(getattr(manifest, name))}, allowed: {allowed}"
+        for name, (holds, allowed) in _RULES.items()
+        if not holds(getattr(manifest, name))
+    ]
+
+
+def _file_problems(manifest: Manifest) -> list[str]:
+    """Return what is wrong with the list of files that a finished trace has."""
+    entries = manifest.files
+    if not all(
+        isinstance(one, FileEntry)
+        and isinstance(one.path, str)
+        and _whole(one.size_bytes, 0)
+        and isinstance(one.sha256, str)
+        for one in entries
+    ):
+        return ["files holds something other than path, size_bytes and sha256"]
+    listed, expected = [one.path for one in entries], manifest.paths()
+    problems = [f"files: {shown(path)} is not listed" for path in expected if path not in listed]
+    problems += [
+        f"files: {shown(path)} is listed and no file of this trace"
+        for path in listed
+        if path not in expected
+    ]
+    if not problems and len(listed) != len(expected):
+        problems.append("files lists a file twice")
+    return problems
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it, cut where it is long."""
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -5,6 +5,7 @@ comes as its 16 bits in uint16. Never imports torch.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,14 +15,15 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from tracegen.base.documents import MAX_BYTES
 from tracegen.base.errors import UserError
 from tracegen.base.location import file_system
+from tracegen.trace.rows import group_problem, tokens_problem, vectors_of
 from tracegen.trace.schema import MANIFEST, TOKENS, Manifest, columns, layer_path, parse_manifest
 
 if TYPE_CHECKING:
     import polars as pl
 
-NUMPY_DTYPE = {"float16": np.float16, "bfloat16": np.uint16, "float32": np.float32}
 Vectors = npt.NDArray[Any]
 _CHUNK_BYTES = 1 << 20
 
@@ -36,23 +38,21 @@ def as_float32(vectors: Vectors) -> npt.NDArray[np.float32]:
 class Trace:
     """A complete trace, read one (layer, kv_head) at a time.
 
-    The checksum of a file is taken when the file is first read, so that an altered file is refused
-    before anything is computed from it. Safe to pickle and to open in several processes.
+    When a file is first read its checksum is taken, and when a KV head's rows are first read their
+    numbers and that all values are finite are checked, so that what is damaged is refused before
+    anything is computed from it. Safe to pickle and to open in several processes.
     """
 
-    def __init__(self, where: str, manifest: Manifest, *, check: bool = True) -> None:
+    def __init__(self, where: str, manifest: Manifest) -> None:
         self.where = where
         self.manifest = manifest
         self._sha256 = {one.path: one.sha256 for one in manifest.files}
-        self._unchecked = set(self._sha256) if check else set()
+        self._unchecked = set(self._sha256)
+        self._sound: set[tuple[str, int]] = set()  # (path, KV head) whose rows were checked
 
     @classmethod
-    def open(cls, where: str | Path, *, check: bool = True) -> Self:
+    def open(cls, where: str | Path) -> Self:
         """Open the trace at a path or URL.
-
-        Args:
-            where: the trace's folder.
-            check: compare each file's checksum with the manifest's when it is first read.
 
         Raises:
             UserError: no trace there, a manifest that is damaged or newer, or files that are
@@ -62,16 +62,18 @@ class Trace:
         manifest_path = f"{root}/{MANIFEST}"
         try:
             with system.open_input_stream(manifest_path) as stream:
-                text = stream.read().decode()
+                data = stream.read(MAX_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(
                 f"{where}: no trace here ({MANIFEST} is missing); give the folder that "
                 "`tracegen capture` wrote"
             ) from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{where}/{MANIFEST}: not a text file; capture again") from error
-        manifest = parse_manifest(text, f"{where}/{MANIFEST}")
-        trace = cls(str(where), manifest, check=check)
+        except OSError as error:
+            raise UserError(
+                f"{where}/{MANIFEST}: cannot be read ({_first_line(error)}); give the folder of a "
+                "trace that you may read"
+            ) from error
+        trace = cls(str(where), parse_manifest(data, f"{where}/{MANIFEST}"))
         problems = trace._sizes()
         if problems:
             raise UserError(f"{'; '.join(problems)}; capture the trace again")
@@ -132,8 +134,7 @@ class Trace:
         """Return token, token_id, text, position, phase ("prompt", "decode") and log_prob."""
         import polars as pl  # a replay's workers read vectors only
 
-        table = self._open(TOKENS).read()
-        frame = pl.from_arrow(table)
+        frame = pl.from_arrow(self.token_table())
         assert isinstance(frame, pl.DataFrame)
         return frame.select("token", "token_id", "text", "position", "phase", "log_prob")
 
@@ -155,23 +156,25 @@ class Trace:
             )
         self._unchecked.discard(path)
 
-    def parquet(self, path: str) -> pq.ParquetFile:
-        """Open one of the trace's Parquet files by its relative path.
+    def token_table(self) -> pa.Table:
+        """Return the columns of `tokens.parquet` as they are stored.
 
         Raises:
-            UserError: the file is missing, truncated, altered or no Parquet; names the file.
+            UserError: the file is missing, altered, or not the tokens of this trace in order.
         """
-        return self._open(path)
+        with self._open(TOKENS) as file:
+            self._check_columns(file, "tokens", TOKENS)
+            table = self._reading(TOKENS, file.read)
+        problem = tokens_problem(self.manifest, table)
+        if problem:
+            raise UserError(f"{self.where}/{TOKENS}: {problem}; capture the trace again")
+        return table
 
     def _sizes(self) -> list[str]:
         """Return which files are missing or of another size than written."""
         system, root = file_system(self.where)
         listed = {one.path: one.size_bytes for one in self.manifest.files}
-        problems = [
-            f"{self.where}/{MANIFEST}: {path} is not listed"
-            for path in self.manifest.paths()
-            if path not in listed
-        ]
+        problems = []
         infos = system.get_file_info([f"{root}/{path}" for path in listed])
         for (path, size_bytes), info in zip(listed.items(), infos, strict=True):
             if info.type != pafs.FileType.File:
@@ -187,13 +190,7 @@ class Trace:
         if path in self._unchecked:
             self.check_file(path)
         system, root = file_system(self.where)
-        try:
-            return pq.ParquetFile(system.open_input_file(f"{root}/{path}"))
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{self.where}/{path}: cannot be read ({_first_line(error)}); restore it or "
-                "capture the trace again"
-            ) from error
+        return self._reading(path, lambda: pq.ParquetFile(system.open_input_file(f"{root}/{path}")))
 
     def _row_group(self, kind: str, layer: int, kv_head: int, names: list[str]) -> pa.Table:
         manifest = self.manifest
@@ -207,32 +204,42 @@ class Trace:
             )
         path = layer_path(kind, layer)
         with self._open(path) as file:
-            expected = columns(kind, manifest)
-            if file.schema_arrow.remove_metadata() != expected or (
-                file.num_row_groups != manifest.kv_heads
-            ):
+            self._check_columns(file, kind, path)
+            if file.num_row_groups != manifest.kv_heads:
                 raise UserError(
-                    f"{self.where}/{path}: columns or row groups are not those of trace schema "
-                    f"{manifest.schema_version}; capture the trace again"
+                    f"{self.where}/{path}: holds {file.num_row_groups} row groups for "
+                    f"{manifest.kv_heads} KV heads; capture the trace again"
                 )
-            try:
-                return file.read_row_group(kv_head, columns=names)
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(
-                    f"{self.where}/{path}: cannot be read ({_first_line(error)}); restore it or "
-                    "capture the trace again"
-                ) from error
+            if (path, kv_head) in self._sound:
+                return self._reading(path, file.read_row_group, kv_head, names)
+            table = self._reading(path, file.read_row_group, kv_head)
+        problem = group_problem(kind, manifest, kv_head, table)
+        if problem:
+            raise UserError(f"{self.where}/{path}: {problem}; capture the trace again")
+        self._sound.add((path, kv_head))
+        return table.select(names)
+
+    def _check_columns(self, file: pq.ParquetFile, kind: str, path: str) -> None:
+        if file.schema_arrow.remove_metadata() != columns(kind, self.manifest):
+            raise UserError(
+                f"{self.where}/{path}: columns are not those of trace schema "
+                f"{self.manifest.schema_version}; capture the trace again"
+            )
+
+    def _reading(self, path: str, read: Callable[..., pa.Table], *arguments: Any) -> pa.Table:
+        """Call a method that reads; what the file has wrong is a sentence."""
+        try:
+            return read(*arguments)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{self.where}/{path}: cannot be read ({_first_line(error)}); restore it or "
+                "capture the trace again"
+            ) from error
 
     def _vectors(self, kind: str, layer: int, kv_head: int, name: str) -> Vectors:
         """Return one column of a KV head's row group as (rows, head_dim), without a copy."""
         column = self._row_group(kind, layer, kv_head, [name]).column(0)
-        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        dtype = NUMPY_DTYPE[self.manifest.dtype]
-        flat = np.frombuffer(array.buffers()[1], dtype=dtype)
-        start = array.offset * self.manifest.head_dim
-        return flat[start : start + len(array) * self.manifest.head_dim].reshape(
-            len(array), self.manifest.head_dim
-        )
+        return vectors_of(column, self.manifest)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tracegen.base.errors import UserError
-from tracegen.trace.schema import TOKENS, Manifest, columns, layer_path
+from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace, as_float32
 
 Array = npt.NDArray[Any]
@@ -29,7 +28,6 @@ class Verification:
 
     files: int
     size_bytes: int
-    rows: int
     output_error_ratio: float | None
     output_error_max: float | None
     attention_sum_error_ratio: float | None
@@ -45,19 +43,15 @@ def verify(trace: Trace, announce: Callable[[str], None] = lambda _: None) -> Ve
     manifest = trace.manifest
     for one in manifest.files:
         trace.check_file(one.path)
-    rows = _check_tokens(trace)
+    trace.token_table()
     problems: list[str] = []
     worst_ratio = worst_absolute = worst_sum = 0.0
     for index, layer in enumerate(manifest.layers):
-        rows += _check_rows(trace, layer)
         for kv_head in range(manifest.kv_heads):
-            place = f"layer {layer}, kv_head {kv_head}"
             key = as_float32(trace.key(layer, kv_head))
             value = as_float32(trace.value(layer, kv_head))
             query = as_float32(trace.query(layer, kv_head))
-            for name, vectors in (("key", key), ("value", value), ("query", query)):
-                if not np.isfinite(vectors).all():
-                    problems.append(f"{place}: {name} holds values that are not finite")
+            trace.prompt_query(layer, kv_head)  # read, and so checked
             output = trace.output(layer, kv_head)
             if output is not None:
                 ratio, absolute = _output_error(
@@ -85,7 +79,6 @@ def verify(trace: Trace, announce: Callable[[str], None] = lambda _: None) -> Ve
     return Verification(
         files=len(manifest.files),
         size_bytes=sum(one.size_bytes for one in manifest.files),
-        rows=rows,
         output_error_ratio=worst_ratio if manifest.has_output else None,
         output_error_max=worst_absolute if manifest.has_output else None,
         attention_sum_error_ratio=worst_sum if manifest.has_prompt_attention else None,
@@ -135,57 +128,6 @@ def _output_error(
 
 def _nan_is_infinite(number: float) -> float:
     return float("inf") if np.isnan(number) else number
-
-
-def _check_tokens(trace: Trace) -> int:
-    manifest = trace.manifest
-    tokens = trace.tokens()
-    phase = ["prompt"] * manifest.prompt_tokens + ["decode"] * manifest.decode_steps
-    if tokens["token"].to_list() != list(range(manifest.tokens)) or (
-        tokens["phase"].to_list() != phase
-    ):
-        raise UserError(
-            f"{trace.where}/{TOKENS}: not {manifest.prompt_tokens} prompt and "
-            f"{manifest.decode_steps} decoded tokens in order; capture the trace again"
-        )
-    return tokens.height
-
-
-def _check_rows(trace: Trace, layer: int) -> int:
-    """Compare the row numbers of a layer's files with what a complete trace has."""
-    manifest = trace.manifest
-    prompt = np.arange(manifest.prompt_tokens)
-    expected = {"kv": np.arange(manifest.tokens), "queries": np.arange(manifest.decode_steps)}
-    if manifest.prompt_queries:
-        expected["prompt_queries"] = prompt[-manifest.prompt_queries :]
-    if manifest.has_prompt_attention:
-        expected["prompt_attention"] = prompt
-    rows = 0
-    for kind, numbers in expected.items():
-        heads_per_group = 1 if kind == "kv" else manifest.group
-        path = layer_path(kind, layer)
-        with trace.parquet(path) as file:
-            first, second = columns(kind, manifest).names[:2]
-            groups = file.num_row_groups
-            complete = groups == manifest.kv_heads and all(
-                _numbers_are(
-                    file.read_row_group(one, [first, second]), one, heads_per_group, numbers
-                )
-                for one in range(groups)
-            )
-            rows += file.metadata.num_rows
-        if not complete:
-            raise UserError(
-                f"{trace.where}/{path}: rows are missing or out of order ({groups} row groups of "
-                f"{manifest.kv_heads}, {len(numbers)} rows a head expected); capture again"
-            )
-    return rows
-
-
-def _numbers_are(table: Any, group: int, heads: int, numbers: Array) -> bool:
-    head, number = (column.to_numpy() for column in table.columns)
-    wanted = np.arange(group * heads, (group + 1) * heads).repeat(len(numbers))
-    return np.array_equal(head, wanted) and np.array_equal(number, np.tile(numbers, heads))
 
 
 def describe(trace: Trace) -> list[tuple[str, str]]:

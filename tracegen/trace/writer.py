@@ -21,8 +21,18 @@ import pyarrow.parquet as pq
 from tracegen.base.errors import UserError, naming
 from tracegen.base.folder import new_folder, refuse_existing
 from tracegen.base.location import file_system, is_url
-from tracegen.trace.schema import MANIFEST, TOKENS, FileEntry, Manifest, check, columns, layer_path
-from tracegen.trace.store import NUMPY_DTYPE, Vectors
+from tracegen.trace.rows import first_not_finite
+from tracegen.trace.schema import (
+    MANIFEST,
+    NUMPY_DTYPE,
+    TOKENS,
+    FileEntry,
+    Manifest,
+    check,
+    columns,
+    layer_path,
+)
+from tracegen.trace.store import Vectors
 
 _ONE_PAGE: dict[str, Any] = {"data_page_size": 1 << 30, "write_batch_size": 1 << 20}
 if "max_rows_per_page" in inspect.signature(pq.ParquetWriter).parameters:
@@ -113,6 +123,8 @@ class TraceWriter:
         with self._parquet(layer_path("kv", layer), schema) as file:
             for kv_head, (key, value) in enumerate(heads):
                 number = np.full(manifest.tokens, kv_head, dtype=np.int32)
+                for name, one in (("key", key), ("value", value)):
+                    self._refuse_not_finite(layer, name, one[None], "KV", kv_head, 0)
                 vectors = [self._binary(one, manifest.tokens) for one in (key, value)]
                 _write(file, [number, token, *vectors], schema)
                 written += 1
@@ -123,6 +135,8 @@ class TraceWriter:
         manifest = self.manifest
         assert (output is not None) == manifest.has_output
         vectors = [query] if output is None else [query, output]
+        for name, one in zip(("query", "output"), vectors, strict=False):
+            self._refuse_not_finite(layer, name, one, "query", 0, manifest.prompt_tokens)
         steps = np.arange(manifest.decode_steps, dtype=np.int32)
         self._write_groups("queries", layer, steps, vectors)
 
@@ -138,9 +152,15 @@ class TraceWriter:
         if manifest.prompt_queries:
             assert prompt_query is not None
             tokens = prompt[-manifest.prompt_queries :]
+            first = int(tokens[0])
+            self._refuse_not_finite(layer, "prompt query", prompt_query, "query", 0, first)
             self._write_groups("prompt_queries", layer, tokens, [prompt_query])
         if manifest.has_prompt_attention:
             assert prompt_attention is not None
+            for sums in prompt_attention:
+                if sums.min() < 0:
+                    raise UserError(f"{self.where}: layer {layer}: a prompt attention is negative")
+                self._refuse_not_finite(layer, "prompt attention", sums, "query", 0, 0)
             self._write_groups("prompt_attention", layer, prompt, list(prompt_attention))
 
     def write_tokens(
@@ -185,6 +205,19 @@ class TraceWriter:
                     for one in data
                 ]
                 _write(file, [heads, np.tile(numbers, group), *arrays], schema)
+
+    def _refuse_not_finite(
+        self, layer: int, name: str, values: Vectors, kind: str, first_head: int, first_token: int
+    ) -> None:
+        """Refuse values (heads, tokens, ...) that a model overflowed to infinity or NaN."""
+        is_sum = name == "prompt attention"
+        place = first_not_finite(values, "float32" if is_sum else self.manifest.dtype)
+        if place is not None:
+            raise UserError(
+                f"{self.where}: layer {layer}, {kind} head {first_head + place[0]}, token "
+                f"{first_token + place[1]}: {name} holds a value that is not finite; use a wider "
+                "type, for example --dtype float32 or bfloat16, or correct the arrays"
+            )
 
     def _binary(self, vectors: Vectors, rows: int) -> pa.Array:
         """Return vectors as fixed-size binary without copying them."""

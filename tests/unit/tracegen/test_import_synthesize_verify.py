@@ -65,10 +65,19 @@ def test_several_layers_and_everything_optional_can_be_imported(tmp_path: Path) 
         ({"key": np.zeros((2, 12, 8), np.float16)}, r"key has shape \(1, 2, 12, 8\), expected"),
         ({"value": np.zeros((2, 13, 8), np.float32)}, "value is float32 and query is float16"),
         ({"query": np.zeros((4, 3, 8))}, "vectors are float64, allowed: float16"),
-        ({"query": np.zeros((3, 3, 8), np.float16)}, "q_heads = 3 is no multiple of kv_heads = 2"),
+        (
+            {"query": np.zeros((3, 3, 8), np.float16)},
+            "q_heads = 3 is not a multiple of kv_heads = 2",
+        ),
         ({"query": np.zeros((3, 8), np.float16)}, "query has 2 axes"),
-        ({"prefill_tokens": np.array([1, 2])}, "prefill_tokens is not one whole number"),
-        ({"token_id": np.arange(3)}, "token_id has shape"),
+        (
+            {"prefill_tokens": np.array([1, 2])},
+            r"prefill_tokens has type int64 and shape \(2,\), expected one whole number;",
+        ),
+        (
+            {"token_id": np.arange(3)},
+            r"token_id has type int64 and shape \(3,\), expected 13 whole numbers;",
+        ),
     ],
 )
 def test_arrays_that_contradict_are_refused(
@@ -139,7 +148,7 @@ def test_prompt_attention_can_be_asked_for(tmp_path: Path) -> None:
     [
         ({"head_dim": 0, "layers": 0}, "--layers is 0, give at least 1; --head-dim is 0"),
         ({"head_dim": 7}, "--head-dim is 7; the rotary embedding needs pairs"),
-        ({"q_heads": 3}, "q_heads = 3 is no multiple of kv_heads = 2"),
+        ({"q_heads": 3}, "q_heads = 3 is not a multiple of kv_heads = 2"),
         ({"dtype": "int8"}, "--dtype is 'int8'; allowed"),
     ],
 )
@@ -181,5 +190,5 @@ def test_rows_that_are_missing_are_named_although_the_checksum_fits(tmp_path: Pa
     files = tuple(entry if one.path == entry.path else one for one in trace.manifest.files)
     manifest = replace(trace.manifest, files=files)
     (tmp_path / "t/manifest.json").write_text(manifest.to_json())
-    with pytest.raises(UserError, match=r"kv/layer_000\.parquet: rows are missing"):
+    with pytest.raises(UserError, match=r"kv/layer_000\.parquet: rows of KV head 0 are missing"):
         verify(Trace.open(tmp_path / "t"))
