@@ -1,28 +1,16 @@
-"""Record what a model's attention reads, through transformers' attention interface.
+"""Record what a model's attention reads while it attends as it always does."""
 
-`recording(model, sink)` registers one attention function and one mask function, lets the model use
-them inside a `with` block and removes both afterwards. No model is patched: each decoder whose
-attention goes through `ALL_ATTENTION_FUNCTIONS` is recorded by the same code.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface
-from transformers.modeling_utils import AttentionInterface
 
 from tracegen.base.errors import UserError
-from tracegen.capture.prompt_attention import attend_in_tiles, visible_from
-
-NAME = "tracegen_recording"
-_PADDED, _NOT_CAUSAL = -1, -2
-# Tensors that models hand to the interface and that change nothing about the attention itself.
-_HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings", "token_type_ids"})
+from tracegen.capture.interface import Asked, attending
+from tracegen.capture.prompt_attention import attend_in_tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,92 +47,8 @@ def recording(model: Any, sink: Sink) -> Iterator[None]:
     Raises:
         UserError: the model's attention does not go through the interface.
     """
-    refuse_by_configuration(model)
-    recorder = _Recorder(model, sink)
-    before = [(one, one._attn_implementation) for one in _configurations(model)]
-    AttentionInterface.register(NAME, recorder.attend)
-    AttentionMaskInterface.register(NAME, encode_mask)
-    try:
-        model.set_attn_implementation(NAME)
+    with attending(model, _Recorder(model, sink).attend):
         yield
-    finally:
-        for config, implementation in before:
-            config._attn_implementation_internal = implementation
-        AttentionInterface._global_mapping.pop(NAME, None)
-        AttentionMaskInterface._global_mapping.pop(NAME, None)
-
-
-def refuse_by_configuration(model: Any) -> None:
-    """Refuse models whose attention cannot be captured, as far as their configuration tells.
-
-    Raises:
-        UserError: says which model and why.
-    """
-    name = type(model).__name__
-    config = model.config.get_text_config(decoder=True)
-    if getattr(config, "kv_lora_rank", None):
-        raise UserError(
-            f"{name}: multi-head latent attention caches one compressed vector a token and no keys "
-            "and values a head; only models with a cache of keys and values can be captured"
-        )
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise UserError(f"{name}: an encoder-decoder; only decoders can be captured")
-    if "chunked_attention" in (getattr(config, "layer_types", None) or ()):
-        raise UserError(f"{name}: chunked attention cannot be captured; a trace knows windows only")
-    if not getattr(type(model), "_can_set_attn_implementation", lambda: False)():
-        raise UserError(
-            f"{name}: its attention does not go through transformers' attention interface, so it "
-            "cannot be captured"
-        )
-
-
-def encode_mask(
-    *,
-    q_length: int,
-    kv_length: int,
-    mask_function: Callable[..., Tensor],
-    q_offset: int = 0,
-    kv_offset: int = 0,
-    attention_mask: Tensor | None = None,
-    local_size: int | None = None,
-    **_: Any,
-) -> Tensor:
-    """Stand in for a mask: return the layer's window (0: none) in one number.
-
-    A materialised mask would be prompt x prompt. The pattern that the model asks for is compared
-    with the one that the number stands for on the first, middle and last rows; one that is neither
-    causal nor a causal sliding window becomes a negative number, refused if a layer uses it
-    (some models also make masks that no layer uses).
-    """
-    window = local_size or 0
-    code = window
-    if attention_mask is not None and not bool(attention_mask.all()):
-        code = _PADDED
-    elif q_length > 1:
-        rows = torch.tensor([0, q_length // 2, q_length - 1])[:, None] + int(q_offset)
-        tokens = torch.arange(kv_length)[None, :] + int(kv_offset)
-        expected = (tokens <= rows) & (tokens >= visible_from(rows, window or None))
-        # Patterns broadcast over (batch, heads, queries, tokens).
-        zero = torch.zeros(1, 1, 1, 1, dtype=torch.int64)
-        try:
-            asked = mask_function(zero, zero, rows[None, None], tokens[None, None])
-            same = torch.equal(asked.expand(1, 1, *expected.shape)[0, 0].bool().cpu(), expected)
-        except (RuntimeError, IndexError, TypeError):
-            same = False
-        code = window if same else _NOT_CAUSAL
-    return torch.full((1, 1, 1, 1), code, dtype=torch.int64)
-
-
-def _window(code: int, name: str) -> int | None:
-    """Return the window that `encode_mask` encoded, None for none."""
-    if code == _PADDED:
-        raise UserError(f"{name}: a padded prompt cannot be captured; give one without padding")
-    if code == _NOT_CAUSAL:
-        raise UserError(
-            f"{name}: an attention mask that is neither causal nor a causal sliding window cannot "
-            "be captured"
-        )
-    return code or None
 
 
 class _Recorder:
@@ -155,85 +59,51 @@ class _Recorder:
         self._sink = sink
         self._sdpa = bool(getattr(model, "_supports_sdpa", False))
 
-    def attend(
-        self,
-        module: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None = None,
-        *,
-        scaling: float | None = None,
-        softcap: float | None = None,
-        sliding_window: int | None = None,
-        **others: Any,
-    ) -> tuple[Tensor, None]:
-        """Attend as the model would have, hand the call to the sink, return (output, None)."""
-        layer = getattr(module, "layer_idx", None)
-        if layer is None or getattr(module, "is_cross_attention", False):
-            raise UserError(f"{self._name}: attention outside the decoder's own cannot be captured")
-        self._refuse(query, key, value, others)
-        if attention_mask is None:
-            window = sliding_window
-        elif attention_mask.shape == (1, 1, 1, 1) and attention_mask.dtype == torch.int64:
-            window = _window(int(attention_mask), self._name)
-        else:
-            raise UserError(
-                f"{self._name}: it builds an attention mask of its own, so it cannot be captured"
-            )
-        scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
-        sums = None
-        if query.shape[2] == 1 < key.shape[2] and softcap is None and self._sdpa:
-            output = self._step(module, query, key, value, scale, window)
-        else:
-            attended, *sums = attend_in_tiles(query[0], key[0], value[0], scale, softcap, window)
-            output = attended[None]
-        call = Call(layer, query[0], key[0], value[0], output[0], sums, scale, softcap, window)
-        self._sink.record(call)
-        return output.transpose(1, 2), None
-
-    def _step(
-        self,
-        module: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        scale: float,
-        window: int | None,
-    ) -> Tensor:
-        """Return the attention output of one new token, (1, q_heads, 1, head_dim)."""
-        if window is not None and key.shape[2] > window:
-            key, value = key[:, :, -window:], value[:, :, -window:]
-        output: Tensor = sdpa_attention_forward(
-            module, query, key, value, None, scaling=scale, is_causal=True
-        )[0]
-        return output.transpose(1, 2)
-
-    def _refuse(self, query: Tensor, key: Tensor, value: Tensor, others: dict[str, Any]) -> None:
-        if query.shape[0] != 1:
-            raise UserError(f"{self._name}: a batch cannot be captured; give one prompt")
-        if value.shape != key.shape or query.shape[-1] != key.shape[-1]:
-            raise UserError(
-                f"{self._name}: keys of {key.shape[-1]} and values of {value.shape[-1]} elements; "
-                "only models whose keys and values have one size can be captured"
-            )
-        if query.shape[2] > 1 and query.shape[2] != key.shape[2]:
+    def attend(self, asked: Asked) -> Tensor:
+        """Attend as the model would have, hand the call to the sink, return the output."""
+        new, cached = asked.query.shape[1], asked.key.shape[1]
+        if new not in (1, cached):
             raise UserError(f"{self._name}: a prompt in several parts cannot be captured")
-        if others.get("is_causal") is False:
-            raise UserError(f"{self._name}: attention that is not causal cannot be captured")
-        strange = [
-            name
-            for name, value in others.items()
-            if isinstance(value, Tensor) and name not in _HARMLESS
-        ]
-        if strange:
-            raise UserError(
-                f"{self._name}: its attention also depends on {', '.join(strange)}, which a trace "
-                "does not hold, so it cannot be captured"
+        sums = None
+        if new == 1 < cached and asked.soft_cap is None and self._sdpa:
+            output = _step(asked)
+        else:
+            output, *sums = attend_in_tiles(
+                asked.query,
+                asked.key,
+                asked.value,
+                asked.softmax_scale,
+                asked.soft_cap,
+                asked.sliding_window,
             )
+        self._sink.record(
+            Call(
+                asked.layer,
+                asked.query,
+                asked.key,
+                asked.value,
+                output,
+                sums,
+                asked.softmax_scale,
+                asked.soft_cap,
+                asked.sliding_window,
+            )
+        )
+        return output
 
 
-def _configurations(model: Any) -> list[Any]:
-    found = {id(one.config): one.config for one in model.modules() if hasattr(one, "config")}
-    found |= {id(one): one for one in (model.config, model.config.get_text_config(decoder=True))}
-    return list(found.values())
+def _step(asked: Asked) -> Tensor:
+    """Return the attention output of one new token, (q_heads, 1, head_dim)."""
+    key, value, window = asked.key[None], asked.value[None], asked.sliding_window
+    if window is not None and key.shape[2] > window:
+        key, value = key[:, :, -window:], value[:, :, -window:]
+    output: Tensor = sdpa_attention_forward(
+        asked.module,
+        asked.query[None],
+        key,
+        value,
+        None,
+        scaling=asked.softmax_scale,
+        is_causal=True,
+    )[0]
+    return output[0].transpose(0, 1)

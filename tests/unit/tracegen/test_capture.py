@@ -13,9 +13,10 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from tracegen.base.errors import UserError
+from tracegen.capture.interface import NAME
 from tracegen.capture.model import LoadedModel
 from tracegen.capture.prompt_attention import attend_in_tiles
-from tracegen.capture.recording import NAME, Call, recording
+from tracegen.capture.recording import Call, recording
 from tracegen.capture.run import Request, capture, generate
 from tracegen.capture.spill import to_numpy
 from tracegen.trace.store import Trace
