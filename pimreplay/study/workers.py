@@ -50,12 +50,11 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     while True:
         try:
             job = pipe.recv()
-        except (EOFError, OSError):  # the parent is gone or closed the pipe
+        except EOFError:  # the parent is gone or closed the pipe
             return
-        answer = work(job)
         try:
-            pipe.send(answer)
-        except OSError:
+            pipe.send(work(job))
+        except BrokenPipeError:
             return
 
 

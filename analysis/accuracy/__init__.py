@@ -1,0 +1,1 @@
+"""Accuracy with a policy inside the model: the one place where a model runs with one."""
