@@ -53,8 +53,6 @@ class EnergyTable:
     """Active standby power."""
     refresh_mw_per_channel: float | None = None
     """Refresh power above standby, averaged over the refresh interval."""
-    external_link_pj_per_bit: float | None = None
-    """Stack to host, for work a policy does on the host."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,12 @@ class Organisation:
         return self.channels * self.channel_banks * self.rows * self.row_bytes
 
 
+MOST_CHANNELS = 4096
+MOST_CHANNEL_BANKS = 4096
+MOST_BYTES = 1 << 56
+"""Of a stack; what is simulated has room for more than anyone has built."""
+
+
 def organisation_problems(values: dict[str, Any]) -> list[str]:
     """Return everything wrong with an organisation table, one sentence each."""
     problems = []
@@ -54,12 +60,12 @@ def organisation_problems(values: dict[str, Any]) -> list[str]:
         elif name == "t_rfc_ns":
             if not is_time(value):
                 problems.append(f"[organisation] t_rfc_ns = {value!r} must be a time above 0")
-        elif not is_whole(value) or value <= 0:  # type: ignore[operator]
+        elif not is_whole(value) or value <= 0:
             problems.append(f"[organisation] {name} = {value!r} must be a whole number above 0")
     unsound = bool(problems)
     for name in ("rows", "columns", "access_bytes", "bank_groups", "banks", "pseudo_channels"):
         value = values.get(name)
-        if is_whole(value) and value > 0 and value & (value - 1):  # type: ignore[operator]
+        if is_whole(value) and value > 0 and value & (value - 1):
             problems.append(
                 f"[organisation] {name} = {value} must be a power of two: addresses have whole bits"
             )
@@ -72,6 +78,13 @@ def organisation_problems(values: dict[str, Any]) -> list[str]:
     if unsound:
         return problems
     built = Organisation(**{name: values[name] for name in expected})
+    for name, found, most in (
+        ("channels", built.channels, MOST_CHANNELS),
+        ("banks of a channel", built.channel_banks, MOST_CHANNEL_BANKS),
+        ("bytes", built.capacity_bytes, MOST_BYTES),
+    ):
+        if found > most:
+            problems.append(f"[organisation] {found:,} {name}; at most {most:,} can be simulated")
     density = built.capacity_bytes // built.channels * 8 >> 20
     if density != built.channel_density_mbit:
         problems.append(

@@ -52,7 +52,9 @@ def organisation_values(name: str) -> dict[str, Any]:
     return _table(name, "organisations", "organisation", "organisation preset")
 
 
-def _table(name: str, kind: str, section: str, word: str) -> dict[str, Any]:
+def _table(
+    name: str, kind: str, section: str, word: str, seen: tuple[Path, ...] = ()
+) -> dict[str, Any]:
     presets = _presets(kind)
     if name in presets:
         return dict(presets[name])
@@ -61,13 +63,18 @@ def _table(name: str, kind: str, section: str, word: str) -> dict[str, Any]:
         raise UserError(
             f"{word} {name!r} is unknown; {nearest(name, presets)}; or give a .toml file"
         )
-    content = read_toml(path)
-    table = content.get(section)
+    if path.resolve() in seen:
+        raise UserError(f"{path}: [{section}] preset leads back to itself; break the circle")
+    table = read_toml(path).get(section)
     if not isinstance(table, dict):
         raise UserError(f"{path}: has no [{section}] table; add one with the values of a preset")
     table = {key: value for key, value in table.items() if key not in ("source", "note")}
     preset = table.pop("preset", None)
-    return {**_table(preset, kind, section, word), **table} if preset is not None else table
+    if preset is None:
+        return table
+    if not isinstance(preset, str):
+        raise UserError(f"{path}: [{section}] preset = {preset!r} must be a text")
+    return {**_table(preset, kind, section, word, (*seen, path.resolve())), **table}
 
 
 def load_organisation(name: str) -> Organisation:

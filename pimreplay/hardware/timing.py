@@ -47,9 +47,11 @@ class Timing:
 
 _RATES_MBPS = range(4, 4_000_001)
 """Data rates that give a clock of whole picoseconds."""
+MOST_CYCLES = 100_000
+"""No timing of a DRAM comes near; tREFI, the longest, is some thousands of cycles."""
 
 
-def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> list[str]:
+def timing_problems(values: dict[str, Any], t_rfc_ns: object = None) -> list[str]:
     """Return everything wrong with a timing table, one sentence each, empty when sound."""
     problems = []
     expected = [f.name for f in fields(Timing)]
@@ -61,20 +63,25 @@ def timing_problems(values: dict[str, Any], t_rfc_ns: float | None = None) -> li
                 problems.append(f"[timing] {name} is missing; state it in cycles")
         elif not is_whole(values[name]):
             problems.append(
-                f"[timing] {name} = {values[name]!r} is no whole number; give whole cycles"
+                f"[timing] {name} = {values[name]!r} is not a whole number; give whole cycles"
             )
         elif values[name] <= 0:
             problems.append(f"[timing] {name} = {values[name]} must be above 0; correct it")
+        elif name.endswith("_cycles") and values[name] > MOST_CYCLES:
+            problems.append(
+                f"[timing] {name} = {values[name]} is above {MOST_CYCLES:,} cycles, which no DRAM "
+                "comes near; correct it"
+            )
         else:
             sound[name] = values[name]
     problems.extend(
-        f"[timing] {name} is no timing; {nearest(name, expected)}"
+        f"[timing] {name} is not a timing; {nearest(name, expected)}"
         for name in values
         if name not in expected
     )
     if "n_rfc_cycles" not in values and t_rfc_ns is None:
         problems.append("[timing] n_rfc_cycles is missing and the organisation has no t_rfc_ns")
-    if t_rfc_ns is not None and is_time(t_rfc_ns) and sound.get("data_rate_mbps") in _RATES_MBPS:
+    if is_time(t_rfc_ns) and sound.get("data_rate_mbps") in _RATES_MBPS:
         sound = _with_derived(sound, t_rfc_ns)
     return problems + _contradictions(sound)
 

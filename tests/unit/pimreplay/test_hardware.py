@@ -143,8 +143,8 @@ def test_all_problems_of_a_hardware_file_come_at_once(tmp_path: Path) -> None:
     [
         ("bg", "t_rfc_ns = 4500", "the device would do nothing but refresh"),
         ("bg", "t_rfc_ns = inf", "t_rfc_ns is inf, not a finite number"),
-        ("bg", "t_rfc_ns = nan", "t_rfc_ns is nan, not a finite number"),
-        ("buffer", "ranks = 3", "only a power of two of them has addresses of its own"),
+        ("bg", "t_rfc_ns = true", "t_rfc_ns = True must be a time above 0"),
+        ("bg", "channels = 1000000000", "1,000,000,000 channels; at most 4,096"),
     ],
 )
 def test_a_variant_that_cannot_work_is_refused(
@@ -159,8 +159,72 @@ def test_a_variant_that_cannot_work_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('[pim]\nrefresh = "no"', "[pim] refresh = 'no' must be true or false"),
+        ("[pim]\nrefresh = 0", "[pim] refresh = 0 must be true or false"),
+        ("[pim]\nlevel = 3", "[pim] level = 3; known: bank, bg, buffer"),
+        ("[pim]\nsource = 3", "[pim] source = 3 must be a text"),
+        ("[timing]\npreset = 5200", "[timing] preset = 5200 must be a text"),
+        ("[timing]\nn_rp_cycles = true", "n_rp_cycles = True is not a whole number"),
+        ("[timing]\nn_rp_cycles = 19.0", "n_rp_cycles = 19.0 is not a whole number"),
+        (f"[timing]\nn_refi_cycles = {2**63 - 1}", "is above 100,000 cycles, which no DRAM"),
+        ("[energy]\nactivation_pj = 1e308", "activation_pj = 1e+308 must be a number from 0 to"),
+        ("[energy]\nmac_pj = true", "mac_pj = True must be a number"),
+        ("[energy]\nexternal_link_pj_per_bit = 1.3", "external_link_pj_per_bit is unknown"),
+        ("[host]\npj_per_flop = 1e300", "pj_per_flop = 1e+300 must be a number above 0, 1e+09"),
+        ("[host]\nflops_per_ns = 0", "flops_per_ns = 0 must be a number above 0"),
+        ("organisation = 5", "organisation = 5 must be a table"),
+        ("title = 5", "title = 5 must be a text"),
+        ('assumed = "all"', "assumed = 'all' must be a list of texts"),
+        ("notes = [1]", "notes = [1] must be a list of texts"),
+        ("base = 5", "base = 5 is unknown"),
+        ("schema = true", "schema = True; this version reads schema = 1"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(tmp_path: Path, table: str, expected: str) -> None:
+    head = "" if table.startswith("schema") else "schema = 1\n"
+    head += "" if table.startswith("base") else 'base = "attacc_hbm3_bank"\n'
+    above = "" if table.startswith("[") else table
+    below = table if table.startswith("[") else ""
+    path = write(tmp_path / "bad.toml", f"{head}{above}\n{below}\n")
+    with pytest.raises(UserError) as caught:
+        hardware.load(path)
+    assert expected in str(caught.value)
+
+
+def test_a_file_that_turns_refresh_off_has_it_off(tmp_path: Path) -> None:
+    text = 'schema = 1\nbase = "attacc_hbm3_bank"\n[pim]\nrefresh = false\n'
+    assert not hardware.load(write(tmp_path / "off.toml", text)).refresh
+
+
+def test_a_device_whose_pim_table_says_no_level_is_refused(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "bare.toml",
+        'schema = 1\n[organisation]\nsource = "x"\npreset = "HBM3_8Gb_2R"\n'
+        '[timing]\nsource = "x"\npreset = "HBM3_5.2Gbps"\n[pim]\nsource = "x"\n',
+    )
+    with pytest.raises(UserError, match=r"\[pim\] level is missing; known: bank, bg, buffer"):
+        hardware.load(path)
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_text('schema = 1\nbase = "attacc_hbm3_bank"\n', encoding="utf-8-sig")
+    assert hardware.load(path).level == hardware.load("attacc_hbm3_bank").level
+
+
+def test_a_preset_that_leads_back_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    write(path, f'[timing]\npreset = "{path}"\n')
+    with pytest.raises(UserError, match="leads back to itself"):
+        timing_values(str(path))
+
+
+@pytest.mark.parametrize(
     ("name", "expected"),
     [
+        ("x" * 5000, "is unknown"),
         ("attacc_hbm3_bnak", "did you mean attacc_hbm3_bank"),
         ("none.toml", "no such file"),
     ],
