@@ -110,10 +110,11 @@ def best(work: Callable[[], Any]) -> float:
 def read_whole(path: Path, org: Any) -> Any:
     import numpy as np
 
-    from pimreplay.bank_model.commands import AddressMap, Requests
-    from pimreplay.bank_model.trace_file import read_trace
+    from pimreplay.bank_model.address_map import AddressMap
+    from pimreplay.bank_model.command_trace import read_command_trace
+    from pimreplay.bank_model.commands import Requests
 
-    parts = list(read_trace(path, AddressMap.of(org)))
+    parts = list(read_command_trace(path, AddressMap.of(org)))
     kinds, addresses = [part.kind for part in parts], [part.address for part in parts]
     return Requests(np.concatenate(kinds), np.concatenate(addresses))
 

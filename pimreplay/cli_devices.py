@@ -22,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 @app.command("simulate")
 def simulate_command(
-    traces: Annotated[list[Path], typer.Argument(help="Command traces, plain or gzip.")],
+    command_traces: Annotated[list[Path], typer.Argument(help="Command traces, plain or gzip.")],
     timing: TimingOption = "HBM3_5.2Gbps",
     org: OrgOption = "HBM3_8Gb_2R",
     no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Never refresh.")] = False,
@@ -39,9 +39,9 @@ def simulate_command(
     organisation = load_organisation(org)
     times = load_timing(timing, organisation)
     rows = []
-    for trace in traces:
-        result = simulate(trace, organisation, times, refresh=not no_refresh)
-        rows.append(result.row(str(trace), timing, org, not no_refresh))
+    for path in command_traces:
+        result = simulate(path, organisation, times, refresh=not no_refresh)
+        rows.append(result.row(str(path), timing, org, not no_refresh))
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return
@@ -101,7 +101,7 @@ def attention_command(
     ] = None,
     no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Never refresh.")] = False,
     export: Annotated[
-        Path | None, typer.Option(help="Also write the commands as a gzip trace.")
+        Path | None, typer.Option(help="Also write the requests as a command trace, gzip.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

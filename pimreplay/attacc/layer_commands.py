@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
+from pimreplay.bank_model.address_map import AddressMap
+from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
 from pimreplay.cost.counts import BLOCKS_PER_MOVE
 from pimreplay.hardware.device import Hardware
 from pimreplay.hardware.levels import Level
@@ -27,6 +28,7 @@ VALUE_OFFSET = 1 << 23
 """Bytes from the keys' to the values' region in a bank, and on to the clustering scratch."""
 KINDS = {word: kind for kind, word in enumerate(REQUEST_WORDS)}
 ARTEFACT_MAX_TOKENS = 409600
+MOST = 1 << 32
 CLUSTER_TOKENS = 64
 CLUSTER_ITERATIONS = 16
 CLUSTER_ROW_TOKENS = 16
@@ -52,7 +54,7 @@ class AttentionShape:
         """Tokens whose keys and values are read."""
         if not self.kv_budget:
             return self.tokens
-        return min(ceil(self.kv_budget / 16), ceil(self.tokens / 16)) * 16
+        return min(-(-self.kv_budget // 16), -(-self.tokens // 16)) * 16
 
     def check(self, level: Level) -> None:
         """Raise `UserError` with everything that is wrong for a device of this level."""
@@ -64,6 +66,17 @@ class AttentionShape:
                 ("--tokens", self.tokens),
             )
             if value < 1
+        ]
+        problems += [
+            f"{name} is above {MOST:,}, the most that is worked out"
+            for name, value in (
+                ("--head-dim", self.head_dim),
+                ("--heads", self.heads),
+                ("--tokens", self.tokens),
+                ("--max-tokens", self.max_tokens or 0),
+                ("--kv-budget", self.kv_budget or 0),
+            )
+            if value > MOST
         ]
         if self.element_bytes not in (1, 2, 4):
             problems.append(f"--bytes-per-element = {self.element_bytes}; allowed: 1, 2, 4")
@@ -77,6 +90,11 @@ class AttentionShape:
             problems.append(
                 f"--cluster-step with --heads {self.heads}: the artefact writes no valid trace "
                 "for more than one round of 16 heads; use at most 16"
+            )
+        if self.cluster_step and self.tokens > ARTEFACT_MAX_TOKENS:
+            problems.append(
+                f"--cluster-step with --tokens {self.tokens:,}: the artefact has room for "
+                f"{ARTEFACT_MAX_TOKENS:,}"
             )
         if problems:
             raise UserError("; ".join(problems))
@@ -202,6 +220,7 @@ class _Layout:
 def attention_requests(hardware: Hardware, shape: AttentionShape) -> Requests:
     """Return the requests of the layer in the order in which the front end hands them over."""
     shape.check(hardware.level)
+    _refuse_overfull(hardware, shape)
     layout = _Layout(hardware, shape)
     channels = hardware.organisation.channels
     rounds = [
@@ -217,13 +236,26 @@ def attention_requests(hardware: Hardware, shape: AttentionShape) -> Requests:
         _single(stream, layout, rounds[-1])
     requests = stream.requests()
     last = int(requests.address.max())
-    end = 1 << AddressMap.of(hardware.organisation).total_bits
+    end = AddressMap.of(hardware.organisation).end
     if last >= end:
         raise UserError(
             f"the layer needs address {last:#x}, the device ends at {end - 1:#x}; use fewer heads "
             "or a smaller --max-tokens"
         )
     return requests
+
+
+def _refuse_overfull(hardware: Hardware, shape: AttentionShape) -> None:
+    """Refuse keys and values that the fullest channel does not hold."""
+    org = hardware.organisation
+    heads = -(-shape.heads // org.channels)
+    need = 2 * heads * shape.tokens * shape.head_dim * shape.element_bytes
+    room = org.capacity_bytes // org.channels
+    if need > room:
+        raise UserError(
+            f"{heads:,} heads of {shape.tokens:,} tokens lie in a channel and need {need:,} bytes "
+            f"for keys and values; a channel has {room:,}; use fewer --tokens or --heads"
+        )
 
 
 def _chunk(addresses: IntArray, index: int, size: int) -> IntArray:
@@ -369,7 +401,7 @@ def _cluster(stream: _Stream, layout: _Layout, valid: int) -> None:
 
 
 def export(requests: Requests, path: Path) -> None:
-    """Write requests as a gzip trace that any Ramulator with AttAcc's front end reads."""
+    """Write requests as a gzip command trace that any Ramulator with AttAcc's front end reads."""
     words = np.array(REQUEST_WORDS)
     if path.exists():
         raise UserError(f"{path}: exists already; give another name or remove it")

@@ -1,6 +1,6 @@
-"""Requests and commands of the bank model, the rules between commands, and traces of requests.
+"""Requests and commands of the bank model, and the rules between commands.
 
-A *request* is one line of a trace. It ends with one *command* on the DRAM bus, preceded by
+A *request* is one line of a command trace. It ends with one *command* on the DRAM bus, preceded by
 whatever opens its row. The rules are data: `rules` states them once, for the scheduler.
 """
 
@@ -10,7 +10,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.hardware.organisation import Organisation
 from pimreplay.hardware.timing import Timing
 
 REQUESTS = {
@@ -27,7 +26,7 @@ REQUESTS = {
     "PIM_SET_HEAD": "pim_set_head",
     "PIM_BARRIER": "pim_barrier",
 }
-"""Word in a trace -> name in results. A request's number is its position here."""
+"""Word in a command trace -> name in results. A request's number is its position here."""
 
 REQUEST_WORDS = tuple(REQUESTS)
 COMMANDS = (
@@ -169,92 +168,14 @@ def rule_table(timing: Timing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 @dataclass(frozen=True, slots=True)
-class AddressMap:
-    """Shifts of the address fields from the low end: column, row, bank, ... , channel."""
-
-    offset_bits: int
-    column_bits: int
-    row_bits: int
-    bank_bits: int
-    bank_group_bits: int
-    rank_bits: int
-    pseudo_channel_bits: int
-    channel_bits: int
-
-    @classmethod
-    def of(cls, org: Organisation) -> "AddressMap":
-        """Return the map of an organisation; each field has the whole bits of its count."""
-
-        def bits(count: int) -> int:
-            return count.bit_length() - 1
-
-        return cls(
-            bits(org.access_bytes),
-            bits(org.columns),
-            bits(org.rows),
-            bits(org.banks),
-            bits(org.bank_groups),
-            bits(org.ranks),
-            bits(org.pseudo_channels),
-            bits(org.channels),
-        )
-
-    @property
-    def channel_shift(self) -> int:
-        """Lowest bit of the channel number."""
-        return self.total_bits - self.channel_bits
-
-    @property
-    def total_bits(self) -> int:
-        """Bits of an address inside the device."""
-        return (
-            self.offset_bits
-            + self.column_bits
-            + self.row_bits
-            + self.bank_bits
-            + self.bank_group_bits
-            + self.rank_bits
-            + self.pseudo_channel_bits
-            + self.channel_bits
-        )
-
-    def address(
-        self,
-        channel: int = 0,
-        pseudo_channel: int = 0,
-        rank: int = 0,
-        bank_group: int = 0,
-        bank: int = 0,
-        row: int = 0,
-        column: int = 0,
-    ) -> int:
-        """Return the byte address of a column access."""
-        value = channel
-        for count_bits, index in (
-            (self.pseudo_channel_bits, pseudo_channel),
-            (self.rank_bits, rank),
-            (self.bank_group_bits, bank_group),
-            (self.bank_bits, bank),
-            (self.row_bits, row),
-            (self.column_bits, column),
-        ):
-            value = value << count_bits | index
-        return value << self.offset_bits
-
-
-@dataclass(frozen=True, slots=True)
 class Requests:
-    """A trace in memory: request numbers and byte addresses, each (requests,)."""
+    """A command trace in memory: request numbers and byte addresses, each (requests,)."""
 
     kind: NDArray[np.uint8]
     address: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.kind)
-
-    def counts(self) -> dict[str, int]:
-        """Return the requests by kind, only kinds that occur, barriers left out."""
-        return count_requests(np.bincount(self.kind, minlength=len(REQUESTS)))
 
 
 def count_requests(totals: NDArray[np.int64]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 
 FULL, BAD_WORD, BAD_ADDRESS, OUTSIDE = range(4)
-"""Why a parse stopped: at the end of the input or the output, or at a line that is no request."""
+"""Why a parse stopped: the input or the output is at its end, or a line is not a request."""
 SPARE_BYTES = 16
 """Bytes that must follow the text: words are read so many bytes at a time."""
 NO_DIGIT = 16
@@ -75,17 +75,16 @@ def _letters(text, at):
 
 
 @kernel(_nrt=False)
-def parse(text, table, address_bits, kinds, addresses):
+def parse(text, table, end, kinds, addresses):
     """Parse whole lines of `text`; return (requests, bytes used, why it stopped).
 
-    The last `SPARE_BYTES` of `text` are not parsed. Stops before the first line that is incomplete
-    or no request.
+    The last `SPARE_BYTES` of `text` are not parsed. Stops before the first line that is incomplete,
+    not a request, or whose address is not below `end`.
     """
     n = 0
     at = 0
     size = len(text) - SPARE_BYTES
     most = len(kinds)
-    limit = np.int64(1) << address_bits
     request = np.uint8(0)
     while n < most:
         begin = at
@@ -114,14 +113,14 @@ def parse(text, table, address_bits, kinds, addresses):
             while i < size and DIGIT[text[i]] < NO_DIGIT:
                 value = value << 4 | DIGIT[text[i]]
                 i += 1
-                if value >= limit:
+                if value >= end:
                     return n, begin, OUTSIDE
         else:
             digits = i
             while i < size and DIGIT[text[i]] < 10:
                 value = value * 10 + DIGIT[text[i]]
                 i += 1
-                if value >= limit:
+                if value >= end:
                     return n, begin, OUTSIDE
         digits = i - digits
         while i < size and (text[i] == 32 or text[i] == 9 or text[i] == 13):

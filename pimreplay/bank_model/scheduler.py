@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pimreplay.bank_model.address_map import AddressMap
 from pimreplay.bank_model.commands import (
     COMMANDS,
     FINAL_COMMANDS,
     REQUESTS,
-    AddressMap,
     Requests,
     count_requests,
     rule_table,
@@ -27,7 +27,7 @@ from tracegen.base.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trace came to."""
+    """What a command trace came to."""
 
     cycles: int
     requests: dict[str, int]
@@ -42,9 +42,6 @@ class Outcome:
 def _device(organisation: Organisation, timing: Timing, refresh: bool) -> NDArray[np.int64]:
     """Return the kernel's constants; they are never written to."""
     m = AddressMap.of(organisation)
-    row = m.offset_bits + m.column_bits
-    bank = row + m.row_bits
-    half = bank + m.bank_bits + m.bank_group_bits + m.rank_bits
     device: NDArray[np.int64] = device_of(
         (
             organisation.pseudo_channels,
@@ -54,7 +51,7 @@ def _device(organisation: Organisation, timing: Timing, refresh: bool) -> NDArra
         ),
         timing.n_refi_cycles if refresh else 0,
         timing.n_cl_cycles + timing.n_bl_cycles,
-        (m.channel_shift, half, bank, row),
+        (m.channel_shift, m.pseudo_channel_shift, m.bank_shift, m.row_shift),
         rule_table(timing),
     )
     return device
@@ -102,7 +99,7 @@ class Scheduler:
         self._finished = False
 
     def feed(self, requests: Requests) -> None:
-        """Hand over the next requests of the trace."""
+        """Hand over the next requests, whose addresses lie inside the device."""
         if self._finished:
             raise ValueError("this scheduler has finished; make a new one")
         self._counts += np.bincount(requests.kind, minlength=len(REQUESTS))
@@ -161,7 +158,7 @@ class Scheduler:
                 raise UserError(
                     f"the controller finishes no request for {STUCK_CYCLES} cycles: "
                     "requests keep closing each other's rows; the reference simulator hangs here; "
-                    "change the trace"
+                    "change the command trace"
                 )
             if error == front_end.REFRESHES_LOST:
                 raise UserError(

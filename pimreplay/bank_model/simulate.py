@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pimreplay.bank_model.commands import DATA_COMMANDS, AddressMap
+from pimreplay.bank_model.address_map import AddressMap
+from pimreplay.bank_model.announced import announced
+from pimreplay.bank_model.command_trace import read_command_trace
+from pimreplay.bank_model.commands import DATA_COMMANDS
 from pimreplay.bank_model.scheduler import Outcome, Scheduler
-from pimreplay.bank_model.trace_file import read_trace
 from pimreplay.hardware.organisation import Organisation
 from pimreplay.hardware.timing import Timing
 from pimreplay.units import cycles_to_ns, gigabytes_per_second
@@ -93,10 +95,10 @@ def report(outcome: Outcome, org: Organisation, timing: Timing) -> Report:
 
 
 def simulate(path: Path, org: Organisation, timing: Timing, *, refresh: bool = True) -> Report:
-    """Run the trace in a file, in bounded memory however long it is."""
+    """Run the command trace in a file, in bounded memory however long it is."""
     scheduler = Scheduler(org, timing, refresh=refresh)
     try:
-        for requests in read_trace(path, AddressMap.of(org)):
+        for requests in announced(read_command_trace(path, AddressMap.of(org)), str(path)):
             scheduler.feed(requests)
         outcome = scheduler.finish()
     except UserError as error:

@@ -9,12 +9,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pimreplay.bank_model.limits import QUEUE_ENTRIES
 from pimreplay.cost.counts import BLOCKS_PER_MOVE, Counts, Cycles, count
+from pimreplay.cost.walks.bounds import refuse_unwalkable
 from pimreplay.hardware.device import Geometry
 
 IntArray = NDArray[np.int64]
-QUEUE_ENTRIES = 33
-"""Requests that a controller looks ahead."""
 
 
 def evaluate(geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int) -> tuple[Counts, Cycles]:
@@ -132,6 +132,7 @@ def parameters_of(geometry: Geometry, q_heads: int) -> IntArray:
     from pimreplay.cost.walks import all_bank as w
 
     hardware = geometry.hardware
+    refuse_unwalkable(hardware)
     t, org, level = hardware.timing, hardware.organisation, hardware.level
     values = {
         w.SPACING: level.mac_spacing_cycles(t),

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
+from pimreplay.bank_model.address_map import AddressMap
+from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
 from pimreplay.bank_model.kernel.commands import ACTAB, ACTPB, MACAB, MACPB
 from pimreplay.bank_model.scheduler import Scheduler
 from pimreplay.cost.counts import BLOCKS_PER_MOVE, Counts, Cycles, count

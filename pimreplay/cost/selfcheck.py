@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap, Requests
+from pimreplay.bank_model.address_map import AddressMap
+from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.bank_model.simulate import peak_bandwidth_gbps
 from pimreplay.cost.energy import channel_events

@@ -1,6 +1,7 @@
 """The analytic fidelity against the scheduler on random selections."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from pimreplay.bank_model.scheduler import schedule
 from pimreplay.cost.command_fidelity import HeadStream
 from pimreplay.cost.step_cost import step_cost
 from pimreplay.hardware import reading as hardware
+from tracegen.base.errors import UserError
 
 
 @pytest.mark.parametrize("level", ["bank", "bg", "buffer"])
@@ -61,3 +63,23 @@ def test_activations_are_those_that_the_scheduler_issues(
     assert true.n_activations[0] == issued.row_activations
     fast = step_cost(device.geometry(128), blocks[None], q_heads, "analytic")
     assert abs(fast.n_activations[0] / issued.row_activations - 1) < 0.06
+
+
+@pytest.mark.parametrize(
+    ("level", "table", "expected"),
+    [
+        ("buffer", "[organisation]\npreset = 'HBM3_12Gb_3R'", "48 banks in a pseudo-channel"),
+        ("buffer", "[timing]\nn_bl_cycles = 40", "40 cycles between MACs; at most 16"),
+        ("buffer", "[timing]\nn_rc_cycles = 1200", "1378 cycles from a request to its MAC"),
+    ],
+)
+def test_a_device_that_cannot_be_walked_is_left_to_the_scheduler(
+    level: str, table: str, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(f'schema = 1\nbase = "attacc_hbm3_{level}"\n{table}\nsource = "a test"\n')
+    geometry = hardware.load(path).geometry(128)
+    blocks = np.ones((1, 8), dtype=bool)
+    with pytest.raises(UserError, match=f"{expected}.*; use --fidelity command"):
+        step_cost(geometry, blocks, 1, "analytic")
+    assert step_cost(geometry, blocks, 1, "command").cycles[0] > 0

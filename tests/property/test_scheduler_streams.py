@@ -17,7 +17,8 @@ import legality  # noqa: E402
 import slow_scheduler  # noqa: E402
 from bank_model import device, names_of, requests  # noqa: E402
 
-from pimreplay.bank_model.commands import COMMANDS, AddressMap, Requests  # noqa: E402
+from pimreplay.bank_model.address_map import AddressMap  # noqa: E402
+from pimreplay.bank_model.commands import COMMANDS, Requests  # noqa: E402
 from pimreplay.bank_model.scheduler import Scheduler, schedule  # noqa: E402
 from pimreplay.hardware.organisation import Organisation  # noqa: E402
 from pimreplay.hardware.preset_files import timing_names  # noqa: E402

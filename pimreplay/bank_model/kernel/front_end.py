@@ -17,7 +17,7 @@ from pimreplay.bank_model.kernel.device import (
     SHIFT_HALF,
     SHIFT_ROW,
 )
-from pimreplay.bank_model.kernel.lists import append, slot_at
+from pimreplay.bank_model.kernel.lists import append, listed, slot_at
 from pimreplay.bank_model.kernel.pim_queue import command_at, push
 from pimreplay.bank_model.kernel.state import (
     COUNT,
@@ -30,6 +30,7 @@ from pimreplay.bank_model.kernel.state import (
     LAST_POP,
     LAST_REMOVAL,
     LISTED,
+    LIVE,
     MOST_ROWS,
     NEVER,
     READS,
@@ -137,7 +138,6 @@ def _send(s, device, kind, address, clock, event):
     address &= (np.int64(1) << device[SHIFT_CHANNEL]) - 1  # the channels of a class share the rest
     shift = device[SHIFT_BANK]
     row = (address >> device[SHIFT_ROW]) & ((np.int64(1) << (shift - device[SHIFT_ROW])) - 1)
-    # the fields have whole bits: of three ranks only two have an address
     half = (address >> device[SHIFT_HALF]) & (device[PSEUDO_CHANNELS] - 1)
     bank = (address >> shift) & ((np.int64(1) << (device[SHIFT_HALF] - shift)) - 1)
     bank += half * device[HALF_BANKS]
@@ -178,7 +178,7 @@ def _advance(s, device, event, until, scalars, log, channel):
         event = tick(s, device, clock, log, channel)
         if s[REFRESH_IN] - s[REFRESH_OUT] > REFRESH_ENTRIES:
             scalars[ERROR] = REFRESHES_LOST
-        if clock - s[LAST_REMOVAL] > STUCK_CYCLES and busy(s):
+        if clock - s[LAST_REMOVAL] > STUCK_CYCLES and (s[LIVE] or listed(s)):
             scalars[ERROR] = STUCK
         if s[MOST_ROWS] + 2 > device[ROW_ROOM]:  # a cycle opens at most two more
             scalars[WIDER_ROWS] = 1

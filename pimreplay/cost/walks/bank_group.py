@@ -16,9 +16,9 @@ from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import queue as q
+from pimreplay.cost.walks.bounds import MOST_BANKS
 
 MOST_GAPS = 40
-MOST_BANKS = 256
 # of each set of banks: its activate, its last MAC, its open row; begin and end of each gap
 ACTIVATED, LAST, OPEN, GAP = (MOST_BANKS * i for i in range(4))
 STATE = GAP + 2 * MOST_GAPS + 2

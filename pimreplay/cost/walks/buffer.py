@@ -15,6 +15,7 @@ from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
 from pimreplay.cost.walks import all_bank as w
 from pimreplay.cost.walks import queue as q
+from pimreplay.cost.walks.bounds import MOST_BANKS
 from pimreplay.cost.walks.buses import (
     MACS,
     ONE,
@@ -30,7 +31,6 @@ from pimreplay.cost.walks.buses import (
 
 MARKED = 40
 """MACs of a long run that are marked, at least: no request is seen before the last of them."""
-MOST_BANKS = 256
 
 # of a bank: its activate, its last MAC, its open row, the last MAC elsewhere that keeps it open
 ACTIVATED, LAST, OPEN, HOLD = (MOST_BANKS * i for i in range(4))

@@ -10,10 +10,10 @@ import numpy as np
 
 from pimreplay.bank_model.kernel.compiling import lowest_bit
 from pimreplay.compiled import kernel
+from pimreplay.cost.walks.bounds import AHEAD
 
 CYCLES = 1 << 12
-"""Cycles that a bit set holds, and how many of them are kept empty ahead."""
-AHEAD = 1 << 10
+"""Cycles that a bit set holds; `AHEAD` of them are kept empty."""
 WORDS = CYCLES >> 6
 ROW_BUS, MACS = 0, WORDS
 """The bit sets."""

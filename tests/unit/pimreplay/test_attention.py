@@ -117,12 +117,26 @@ def test_idle_energy_is_power_times_time() -> None:
         ({"element_bytes": 3}, "allowed: 1, 2, 4"),
         ({"max_tokens": 5}, "below --tokens"),
         ({"heads": 17, "cluster_step": True}, "at most 16"),
+        ({"heads": 10**20}, "--heads is above 4,294,967,296"),
+        ({"max_tokens": 10**400}, "--max-tokens is above 4,294,967,296"),
+        ({"heads": 1, "tokens": 4_000_000}, r"need 2,048,000,000 bytes .* has 1,073,741,824; use"),
+        ({"tokens": 500_000, "cluster_step": True}, "the artefact has room for 409,600"),
         ({"timing": "HBM3_5.2Gbs"}, "did you mean HBM3_5.2Gbps"),
     ],
 )
 def test_impossible_layers_are_refused(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         layer(**changes)
+
+
+@pytest.mark.parametrize("mode", ["bank", "bg", "buffer"])
+def test_a_layer_runs_on_counts_that_are_not_powers_of_two(mode: str, tmp_path: Path) -> None:
+    three = tmp_path / "three.toml"
+    three.write_text('[organisation]\npreset = "HBM3_12Gb_3R"\nchannels = 3\n')
+    row = layer(mode=mode, heads=1, organisation=str(three))
+    assert row["commands"]["SFM"] == 1
+    heads = layer(mode=mode, heads=3, organisation=str(three))
+    assert heads["cycles"] == row["cycles"], "a head a channel: each takes as long as one alone"
 
 
 def test_an_exported_trace_simulates_to_the_same_cycles(tmp_path: Path) -> None:

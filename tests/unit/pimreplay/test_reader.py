@@ -1,14 +1,17 @@
 """Traces that are wrong: each is refused with the file, the line, and what is allowed."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bank_model import device
 
-from pimreplay.bank_model.commands import REQUEST_WORDS, AddressMap
+from pimreplay.bank_model.address_map import AddressMap
+from pimreplay.bank_model.command_trace import CHUNK_BYTES, read_command_trace
+from pimreplay.bank_model.commands import REQUEST_WORDS
 from pimreplay.bank_model.simulate import simulate
-from pimreplay.bank_model.trace_file import CHUNK_BYTES, read_trace
+from pimreplay.hardware.preset_files import load_organisation
 from tracegen.base.errors import UserError
 
 MAP = AddressMap.of(device()[0])
@@ -17,7 +20,7 @@ MAP = AddressMap.of(device()[0])
 def read(path: Path) -> list[tuple[str, int]]:
     return [
         (REQUEST_WORDS[kind], address)
-        for part in read_trace(path, MAP)
+        for part in read_command_trace(path, MAP)
         for kind, address in zip(part.kind.tolist(), part.address.tolist(), strict=True)
     ]
 
@@ -45,6 +48,44 @@ def test_a_trace_longer_than_a_chunk_is_read_whole(tmp_path: Path) -> None:
     assert read(path) == [("PIM_MAC_AB", n) for n in range(lines)]
 
 
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "marked.trace"
+    path.write_text("LD 0x20\n", encoding="utf-8-sig")
+    assert read(path) == [("LD", 0x20)]
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert read(path) == [("LD", 0x20)]
+
+
+def test_an_address_of_a_rank_or_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    org = load_organisation("HBM3_12Gb_3R")
+    three = AddressMap.of(replace(org, channels=3))
+    path = tmp_path / "ranks.trace"
+    last = three.address(channel=2, rank=2)
+    for bad, expected in (
+        (three.address(rank=3), "line 2: address 0x30000000 names rank 3; the device has 3 ranks"),
+        (three.address(channel=3), "is outside the device, which ends at 0x17fffffff"),
+    ):
+        path.write_text(f"LD {last:#x}\nLD {bad:#x}\n")
+        with pytest.raises(UserError) as caught:
+            list(read_command_trace(path, three))
+        assert expected in str(caught.value)
+    path.write_text(f"LD {last:#x}\n")
+    assert [part.address.tolist() for part in read_command_trace(path, three)] == [[last]]
+
+
+def test_a_long_simulation_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "long.trace"
+    path.write_text("LD 0x0\n" * 3)
+    monkeypatch.setattr("pimreplay.bank_model.announced.EVERY_S", 1e9)
+    simulate(path, *device())
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("pimreplay.bank_model.announced.EVERY_S", 0.0)
+    simulate(path, *device())
+    assert capsys.readouterr().err == f"{path}: 3 requests scheduled\n"
+
+
 def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
     path = tmp_path / "two.trace.gz"
     path.write_bytes(gzip.compress(b"LD 0x0\n") + gzip.compress(b"ST 0x20\n"))
@@ -60,9 +101,9 @@ def test_gzip_members_follow_each_other(tmp_path: Path) -> None:
         (b"LD 0x", "an address"),
         (b"LD 0x10 0x20", "an address"),
         (b"LD -5", "an address"),
-        (b"", "no request"),
-        (b"# a comment", "no request"),
-        (b"\xff\xfe\x00", "no request"),
+        (b"", "not a request"),
+        (b"# a comment", "not a request"),
+        (b"\xff\xfe\x00", "not a request"),
         (b"LD 0x400000000", "outside the device, which ends at 0x3ffffffff"),
         (b"LD 99999999999999999999999999", "outside the device"),
     ],
@@ -85,7 +126,7 @@ def test_a_truncated_or_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     assert "cut short" in refusal(tmp_path / "a.trace.gz", packed[:12])
     damaged = packed[:30] + b"\0\0\0\0\0\0" + packed[36:]
     assert "gzip" in refusal(tmp_path / "a.trace.gz", damaged)
-    assert "no gzip file" in refusal(tmp_path / "a.trace.gz", b"LD 0x0\n")
+    assert "not a gzip file" in refusal(tmp_path / "a.trace.gz", b"LD 0x0\n")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from bank_model import GOLDEN, cases, device, read_lines, requests
 
 from pimreplay.bank_model import commands
-from pimreplay.bank_model.commands import AddressMap, Requests
+from pimreplay.bank_model.address_map import AddressMap
+from pimreplay.bank_model.commands import Requests
 from pimreplay.bank_model.kernel import commands as _kernel
 from pimreplay.bank_model.scheduler import Scheduler, schedule
 from pimreplay.bank_model.simulate import simulate
@@ -159,6 +160,15 @@ def test_a_controller_that_can_never_finish_is_reported(refresh: bool) -> None:
     lines = [one("PIM_MAC_SB", row=0), one("PIM_MAC_SB", bank_group=1, row=1)]
     with pytest.raises(UserError, match="finishes no request"):
         cycles(lines, refresh=refresh)
+
+
+def test_a_channel_may_wait_for_others_for_more_than_a_million_cycles() -> None:
+    org, timing = device()
+    # channel 1 is idle while channel 0 works, and its refreshes go on
+    lines = [one("LD", channel=1), *[one("PIM_MAC_AB")] * 180_000, one("LD", channel=1)]
+    outcome = schedule(requests(lines), org, timing)
+    assert outcome.cycles > 1_000_000
+    assert outcome.requests == {"read": 2, "pim_mac_all_bank": 180_000}
 
 
 def test_the_kernel_gives_the_same_cycles_without_its_compiler() -> None:
