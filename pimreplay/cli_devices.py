@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,7 @@ from tracegen.base.command_line import CommandLine
 
 app = CommandLine()
 
-TimingOption = Annotated[
-    str, typer.Option(help="Timing preset, or a .toml file with a [timing] table.")
-]
+_TIMING_HELP = "Timing preset, or a .toml file with a [timing] table."
 OrgOption = Annotated[
     str, typer.Option(help="Organisation preset, or a .toml file with an [organisation] table.")
 ]
@@ -23,16 +21,34 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 @app.command("simulate")
 def simulate_command(
     command_traces: Annotated[list[Path], typer.Argument(help="Command traces, plain or gzip.")],
-    timing: TimingOption = "HBM3_5.2Gbps",
+    timing: Annotated[
+        str | None,
+        typer.Option(help=f"{_TIMING_HELP} Default: HBM3_5.2Gbps, or the command set's own."),
+    ] = None,
     org: OrgOption = "HBM3_8Gb_2R",
     no_refresh: Annotated[bool, typer.Option("--no-refresh", help="Never refresh.")] = False,
+    command_set: Annotated[
+        str,
+        typer.Option(help="Whose requests the files hold: attacc, aim or hbm_pim."),
+    ] = "attacc",
     as_json: JsonOption = False,
 ) -> None:
     """Run command traces through the cycle-accurate scheduler.
 
     One request a line: LD, ST, PIM_MAC_AB, PIM_MAC_SB, PIM_MAC_PB, PIM_WR_GB, PIM_MV_SB,
-    PIM_MV_GB, PIM_SFM, PIM_SET_MODEL, PIM_SET_HEAD or PIM_BARRIER, and an address.
+    PIM_MV_GB, PIM_SFM, PIM_SET_MODEL, PIM_SET_HEAD or PIM_BARRIER, and an address. Of aim: `AiM
+    MAC_ABK 8 1 0` and the like. Of hbm_pim: `R BANK ROW COLUMN`, `W BANK ROW COLUMN [BYTE]`, `B`.
     """
+    if command_set != "attacc":
+        from pimreplay.command_sets import simulate_file
+
+        found = [
+            simulate_file(command_set, trace, timing, refresh=not no_refresh)
+            for trace in command_traces
+        ]
+        _print_sequences(found, as_json)
+        return
+    timing = timing or "HBM3_5.2Gbps"
     from pimreplay.bank_model.simulate import simulate
     from pimreplay.hardware.preset_files import load_organisation, load_timing
 
@@ -47,6 +63,18 @@ def simulate_command(
         return
     for row in rows:
         _print_simulation(row)
+
+
+def _print_sequences(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for row in rows:
+        counts = ", ".join(f"{name} {count:,}" for name, count in row["commands"].items())
+        print(
+            f"{row['file']}\n  {row['cycles']:,} cycles = {row['time_ns']:,.1f} ns"
+            f" ({row['command_set']}, {row['timing']})\n  commands issued: {counts}"
+        )
 
 
 def _print_simulation(row: dict[str, object]) -> None:

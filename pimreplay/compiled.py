@@ -16,7 +16,7 @@ from typing import Any
 from numba import config, njit
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("bank_model", "cost/walks")
+SOURCES = ("bank_model", "command_sets", "cost/walks")
 """Folders that hold compiled functions and the constants compiled into them."""
 
 

@@ -44,17 +44,18 @@ def organisation_names() -> list[str]:
 
 def timing_values(name: str) -> dict[str, Any]:
     """Return the raw table of a timing preset or of a TOML file's [timing]."""
-    return _table(name, "presets", "timing", "timing preset")
+    return preset_table(name, "presets", "timing", "timing preset")
 
 
 def organisation_values(name: str) -> dict[str, Any]:
     """Return the raw table of an organisation preset or of a TOML file's [organisation]."""
-    return _table(name, "organisations", "organisation", "organisation preset")
+    return preset_table(name, "organisations", "organisation", "organisation preset")
 
 
-def _table(
+def preset_table(
     name: str, kind: str, section: str, word: str, seen: tuple[Path, ...] = ()
 ) -> dict[str, Any]:
+    """Return the raw table of a preset of a kind, or of a TOML file's `section`."""
     presets = _presets(kind)
     if name in presets:
         return dict(presets[name])
@@ -74,23 +75,24 @@ def _table(
         return table
     if not isinstance(preset, str):
         raise UserError(f"{path}: [{section}] preset = {preset!r} must be a text")
-    return {**_table(preset, kind, section, word, (*seen, path.resolve())), **table}
+    return {**preset_table(preset, kind, section, word, (*seen, path.resolve())), **table}
 
 
 def load_organisation(name: str) -> Organisation:
     """Load an organisation preset or file; all its problems in one `UserError`."""
     values = organisation_values(name)
-    _refuse(name, organisation_problems(values))
+    refuse(name, organisation_problems(values))
     return build_organisation(values)
 
 
 def load_timing(name: str, organisation: Organisation) -> Timing:
     """Load a timing preset or file for an organisation; all its problems in one `UserError`."""
     values = timing_values(name)
-    _refuse(name, timing_problems(values, organisation.t_rfc_ns))
+    refuse(name, timing_problems(values, organisation.t_rfc_ns))
     return build_timing(values, organisation.t_rfc_ns)
 
 
-def _refuse(where: str, problems: list[str]) -> None:
+def refuse(where: str, problems: list[str]) -> None:
+    """Raise one `UserError` with all problems of a file, if there are any."""
     if problems:
         raise UserError(f"{where}: " + "; ".join(problems))

@@ -277,3 +277,55 @@ def test_a_hardware_file_names_all_its_problems_at_once(
         "flops_per_ns = 0 must be a number above 0",
     ):
         assert words in str(refused.value)
+
+
+HAB = "W 0 6143 31\nW 1 6143 31\nW 8 6143 31\nW 9 6143 31\nB\n"
+
+
+@pytest.mark.parametrize(
+    ("command_set", "text", "cycles"),
+    [
+        ("aim", "AiM WR_BIAS 0 1\nAiM MAC_ABK 8 1 0\nAiM RD_MAC 0 1\n\nAiM EOC\n", 174),
+        ("hbm_pim", "R 0 5 0\nR 0 5 1\n", 43),
+    ],
+)
+def test_other_command_sets_read_their_own_requests(
+    simulate: Simulate, command_set: str, text: str, cycles: int
+) -> None:
+    Path("requests.txt").write_text(text)
+    code, output, _ = simulate("requests.txt", "--command-set", command_set, "--json")
+    assert code == 0
+    (row,) = json.loads(output)
+    assert (row["command_set"], row["cycles"], row["time_ns"]) == (command_set, cycles, cycles)
+
+
+@pytest.mark.parametrize(
+    ("command_set", "text", "said"),
+    [
+        ("atari", "R 0 5 0", "command set 'atari' is unknown"),
+        ("hbm_pim", "R 0 5 0\nL 0 5 0", "line 2: 'L 0 5 0' is not a request"),
+        ("hbm_pim", "R 0 5 x", "bank, row and column are whole numbers"),
+        ("hbm_pim", "R 16 5 0", "bank 16 must be at least 0 and below 16"),
+        ("hbm_pim", "B", "has no requests"),
+        ("hbm_pim", HAB + "R 4 5 0", "request 5, to bank 4, never starts"),
+        ("aim", "AiM MAC_ABK 8 1 0", "must end with the one request `AiM EOC`"),
+        ("aim", "AiM MAC_ABK 8 1\nAiM EOC", "write `AiM MAC_ABK opsize mask row`"),
+        ("aim", "AiM MAC_SBK 1 1 0 0\nAiM EOC", "request 'MAC_SBK' is unknown"),
+        ("aim", "AiM MAC_ABK 0 1 0\nAiM EOC", "opsize 0 must be at least 1"),
+        ("aim", "AiM RD_MAC 0 0\nAiM EOC", "channel mask 0 must name 1 to 32 channels"),
+        ("aim", "R 0 5 0", "is not a request; it starts with `AiM` and its name"),
+    ],
+)
+def test_wrong_requests_of_other_command_sets_are_refused(
+    simulate: Simulate, command_set: str, text: str, said: str
+) -> None:
+    Path("requests.txt").write_text(text)
+    assert said in refusal(simulate, "requests.txt", "--command-set", command_set)
+
+
+def test_a_timing_file_of_a_command_set_names_what_it_lacks(simulate: Simulate) -> None:
+    Path("requests.txt").write_text("AiM EOC\n")
+    Path("own.toml").write_text("[timing]\npreset = 'GDDR6_AiM'\nn_rp_cycles = -1\nn_rcd = 1\n")
+    text = refusal(simulate, "requests.txt", "--command-set", "aim", "--timing", "own.toml")
+    assert "n_rp_cycles = -1 must be a whole number of at least 0" in text
+    assert "n_rcd is not a timing of this command set" in text

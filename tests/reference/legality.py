@@ -5,7 +5,7 @@ channel, what was issued when, and states two things about every command: no rul
 earlier one is broken, and its rows are as it needs them. `could_go_sooner` adds the other side.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -160,4 +160,46 @@ def could_go_sooner(
             if idle and cycle > first and not (wanted and command not in ACCESS):
                 found.append(f"channel {channel}: {command} at {cycle} could go at {first}")
             device.apply(cycle, command, where, row)
+    return found
+
+
+def memory_violations(
+    log: Iterable[tuple[int, str, int, int]],
+    distance: Callable[[str, str, bool, bool], int],
+    banks: int,
+) -> list[str]:
+    """Return what is illegal in one channel's log of an AiM or an HBM-PIM, one sentence each.
+
+    A log is (cycle, command, bank, row); a command whose name ends in 16, or PREA, acts on all
+    banks. `distance(before, after, same bank, same bank group)` is the least gap. WRA16 closes the
+    rows that it writes, and a refresh of HBM-PIM does not wait for precharges.
+    """
+    found: list[str] = []
+    opened: dict[int, int] = {}
+    seen: list[tuple[int, str, int]] = []
+    for cycle, command, bank, row in log:
+        if seen and cycle <= seen[-1][0]:
+            found.append(f"{command} at cycle {cycle}: a command was issued at {seen[-1][0]}")
+        for then, before, other in seen[-80:]:
+            both = command.endswith("16") or before.endswith("16") or "PREA" in (command, before)
+            near = both or other // 4 == bank // 4
+            first = then + distance(before, command, both or other == bank, near)
+            if cycle < first:
+                found.append(f"{command} at cycle {cycle}: {before} at {then} allows {first}")
+        everywhere = command.endswith("16") or command in ("PREA", "REF")
+        touched = list(range(banks)) if everywhere else [bank]
+        if command in ("ACT", "ACT16") and any(one in opened for one in touched):
+            found.append(f"{command} at cycle {cycle}: a row is open")
+        if command in ("RD", "WR", "MAC16", "AF16", "EWMUL16", "WRA16") and any(
+            opened.get(one) != row for one in touched
+        ):
+            found.append(f"{command} at cycle {cycle}: row {row} is not open")
+        if command == "REF" and opened:
+            found.append(f"REF at cycle {cycle}: rows are open")
+        if command in ("ACT", "ACT16"):
+            opened.update(dict.fromkeys(touched, row))
+        if command in ("PRE", "PREA", "WRA16"):
+            for one in touched:
+                opened.pop(one, None)
+        seen.append((cycle, command, bank))
     return found

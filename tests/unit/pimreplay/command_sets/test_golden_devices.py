@@ -1,0 +1,63 @@
+"""Request files of the two memories that can be bought, against their public simulators."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pimreplay.command_sets import aim, hbm_pim, load_timing
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "devices"
+
+
+def cases(name: str, field: str) -> list[Any]:
+    """Return the golden cases that hold their requests."""
+    found = json.loads((GOLDEN / f"{name}_cases.json").read_text())["cases"]
+    return [case for case in found if field in case]
+
+
+@pytest.mark.parametrize("case", cases("aim", "trace"), ids=lambda case: case["name"])
+def test_aim_takes_the_cycles_and_commands_of_its_simulator(case: Any) -> None:
+    requests = np.array([aim.parse_request("golden", line) for line in case["trace"]])
+    outcome = aim.simulate(requests, load_timing("aim", "GDDR6_AiM_as_run"))
+    assert (outcome.cycles, outcome.commands) == (case["cycles"], case["commands"])
+
+
+@pytest.mark.parametrize("case", cases("hbm_pim", "requests"), ids=lambda case: case["name"])
+def test_hbm_pim_takes_the_cycles_of_its_simulator(case: Any) -> None:
+    requests = hbm_pim.parse_requests("golden", case["requests"])
+    outcome = hbm_pim.simulate(requests, load_timing("hbm_pim", "HBM2_PIM_2Gbps"))
+    assert outcome.cycles == case["cycles"]
+    assert outcome.commands.get("RD", 0) == case["channel0_reads"]
+    assert outcome.commands.get("WR", 0) == case["channel0_writes"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case
+        for case in json.loads((GOLDEN / "hbm_pim_cases.json").read_text())["cases"]
+        if case["kind"] == "stream_without_pim"
+    ],
+    ids=lambda case: f"{case['op']} {case['bytes']} bytes, {case['channels']} channels",
+)
+def test_hbm_pim_streams_like_any_memory(case: Any) -> None:
+    """Consecutive accesses go round channels, then banks and bank groups, then columns."""
+    at = np.arange(case["bytes"] // 32 // case["channels"])
+    requests = np.zeros((len(at), 7), dtype=np.int64)
+    requests[:, hbm_pim.WRITE] = case["op"] == "write"
+    requests[:, hbm_pim.BANK] = at // 4 % 4 * 4 + at % 4
+    requests[:, hbm_pim.COLUMN] = at // 16 % 32
+    requests[:, hbm_pim.ROW] = at // 512
+    timing = load_timing("hbm_pim", "HBM2_PIM_2Gbps")
+    assert hbm_pim.simulate(requests, timing, refresh=case["refresh"]).cycles == case["cycles"]
+
+
+def test_the_as_run_and_the_written_timings_differ_in_time_and_not_in_cycles() -> None:
+    case = next(case for case in cases("aim", "trace") if case["name"] == "bias_mac_read_two_rows")
+    requests = np.array([aim.parse_request("golden", line) for line in case["trace"]])
+    written = load_timing("aim", "GDDR6_AiM")
+    assert written.t_ck_ps == load_timing("aim", "GDDR6_AiM_as_run").t_ck_ps / 2
+    assert aim.simulate(requests, written).cycles == case["cycles"]
