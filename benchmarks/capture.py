@@ -16,8 +16,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tracegen.base.cpu import make_bfloat16_safe
+from tracegen.capture.generation import generate
 from tracegen.capture.model import LoadedModel, load
-from tracegen.capture.run import Request, capture, generate
+from tracegen.capture.plan import Request
+from tracegen.capture.run import capture
 from tracegen.capture.source import REFERENCE_FOLDER
 
 

@@ -51,6 +51,7 @@ def capture(
     overwrite: Overwrite = False,
 ) -> None:
     """Run a model over a prompt and write what its attention read as a trace."""
+    from tracegen.base.space import in_words, peak_memory_bytes
     from tracegen.capture.request import capture_command
 
     trace = capture_command(
@@ -68,6 +69,7 @@ def capture(
         announce=typer.echo,
     )
     _print_written(trace)
+    typer.echo(f"peak memory {in_words(peak_memory_bytes())}")
 
 
 @app.command(name="import")

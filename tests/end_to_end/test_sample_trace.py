@@ -21,4 +21,6 @@ def test_the_sample_trace_is_whole_and_small() -> None:
 
 def test_the_sample_trace_is_of_the_reference_model_that_ships() -> None:
     loaded = load("reference", device="cpu")
-    assert weights_sha256(loaded.model) == Trace.open(FOLDER).manifest.model_sha256
+    assert (
+        weights_sha256(loaded.model, loaded.own_dtype) == Trace.open(FOLDER).manifest.model_sha256
+    )

@@ -1,6 +1,8 @@
 """How much room is left where something is about to be written, and sizes in words."""
 
+import resource
 import shutil
+import sys
 from pathlib import Path
 
 
@@ -12,6 +14,12 @@ def free_bytes(where: str | Path) -> int | None:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has had resident so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # kilobytes elsewhere
 
 
 def in_words(size_bytes: float) -> str:

@@ -10,15 +10,11 @@ import torch
 
 from tracegen.base.cpu import make_bfloat16_safe
 from tracegen.base.device import torch_device
-from tracegen.base.errors import UserError, nearest
+from tracegen.base.errors import UserError
+from tracegen.capture.dtype import choose
 from tracegen.capture.source import Source, locate
 
 _CACHE_LINE_BYTES = 64
-DTYPES = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +26,10 @@ class LoadedModel:
     tokenizer: Any
     quantized: Mapping[str, Any] = field(default_factory=dict)
     """The file of quantised weights that the model was unpacked from; empty: none."""
+    own_dtype: torch.dtype | None = None
+    """The checkpoint's type, where the weights were widened to compute; None: as loaded."""
+    stored_dtype: torch.dtype | None = None
+    """The type that a trace stores; None: the one in which the model attends."""
 
     @property
     def context_tokens(self) -> int | None:
@@ -49,15 +49,14 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
         name: `reference` (the model that ships with this project), `smollm2` (a package), a GGUF
             file, a folder that `transformers` can load, or a Hugging Face id, taken from the local
             cache where it is there.
-        dtype: auto (the checkpoint's own type), float16, bfloat16 or float32.
+        dtype: auto (`tracegen.capture.dtype.choose`), float16, bfloat16 or float32.
         device: auto (CUDA where there is one), or any device that torch knows.
 
     Raises:
         UserError: an unknown model, type or device, or a model that cannot be loaded.
     """
     where_to = torch_device(device)
-    if dtype != "auto" and dtype not in DTYPES:
-        raise UserError(f"--dtype {dtype}: {nearest(dtype, ['auto', *DTYPES])}")
+    choose(dtype, None, where_to)  # refuse an unknown type before anything is loaded
     source = locate(name)
     quantized: Mapping[str, Any] = {}
     from transformers.utils import logging as hf_logging
@@ -71,36 +70,55 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
     try:
         with warnings.catch_warnings(), reading:
             warnings.simplefilter("ignore")
-            model, tokenizer = _from_pretrained(source, DTYPES.get(dtype), where_to)
+            own, model = _model(source, dtype, where_to)
+            tokenizer = _tokenizer(source)
+    except UserError:
+        raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
         raise UserError(f"--model {name}: cannot be loaded ({_sentence(error)})") from error
-    if model.dtype not in DTYPES.values():
-        raise UserError(
-            f"--model {name}: weights are {model.dtype}, allowed: {', '.join(DTYPES)}; "
-            "give --dtype float16, bfloat16 or float32"
-        )
-    model.eval().requires_grad_(False)
+    types = choose(dtype, own, where_to)
+    model = model.eval().requires_grad_(False).to(where_to)
     if where_to.type == "cpu":
         _align(model)
-    return LoadedModel(name, model.to(where_to), tokenizer, quantized)
+    return LoadedModel(
+        name,
+        model,
+        tokenizer,
+        quantized,
+        own_dtype=own if types.compute == torch.promote_types(types.compute, own) else None,
+        stored_dtype=types.stored,
+    )
 
 
-def _from_pretrained(
-    source: Source, dtype: torch.dtype | None, device: torch.device
-) -> tuple[Any, Any]:
-    """Return the model and the tokenizer of a source; dtype None: the checkpoint's own."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+def _model(source: Source, dtype: str, device: torch.device) -> tuple[torch.dtype, Any]:
+    """Return the checkpoint's own type, and the model in the type to compute in."""
+    from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
+
+    options: dict[str, Any] = {}
+    if source.gguf is not None:
+        options["gguf_file"] = source.gguf.name
+    config = AutoConfig.from_pretrained(source.where, **options)
+    if source.gguf is not None:
+        options["quantization_config"] = GgufConfig(**options, dequantize=True)
+
+    def loaded(as_type: torch.dtype | str) -> Any:
+        if device.type == "cpu" and as_type in (torch.bfloat16, "auto"):
+            make_bfloat16_safe()
+        return AutoModelForCausalLM.from_pretrained(
+            source.where, config=config, dtype=as_type, **options
+        )
+
+    own = torch.float32 if source.gguf is not None else _stated_dtype(config)
+    if own is None:  # only the weights can tell
+        own = loaded("auto").dtype
+    return own, loaded(choose(dtype, own, device).compute)
+
+
+def _tokenizer(source: Source) -> Any:
+    from transformers import AutoTokenizer
 
     file = {} if source.gguf is None else {"gguf_file": source.gguf.name}
-    config = AutoConfig.from_pretrained(source.where, **file)
-    wanted = dtype or _own_dtype(config)
-    if device.type == "cpu" and wanted in (torch.bfloat16, None):
-        make_bfloat16_safe()
-    unpacked = {"quantization_config": GgufConfig(**file, dequantize=True)} if file else {}
-    model = AutoModelForCausalLM.from_pretrained(
-        source.where, config=config, dtype=wanted or "auto", **file, **unpacked
-    )
-    return model, AutoTokenizer.from_pretrained(source.where, **file)
+    return AutoTokenizer.from_pretrained(source.where, **file)
 
 
 def _align(model: Any) -> None:
@@ -114,7 +132,7 @@ def _align(model: Any) -> None:
             weight.data = weight.data.clone()
 
 
-def _own_dtype(config: Any) -> torch.dtype | None:
+def _stated_dtype(config: Any) -> torch.dtype | None:
     """Return the type that a checkpoint's configuration states."""
     stated = getattr(config, "dtype", None)
     if isinstance(stated, str):

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -41,22 +42,30 @@ class Sink(Protocol):
 
 
 @contextmanager
-def recording(model: Any, sink: Sink) -> Iterator[None]:
+def recording(model: Any, sink: Sink, stored: torch.dtype | None = None) -> Iterator[None]:
     """Hand every attention call of `model` inside the block to `sink`.
+
+    Args:
+        model: the model.
+        sink: where the calls go.
+        stored: type to whose numbers queries, and keys and values in the model's cache, are
+            rounded before they are attended, so that what is stored is what was attended; None:
+            the model's own.
 
     Raises:
         UserError: the model's attention does not go through the interface.
     """
-    with attending(model, _Recorder(model, sink).attend):
+    with attending(model, _Recorder(model, sink, stored).attend):
         yield
 
 
 class _Recorder:
     """The attention function, bound to one model and one sink."""
 
-    def __init__(self, model: Any, sink: Sink) -> None:
+    def __init__(self, model: Any, sink: Sink, stored: torch.dtype | None) -> None:
         self._name = type(model).__name__
         self._sink = sink
+        self._stored = stored
         self._sdpa = bool(getattr(model, "_supports_sdpa", False))
 
     def attend(self, asked: Asked) -> Tensor:
@@ -64,6 +73,8 @@ class _Recorder:
         new, cached = asked.query.shape[1], asked.key.shape[1]
         if new not in (1, cached):
             raise UserError(f"{self._name}: a prompt in several parts cannot be captured")
+        if self._stored not in (None, asked.query.dtype):
+            asked = _rounded(asked, self._stored)
         sums = None
         if new == 1 < cached and asked.soft_cap is None and self._sdpa:
             output = _step(asked)
@@ -90,6 +101,14 @@ class _Recorder:
             )
         )
         return output
+
+
+def _rounded(asked: Asked, stored: torch.dtype) -> Asked:
+    """Round what is new to the numbers of a type; in the cache in place, which later steps read."""
+    for cached in (asked.key, asked.value):
+        new = cached[:, -asked.query.shape[1] :]
+        new.copy_(new.to(stored))
+    return replace(asked, query=asked.query.to(stored).to(asked.query.dtype))
 
 
 def _step(asked: Asked) -> Tensor:

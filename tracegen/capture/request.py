@@ -50,7 +50,8 @@ def capture_command(
     refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
 
     from tracegen.capture.model import load
-    from tracegen.capture.run import Request, capture
+    from tracegen.capture.plan import Request
+    from tracegen.capture.run import capture
 
     loaded = load(model, dtype=dtype, device=device)
     forced = decode_steps if teacher_forced else 0

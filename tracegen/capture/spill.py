@@ -16,23 +16,20 @@ import torch
 from torch import Tensor
 
 from tracegen.base.errors import UserError
+from tracegen.capture.dtype import DTYPES
 from tracegen.capture.recording import Call
+from tracegen.capture.soundness import all_finite, refuse_not_finite, stored_exactly
 from tracegen.trace.schema import NUMPY_DTYPE, Manifest
 from tracegen.trace.store import Vectors
 from tracegen.trace.writer import TraceWriter
 
 _BATCH_STEPS = 32
 _QUERY, _OUTPUT, _KEY, _VALUE = range(4)
-_TORCH_DTYPE = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-}
 
 
 def to_numpy(tensor: Tensor, dtype: str) -> Vectors:
     """Return a tensor as numpy in the trace's type, bfloat16 as its bits."""
-    tensor = tensor.to("cpu", _TORCH_DTYPE[dtype]).contiguous()
+    tensor = tensor.to("cpu", DTYPES[dtype]).contiguous()
     if dtype == "bfloat16":
         return tensor.view(torch.int16).numpy().view(np.uint16)
     array: Vectors = tensor.numpy()
@@ -115,6 +112,8 @@ class _Layer:
             self._put(_KEY, 0, call.key)
             self._put(_VALUE, 0, call.value)
         assert call.sums is not None  # a prompt is always attended in tiles
+        if not all_finite(call.output, call.sums[0]):
+            self._refuse_not_finite(call, call.query, call.output, 0)
         self._writer.write_prompt(
             self._number,
             to_numpy(call.query[:, -manifest.prompt_queries :], manifest.dtype),
@@ -125,8 +124,11 @@ class _Layer:
         """Put the batch into the scratch file, and what the cache is going to forget."""
         assert self._steps is not None
         pending, first = self._pending, self._steps - self._pending
-        self._put(_QUERY, first, self._batch[0][:, :pending])
-        self._put(_OUTPUT, first, self._batch[1][:, :pending])
+        query, output = (batch[:, :pending] for batch in self._batch)
+        if not all_finite(output):
+            self._refuse_not_finite(call, query, output, self._manifest.prompt_tokens + first)
+        self._put(_QUERY, first, query)
+        self._put(_OUTPUT, first, output)
         if self._forgets:
             first += self._manifest.prompt_tokens
             self._put(_KEY, first, call.key[:, -pending:])
@@ -153,8 +155,25 @@ class _Layer:
                 f"{call.key.shape[1]:,} of {manifest.tokens:,} tokens at the last step, so it "
                 "cannot be captured"
             )
-        for key, value in zip(call.key, call.value, strict=True):
+        dtype = DTYPES[manifest.dtype]
+        for kv_head, vectors in enumerate(zip(call.key, call.value, strict=True)):
+            place = f"layer {self._number}, KV head {kv_head}"
+            key, value = (stored_exactly(one, dtype, place) for one in vectors)
             yield to_numpy(key, manifest.dtype), to_numpy(value, manifest.dtype)
+
+    def _refuse_not_finite(self, call: Call, query: Tensor, output: Tensor, first: int) -> None:
+        """Refuse a prompt or a batch of steps; `first` is the token of its first query."""
+        cached = first + query.shape[1] - call.key.shape[1]
+        refuse_not_finite(
+            self._number,
+            self._manifest.dtype,
+            [
+                ("key", "KV head", call.key, cached),
+                ("value", "KV head", call.value, cached),
+                ("query", "query head", query, first),
+                ("attention output", "query head", output, first),
+            ],
+        )
 
     def _spilled(self) -> Iterator[tuple[Vectors, Vectors]]:
         """Yield each KV head's keys and values from the scratch file."""

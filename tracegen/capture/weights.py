@@ -14,17 +14,29 @@ _NOT_IDENTITY = (
     "_attn_implementation",
     "dtype",
 )
+_PART_NUMBERS = 1 << 24
 
 
-def weights_sha256(model: Any) -> str:
-    """Return the hash of a model's configuration and of every weight, as loaded."""
+def weights_sha256(model: Any, own_dtype: torch.dtype | None = None) -> str:
+    """Return the hash of a model's configuration and of every weight.
+
+    Args:
+        model: the model.
+        own_dtype: the checkpoint's type, to which weights that were widened to compute are
+            narrowed again, so that the hash does not depend on the machine; None: as loaded.
+    """
     config = model.config.to_dict()
     for name in _NOT_IDENTITY:
         config.pop(name, None)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    seen = set()  # weights that share their memory count once
     for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        flat = tensor.detach().contiguous().flatten().view(torch.uint8)
-        for part in flat.split(1 << 26):
-            digest.update(part.cpu().numpy())
+        place = (tensor.data_ptr(), tuple(tensor.shape))
+        if place in seen and tensor.data_ptr():
+            continue
+        seen.add(place)
+        dtype = own_dtype if own_dtype and tensor.is_floating_point() else tensor.dtype
+        digest.update(f"{name} {dtype} {tuple(tensor.shape)}".encode())
+        for part in tensor.detach().contiguous().flatten().split(_PART_NUMBERS):
+            digest.update(part.to("cpu", dtype).contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -13,11 +13,13 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from tracegen.base.errors import UserError
+from tracegen.capture.generation import generate
 from tracegen.capture.interface import NAME
 from tracegen.capture.model import LoadedModel
+from tracegen.capture.plan import Request
 from tracegen.capture.prompt_attention import attend_in_tiles
 from tracegen.capture.recording import Call, recording
-from tracegen.capture.run import Request, capture, generate
+from tracegen.capture.run import capture
 from tracegen.capture.spill import to_numpy
 from tracegen.trace.store import Trace
 from tracegen.trace.verify import verify
@@ -238,7 +240,7 @@ def test_the_size_is_announced_before_the_model_runs(llama: LoadedModel, tmp_pat
     lines: list[str] = []
     trace = capture(llama, Request(PROMPT, 50), tmp_path / "t", announce=lines.append)
     size = sum(one.size_bytes for one in trace.manifest.files)
-    assert lines == ["2 layers x 250 tokens of tiny: about 0.3 MB"]
+    assert lines == ["2 layers x 250 tokens of tiny: about 0.3 MB, in float32"]
     assert 200_000 < size < 400_000
 
 

@@ -15,7 +15,8 @@ import torch
 
 from tracegen.base.errors import UserError
 from tracegen.capture.model import LoadedModel
-from tracegen.capture.run import Request, capture
+from tracegen.capture.plan import Request
+from tracegen.capture.run import capture
 from tracegen.trace.store import Trace
 from tracegen.trace.verify import verify
 

@@ -13,7 +13,8 @@ from tests.unit.tracegen.gguf_files import write_gguf
 from tracegen.base.errors import UserError
 from tracegen.capture import source
 from tracegen.capture.model import load
-from tracegen.capture.run import Request, capture
+from tracegen.capture.plan import Request
+from tracegen.capture.run import capture
 from tracegen.trace.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore")

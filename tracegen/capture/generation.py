@@ -1,0 +1,49 @@
+"""Greedy decoding through a model's cache, one token a step."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from tracegen.base.errors import UserError
+
+
+def generate(
+    model: Any, prompt_ids: Sequence[int], steps: int, forced_ids: Sequence[int] | None = None
+) -> tuple[list[int], list[float]]:
+    """Decode `steps` tokens through the model's cache.
+
+    Returns:
+        The token ids, prompt and decoded, and each decoded token's log-probability.
+    """
+    with torch.inference_mode():
+        device = model.get_input_embeddings().weight.device
+        last_only = (
+            {"logits_to_keep": 1}
+            if "logits_to_keep" in inspect.signature(model.forward).parameters
+            else {}
+        )
+        ids = torch.tensor([list(prompt_ids)], device=device)
+        cache = None
+        decoded, log_probs = [], []
+        for step in range(steps + 1):
+            result = model(input_ids=ids, past_key_values=cache, use_cache=True, **last_only)
+            cache = getattr(result, "past_key_values", None)
+            if cache is None:
+                raise UserError(
+                    f"{type(model).__name__}: keeps no cache of keys and values (KV cache), so it "
+                    "cannot be captured"
+                )
+            if step == steps:
+                break
+            distribution = torch.log_softmax(result.logits[0, -1].float(), dim=-1)
+            ids = (
+                distribution.argmax().reshape(1, 1)
+                if forced_ids is None
+                else torch.tensor([[forced_ids[step]]], device=device)
+            )
+            decoded.append(ids)
+            log_probs.append(distribution[ids[0, 0]])
+        chosen = torch.cat(decoded, dim=1)[0].tolist()
+        return [*prompt_ids, *chosen], torch.stack(log_probs).tolist()
