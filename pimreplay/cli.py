@@ -47,6 +47,9 @@ KvBitsOption = Annotated[
     int,
     typer.Option(help="Bits of a KV element in the device: 4, 8, 16 or 32, whatever was captured."),
 ]
+StacksOption = Annotated[
+    int, typer.Option(min=1, help="Stacks of the device; the layers are dealt out over them.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of policies that draw at random.")]
 DeviceOption = Annotated[str, typer.Option(help="Torch device of the selections: cpu, cuda, auto.")]
 WorkersOption = Annotated[
@@ -69,6 +72,7 @@ def run(
     hardware: HardwareOption = "attacc_hbm3_bank",
     fidelity: FidelityOption = "analytic",
     kv_bits: KvBitsOption = 16,
+    stacks: StacksOption = 1,
     dense_layers: Annotated[
         int, typer.Option(min=0, help="The model's first layers that every policy reads whole.")
     ] = 2,
@@ -99,6 +103,7 @@ def run(
         budget=budget,
         fidelity=fidelity,
         kv_bits=kv_bits,
+        stacks=stacks,
         dense_layers=dense_layers,
         layers=tuple(layer) if layer else None,
         seed=seed,

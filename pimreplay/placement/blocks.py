@@ -41,9 +41,10 @@ class Placement:
     """Padding: slots below `slots` that never hold a token."""
     heads: Heads = "head_per_channel"
 
-    def channels(self, of_device: int) -> int:
-        """Return over how many channels a KV head is spread, on a device of so many."""
-        return of_device if self.heads == "token_interleaved" else 1
+
+def channels_of(heads: Heads, of_device: int) -> int:
+    """Return over how many channels a KV head is spread, on a device of so many."""
+    return of_device if heads == "token_interleaved" else 1
 
 
 def touched_blocks(mask: Tensor, placement: Placement, block_tokens: int) -> Tensor:

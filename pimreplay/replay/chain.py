@@ -11,7 +11,7 @@ from torch import Tensor
 from pimreplay.cost.channels import KvHeadCost, kv_head_cost
 from pimreplay.hardware.device import Geometry
 from pimreplay.layouts import Layout
-from pimreplay.placement.blocks import Placement, touched_blocks
+from pimreplay.placement.blocks import Placement, channels_of, touched_blocks
 from pimreplay.policies import Policy
 from pimreplay.records import KvHeadTrace, Overhead, Selection
 from pimreplay.selection.budget import Budget
@@ -48,7 +48,7 @@ class Placed:
     @property
     def spread(self) -> int:
         """Channels over which the layout spreads one KV head."""
-        return self.placement.channels(self.geometry.hardware.organisation.channels)
+        return channels_of(self.placement.heads, self.geometry.hardware.organisation.channels)
 
     def cost(self, fidelity: str, steps: slice = slice(None)) -> KvHeadCost:
         """Return what reading the blocks costs at some of the steps."""

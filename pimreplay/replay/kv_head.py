@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pimreplay.cost.overheads import overhead_cost
+from pimreplay.placement.blocks import channels_of
 from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.replay.chain import Placed, dense_selection, place, select
 from pimreplay.replay.settings import Settings
@@ -222,15 +223,16 @@ class _SharedSelection:
         self._found: dict[tuple[str, int, int], _Blocks] = {}
 
     def _blocks(self, target: Target, geometry: "Geometry") -> "_Blocks":
-        channels = geometry.hardware.organisation.channels
-        key = (target.layout, geometry.block_tokens, channels)
+        spread = channels_of(target.placer.heads, geometry.hardware.organisation.channels)
+        key = (target.layout, geometry.block_tokens, spread)
         if key not in self._found:
             placed = place(self._head, self._selection, target.placer, geometry)
-            lanes = placed.spread * geometry.block_tokens
             self._found[key] = _Blocks(
                 placed=placed,
                 q_head_blocks=count_true(placed.touched).double().mean(dim=0).cpu().numpy(),
-                lane_tokens=_lane_tokens(self._union, placed.placement, lanes),
+                lane_tokens=_lane_tokens(
+                    self._union, placed.placement, spread * geometry.block_tokens
+                ),
                 packed=packed(placed.touched) if self._keep else None,
             )
         return self._found[key]

@@ -7,7 +7,6 @@ that `run.json` states which of the two is meant, so a writer may be killed at a
 """
 
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from pyarrow import fs
 
 from pimreplay.results.schema import SCHEMAS
 from pimreplay.results.seal import stream_sha256
+from tracegen.base.folder import sync
 
 RUN = "run.json"
 NEXT = ".next"
@@ -70,8 +70,9 @@ def _remove_others(system: fs.FileSystem, inside: str, kept: Iterable[str]) -> N
 
 def _put(path: Path, system: fs.FileSystem, target: str) -> None:
     if isinstance(system, fs.LocalFileSystem):
+        sync(path)
         path.replace(target)
-        _sync(Path(target).parent)
+        sync(Path(target).parent)
         return
     fs.copy_files(
         str(path),
@@ -87,12 +88,3 @@ def _rename(system: fs.FileSystem, path: str, target: str) -> None:
 
 def _delete(system: fs.FileSystem, path: str) -> None:
     system.delete_file(path)
-
-
-def _sync(path: Path) -> None:
-    with suppress(PermissionError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

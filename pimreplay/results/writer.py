@@ -1,13 +1,11 @@
 """Write a results folder: all of it appears, or nothing."""
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +17,7 @@ from pimreplay.results.columns import Rows, joined
 from pimreplay.results.publishing import RUN, publish_into
 from pimreplay.results.schema import CONFIGURATION, REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
 from pimreplay.results.seal import sealed, stream_sha256
-from tracegen.base.errors import UserError
+from tracegen.base.folder import hidden_folder, publish, refuse_existing
 from tracegen.base.location import file_system
 
 ROW_GROUP_ROWS = 1 << 16
@@ -27,11 +25,9 @@ ROW_GROUP_BYTES = 128 << 20
 """Selections of long contexts fill a row group before its rows do."""
 
 
-def refuse_existing(path: str | Path, advice: str = "choose another --out or remove it") -> None:
-    """Raise `UserError` when something is already at an output path."""
-    system, inside = file_system(path)
-    if system.get_file_info(inside).type != fs.FileType.NotFound:
-        raise UserError(f"{path}: exists already, nothing was overwritten; {advice}")
+def refuse_existing_results(path: str | Path) -> None:
+    """Raise `UserError` when something is at an output path, or no folder can be made there."""
+    refuse_existing(path, marker="", advice="choose another --out or remove it")
 
 
 class ResultsWriter:
@@ -53,21 +49,18 @@ class ResultsWriter:
         self._rows: dict[str, int] = {}
         self._bytes: dict[str, int] = {}
         self._total: dict[str, int] = {}
+        self._cleanup = ExitStack()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
         if not replace:
-            refuse_existing(path)
+            refuse_existing_results(path)
 
     def __enter__(self) -> Self:
         """Make the temporary folder."""
-        parent = Path(self._inside).parent if self._local else None
-        try:
-            if parent is not None:
-                parent.mkdir(parents=True, exist_ok=True)
-            name = f".{Path(self._inside).name}.partial-"
-            self._folder = Path(tempfile.mkdtemp(prefix=name, dir=parent))
-        except (FileExistsError, NotADirectoryError) as error:
-            raise UserError(f"{self._path}: {error.strerror}; choose another --out") from error
+        if self._local:
+            self._folder = self._cleanup.enter_context(hidden_folder(self._inside))
+        else:
+            self._folder = Path(self._cleanup.enter_context(TemporaryDirectory()))
         return self
 
     def write(self, table: str, columns: Mapping[str, Any]) -> None:
@@ -119,13 +112,9 @@ class ResultsWriter:
         self._close()
         config = sealed({"schema_version": SCHEMA_VERSION, **run}, self._seals())
         (self._folder / RUN).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        for path in self._folder.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
         if self._local and not self._replace:
-            refuse_existing(self._path)
-            self._folder.chmod(0o755)
-            self._folder.rename(self._inside)
+            refuse_existing_results(self._path)
+            publish(self._folder, Path(self._inside))
         else:
             publish_into(self._folder, self._system, self._inside)
 
@@ -154,4 +143,4 @@ class ResultsWriter:
         with suppress(OSError, pa.ArrowException):
             self._close()
         self._thread.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._cleanup.close()

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from pimreplay.cost.occupancy import Occupancy
 from pimreplay.replay.settings import Settings
 from pimreplay.study.jobs import layers_of
-from pimreplay.study.plan import Point
+from pimreplay.study.plan import Point, occupancy_of
 from tracegen.base.numbers import write_ranges
 
 
@@ -28,6 +29,12 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
         f"hardware: {', '.join(hardware)} ({settings.kv_bits} bits a KV element,"
         f" {settings.fidelity}, {assumed} assumed values, listed in run.json)"
     )
+    fullest = max((occupancy_of(point, settings) for point in points), key=_channel_ratio)
+    plural = "" if settings.stacks == 1 else "s"
+    yield (
+        f"capacity: the fullest channel is {fullest.channel_ratio:.1%} full, the fullest of"
+        f" {settings.stacks} stack{plural} {fullest.stack_ratio:.1%}"
+    )
     yield f"dense layers: the model's first {settings.dense_layers} (--dense-layers)"
     replayed = {layer for point in points for layer in layers_of(point, settings)}
     if max(replayed) < settings.dense_layers:
@@ -35,3 +42,7 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
             f"note: layers {write_ranges(replayed)} are all dense layers, so no policy chooses "
             "anything; give --dense-layers 0 to see what they choose"
         )
+
+
+def _channel_ratio(one: Occupancy) -> float:
+    return one.channel_ratio

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pimreplay.cost.occupancy import KvCache, Occupancy, occupancy
+from pimreplay.placement.blocks import channels_of
 from pimreplay.replay.method import Method
+from pimreplay.replay.settings import Settings
 from tracegen.base.errors import UserError
 from tracegen.trace.schema import Manifest
 
@@ -93,6 +96,31 @@ def trace_source(path: str) -> TraceSource:
         model=manifest.model,
         kind=manifest.kind,
         manifest=manifest,
+    )
+
+
+def occupancy_of(point: Point, settings: Settings) -> Occupancy:
+    """Return how full the KV cache of a point's trace makes its device."""
+    manifest = point.trace.manifest
+    geometry = point.hardware.geometry(manifest.head_dim, settings.kv_bits)
+    cache = KvCache(len(manifest.layers), manifest.kv_heads, manifest.tokens)
+    spread = channels_of(point.method.placer.heads, point.hardware.organisation.channels)
+    return occupancy(geometry, cache, spread, settings.stacks)
+
+
+def refuse_overfull(point: Point, settings: Settings) -> None:
+    """Raise `UserError` when a point's device cannot hold the KV cache of its trace."""
+    found = occupancy_of(point, settings)
+    if found.channel_ratio <= 1:
+        return
+    manifest = point.trace.manifest
+    remedy = "fewer --kv-bits, or a shorter trace"
+    if found.stacks_needed:
+        remedy = f"--stacks {found.stacks_needed} (layers are dealt out over stacks), {remedy}"
+    raise UserError(
+        f"hardware {point.hardware.name}: {len(manifest.layers)} layers x {manifest.kv_heads} KV"
+        f" heads x {manifest.tokens:,} tokens take {found.fullest_channel_bytes / 1e6:,.1f} MB of"
+        f" a channel that has {found.channel_bytes / 1e6:,.1f} MB; give {remedy}"
     )
 
 

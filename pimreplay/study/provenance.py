@@ -10,9 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pimreplay.cost.occupancy import Occupancy
 from pimreplay.replay.settings import Settings
 from pimreplay.results.seal import digest
-from pimreplay.study.plan import Point
+from pimreplay.study.plan import Point, occupancy_of
 
 TRACE_FACTS = ("q_heads", "kv_heads", "head_dim", "dtype", "prompt_tokens", "decode_steps")
 LIBRARIES = ("numpy", "torch", "numba", "polars", "pyarrow")
@@ -58,6 +59,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
         "dense_layers": settings.dense_layers,
         "fidelity": settings.fidelity,
         "kv_bits": settings.kv_bits,
+        "stacks": settings.stacks,
         "layers": settings.layers,
         "seed": settings.seed,
         "device": settings.device,
@@ -93,6 +95,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
                 "energy_model": one.energy_model,
                 "channels": one.organisation.channels,
                 "t_ck_ns": one.t_ck_ns,
+                "occupancy": _fullest(points, one.name, settings),
                 "geometry": {
                     trace.name: one.geometry(trace.manifest.head_dim, settings.kv_bits).facts()
                     for trace in traces.values()
@@ -102,6 +105,20 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
             for one in hardware.values()
         ],
         "versions": versions(),
+    }
+
+
+def _fullest(points: Sequence[Point], hardware: str, settings: Settings) -> dict[str, Any]:
+    """Return how full each trace's KV cache makes a device, under the layout that fills it most."""
+    found: dict[str, Occupancy] = {}
+    for point in points:
+        if point.hardware.name == hardware:
+            one = occupancy_of(point, settings)
+            other = found.setdefault(point.trace.name, one)
+            found[point.trace.name] = max(one, other, key=lambda each: each.channel_ratio)
+    return {
+        trace: {"channel_ratio": one.channel_ratio, "stack_ratio": one.stack_ratio}
+        for trace, one in found.items()
     }
 
 

@@ -12,7 +12,7 @@ from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.kv_head import HeadFailure
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
-from pimreplay.results.writer import ResultsWriter, refuse_existing
+from pimreplay.results.writer import ResultsWriter, refuse_existing_results
 from pimreplay.selection.budget import Budget
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
 from pimreplay.study.capacity import local_crew
@@ -20,7 +20,7 @@ from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import Point, refuse_double, trace_source
+from pimreplay.study.plan import Point, refuse_double, refuse_overfull, trace_source
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.ray_workers import RayCrew
 from pimreplay.study.sweep_file import read_study
@@ -42,6 +42,7 @@ class RunRequest:
     hardware: str = "attacc_hbm3_bank"
     fidelity: str = "analytic"
     kv_bits: int = 16
+    stacks: int = 1
     dense_layers: int = 2
     layers: tuple[str, ...] | None = None
     seed: int = 0
@@ -59,7 +60,7 @@ def run_once(request: RunRequest, out: str) -> Iterator[str]:
         UserError: bad input, found before any work where that is possible; nothing is written.
         FailedRun: the work itself failed; nothing is written.
     """
-    refuse_existing(out)
+    refuse_existing_results(out)
     points, settings = plan_run(request)
     yield from headline(points, settings)
     parts = MemoryParts()
@@ -93,6 +94,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
         dense_layers=request.dense_layers,
         fidelity=request.fidelity,
         kv_bits=request.kv_bits,
+        stacks=request.stacks,
         layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
         seed=request.seed,
         device=device,
@@ -101,6 +103,8 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     )
     points = [Point(source, one, budget, hardware) for one in methods]
     refuse_double(points)
+    for point in points:
+        refuse_overfull(point, settings)
     return points, settings
 
 
@@ -117,6 +121,10 @@ def run_sweep(file: Path, out: str, workers: int | None, ray: str | None) -> Ite
     cache = PartCache(out, points, settings)
     with cache.lock():
         yield from headline(points, settings)
+        numbered = enumerate(points)
+        units = (unit for number, one in numbered for unit in units_of(number, one, settings))
+        if damaged := cache.drop_damaged(units):
+            yield f"note: {damaged} cached parts were damaged and are computed again"
         failures = yield from _work(points, settings, cache, workers, ray, study.refused)
         texts = {number: one.sentence for number, one in failures.items()}
         texts = dict(sorted({**texts, **study.refused}.items()))

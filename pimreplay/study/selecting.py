@@ -1,8 +1,7 @@
 """Write which tokens a policy selects to a file, for whoever wants to check it."""
 
-import os
-import tempfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
 from tracegen.base.device import torch_device
 from tracegen.base.errors import UserError
+from tracegen.base.folder import refuse_existing, write_file
 from tracegen.base.numbers import chosen, write_ranges
 from tracegen.trace.store import Trace
 
@@ -31,8 +31,7 @@ def write_selections(
     Raises:
         UserError: bad input; no file is written.
     """
-    if out.exists():
-        raise UserError(f"{out}: exists already, nothing was overwritten; choose another --out")
+    refuse_existing(out, advice="choose another --out")
     if "@" in policy:
         raise UserError(f"--policy {policy}: a selection has no layout; leave out what follows @")
     device = str(torch_device(device))
@@ -49,13 +48,7 @@ def write_selections(
         if len(layers) == 1
         else {f"selected_layer_{layer}": found[layer] for layer in layers}
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{out.name}.partial-", dir=out.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(out)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    content = BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_file(out, content.getvalue())
     return f"wrote {out}: {policy} at budget {budget_text}, layers {write_ranges(layers)}"

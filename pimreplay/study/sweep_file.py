@@ -13,7 +13,7 @@ from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
-from pimreplay.study.plan import Point, TraceSource, refuse_double, trace_source
+from pimreplay.study.plan import Point, TraceSource, refuse_double, refuse_overfull, trace_source
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.numbers import chosen
@@ -26,6 +26,7 @@ OPTIONS = (
     "dense_layers",
     "fidelity",
     "kv_bits",
+    "stacks",
     "seed",
     "device",
     "memory_gb",
@@ -68,7 +69,7 @@ def read_study(path: Path) -> Study:
             settings = replace(settings, layers=layers[0])
         points = tuple(Point(*parts) for parts in product(traces, methods, budgets, hardware))
         refuse_double(points)
-        return Study(points, settings, _refused(points, traces, budgets))
+        return Study(points, settings, _refused(points, traces, budgets, settings))
 
 
 @contextmanager
@@ -108,10 +109,10 @@ def _texts(path: Path, key: str, values: dict[str, Any]) -> list[str]:
 
 
 def _settings(path: Path, values: dict[str, Any]) -> Settings:
-    def number(key: str, default: int) -> int:
+    def number(key: str, default: int, least: int = 0) -> int:
         value = values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise UserError(f"{path}: {key} = {value!r}; give a whole number of at least 0")
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f"{path}: {key} = {value!r}; give a whole number of at least {least}")
         return value
 
     fidelity = check_fidelity(str(values.get("fidelity", "analytic")), f"{path}: fidelity")
@@ -122,6 +123,7 @@ def _settings(path: Path, values: dict[str, Any]) -> Settings:
         dense_layers=number("dense_layers", 2),
         fidelity=fidelity,
         kv_bits=check_kv_bits(values.get("kv_bits", 16), f"{path}: kv_bits"),
+        stacks=number("stacks", 1, least=1),
         seed=number("seed", 0),
         device=str(values.get("device", "cpu")),
         memory_bytes=None if memory is None else int(memory * 1e9),
@@ -140,7 +142,10 @@ def _device(path: Path, text: str) -> str:
 
 
 def _refused(
-    points: Sequence[Point], traces: Sequence[TraceSource], budgets: Sequence[Budget]
+    points: Sequence[Point],
+    traces: Sequence[TraceSource],
+    budgets: Sequence[Budget],
+    settings: Settings,
 ) -> dict[int, str]:
     longest = max(trace.manifest.tokens for trace in traces)
     for budget in budgets:
@@ -149,6 +154,7 @@ def _refused(
     for number, point in enumerate(points):
         try:
             point.budget.check(point.trace.manifest.tokens)
+            refuse_overfull(point, settings)
         except UserError as error:
             refused[number] = str(error)
     return refused

@@ -50,11 +50,12 @@ def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     while True:
         try:
             job = pipe.recv()
-        except EOFError:  # the parent is gone or closed the pipe
+        except (EOFError, OSError):  # the parent is gone or closed the pipe
             return
+        answer = work(job)
         try:
-            pipe.send(work(job))
-        except BrokenPipeError:
+            pipe.send(answer)
+        except OSError:
             return
 
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from pimreplay.results.reader import Results
+from tracegen.synthetic import Synthesis, synthesize_trace
 
 RUN = ("--hardware", "attacc_hbm3_bank", "--budget", "32", "--workers", "0")
 
@@ -101,6 +102,15 @@ def test_selections_of_several_layers_have_an_array_each(pimreplay, trace_path, 
     )
     assert again.code == 2
     assert "exists already" in again.err
+
+
+def test_a_file_cannot_hold_a_selection(pimreplay, trace_path, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    where = tmp_path / "file" / "x.npz"
+    answer = pimreplay("select", trace_path, "--policy", "topk", "--budget", "8", "--out", where)
+    assert answer.code == 2
+    assert f"{where}: {tmp_path / 'file'} is a file, not a folder" in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
 
 
 def test_one_step_is_explained_as_tables(pimreplay, trace_path):
@@ -243,3 +253,50 @@ def test_ctrl_c_ends_with_one_sentence_and_leaves_nothing(spawn, make_trace, tmp
     assert "interrupted" in err
     assert "Traceback" not in err
     assert left_in(tmp_path) == ["trace"]
+
+
+def test_a_cache_larger_than_its_channel_is_refused_and_fits_on_more_stacks(
+    pimreplay, trace_path, tmp_path
+):
+    device = tmp_path / "tiny.toml"
+    device.write_text(
+        'schema = 1\nbase = "attacc_hbm3_bank"\n[organisation]\nsource = "a test"\n'
+        "channels = 1\nrows = 4\nchannel_density_mbit = 2\ncapacity_bytes = 262144\n"
+    )
+    asked = ("run", trace_path, "--policy", "dense", "--budget", "32", "--workers", "0")
+    asked = (*asked, "--hardware", device, "--out", tmp_path / "results")
+    answer = pimreplay(*asked)
+    assert answer.code == 2
+    assert (
+        "take 0.5 MB of a channel that has 0.3 MB; give --stacks 2 (layers are dealt out"
+        in answer.err
+    )
+    assert not (tmp_path / "results").exists()
+    answer = pimreplay(*asked, "--stacks", "2")
+    assert answer.code == 0, answer.err
+    assert "capacity: the fullest channel is" in answer.out
+    fullest = Results.open(tmp_path / "results").config["hardware"][0]["occupancy"]
+    assert fullest[Path(trace_path).name]["channel_ratio"] <= 1
+
+
+def test_the_width_of_an_element_is_the_devices_and_not_the_captures(pimreplay, tmp_path):
+    found = {}
+    for dtype in ("float16", "float32"):
+        trace = tmp_path / dtype
+        invented = Synthesis(layers=1, prompt_tokens=300, decode_steps=4, dtype=dtype)
+        synthesize_trace(invented, trace)
+        for kv_bits in ("8", "16"):
+            out = tmp_path / f"{dtype}-{kv_bits}"
+            answer = pimreplay(
+                "run", trace, "--policy", "quest", *RUN, "--dense-layers", "0",
+                "--kv-bits", kv_bits, "--out", out,
+            )  # fmt: skip
+            assert answer.code == 0, answer.err
+            assert f"({kv_bits} bits a KV element," in answer.out
+            steps = Results.open(out).table("steps")
+            found[dtype, kv_bits] = steps.select("cycles", "energy_pj", "scoring_pj", "remap_pj")
+    assert found["float16", "16"].equals(found["float32", "16"])
+    halved = found["float16", "8"]["cycles"] / found["float16", "16"]["cycles"]
+    assert 0.4 < halved.mean() < 0.8
+    scoring = found["float16", "8"]["scoring_pj"] / found["float16", "16"]["scoring_pj"]
+    assert scoring.max() < 1

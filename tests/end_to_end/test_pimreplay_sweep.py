@@ -71,6 +71,19 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(pimreplay, swee
     assert content(out) == first
 
 
+def test_a_damaged_part_is_computed_again_with_one_line_of_notice(pimreplay, sweep_file, tmp_path):
+    out = tmp_path / "out"
+    assert pimreplay("sweep", sweep_file, "--out", out, "--workers", "0").code == 0
+    first = content(out)
+    parts = sorted((out / "cache").rglob("*.part"))
+    parts[3].write_bytes(parts[4].read_bytes())
+    answer = pimreplay("sweep", sweep_file, "--out", out, "--workers", "0")
+    assert answer.code == 0, answer.err
+    assert "note: 1 cached parts were damaged and are computed again" in answer.out
+    assert "resuming: 63 of 64 parts" in answer.out
+    assert content(out) == first
+
+
 def test_a_sweep_that_grows_computes_only_what_is_new(pimreplay, sweep_file, tmp_path):
     out = tmp_path / "out"
     assert pimreplay("sweep", sweep_file, "--out", out, "--workers", "0").code == 0
@@ -105,21 +118,6 @@ def test_a_point_that_fails_is_a_row_and_the_exit_code_is_1(
         ("long", "16"),
         ("tiny", "16"),
     ]
-
-
-def test_a_damaged_part_of_the_cache_is_computed_anew(pimreplay, sweep_file, tmp_path):
-    out = tmp_path / "out"
-    assert pimreplay("sweep", sweep_file, "--out", out, "--workers", "0").code == 0
-    first = content(out)
-    part = next((out / "cache").rglob("*.part"))
-    part.write_bytes(part.read_bytes()[:100])
-    answer = pimreplay("sweep", sweep_file, "--out", out, "--workers", "0")
-    assert answer.code == 2
-    assert "was damaged and has been removed; run the same sweep again" in answer.err
-    answer = pimreplay("sweep", sweep_file, "--out", out, "--workers", "0")
-    assert answer.code == 0, answer.err
-    assert "resuming: 63 of 64" in answer.out
-    assert content(out) == first
 
 
 def test_traces_and_results_may_be_urls(pimreplay, sweep_file, trace_path, tmp_path):
@@ -198,7 +196,7 @@ def test_a_bad_sweep_file_is_one_sentence_and_leaves_nothing(case, pimreplay, tr
 def test_a_folder_that_is_no_sweeps_is_refused_and_kept(pimreplay, sweep_file, tmp_path):
     answer = pimreplay("sweep", sweep_file, "--out", tmp_path)
     assert answer.code == 2
-    assert "is no sweep's folder, nothing was overwritten" in answer.err
+    assert "is not a sweep's folder, nothing was overwritten" in answer.err
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.toml"]
 
 
@@ -239,6 +237,17 @@ def test_a_sweep_killed_at_any_moment_resumes_to_the_same_bytes(
     assert "resuming: " in answer.out
     assert pimreplay("sweep", long_sweep, "--out", tmp_path / "whole", "--workers", "2").code == 0
     assert content(out) == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_of_a_command_that_was_killed_end_in_silence(spawn, long_sweep, tmp_path, how):
+    out = tmp_path / "out"
+    process = spawn("sweep", long_sweep, "--out", out, "--workers", "2")
+    wait_for_parts(out, at_least=5)
+    os.kill(process.pid, how)
+    _, err = process.communicate(timeout=60)  # all that held the other end of stderr are gone
+    assert process.returncode == -how
+    assert err == ""
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(spawn, pimreplay, long_sweep, tmp_path):

@@ -41,13 +41,28 @@ def new_folder(target: str | Path, *, overwrite: bool = False, marker: str = "")
     with _partial(place) as partial:
         partial.mkdir()
         yield partial
-        for folder, _, names in os.walk(partial):
-            for name in names:
-                _sync(Path(folder) / name)
-            _sync(Path(folder))
         refuse_existing(target, overwrite=overwrite, marker=marker)
-        _publish(partial, place)
-        _sync(place.parent)
+        publish(partial, place)
+
+
+@contextmanager
+def hidden_folder(target: str | Path) -> Iterator[Path]:
+    """Yield a folder beside a target; what its owner has not moved away by the end is removed."""
+    place = local_path(target)
+    _recover(place)
+    with _partial(place) as partial:
+        partial.mkdir()
+        yield partial
+
+
+def publish(folder: Path, target: Path) -> None:
+    """Bring a folder to the disk whole and put it in the target's place in one step."""
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(inside) / name)
+        sync(Path(inside))
+    _put(folder, target)
+    sync(target.parent)
 
 
 def write_file(target: str | Path, content: str | bytes) -> None:
@@ -55,7 +70,7 @@ def write_file(target: str | Path, content: str | bytes) -> None:
     place = local_path(target)
     with _partial(place) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        _sync(partial)
+        sync(partial)
         partial.replace(place)
 
 
@@ -151,7 +166,7 @@ def _aside(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}-old")
 
 
-def _publish(partial: Path, target: Path) -> None:
+def _put(partial: Path, target: Path) -> None:
     """Put a finished folder in its place; the one that was there is removed afterwards."""
     if not target.exists():
         try:
@@ -185,7 +200,8 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file's or a folder's content to the disk."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -16,6 +16,7 @@ from pimreplay.study.parts import finish
 from pimreplay.study.runs import RunRequest, plan_run
 from pimreplay.study.tables import write_results
 from pimreplay.study.workers import InlineCrew
+from tracegen.base import folder as folders
 from tracegen.base.errors import UserError
 
 
@@ -29,7 +30,7 @@ def bucket(tmp_path, monkeypatch):
     def file_system(where):
         return system, str(where).removeprefix("store://")
 
-    for module in (reader, writer, cache):
+    for module in (reader, writer, cache, folders):
         monkeypatch.setattr(module, "file_system", file_system)
     return folder
 
@@ -70,5 +71,5 @@ def test_a_folder_of_something_else_is_refused(bucket, tiny_trace):
     (bucket / "other").mkdir()
     (bucket / "other" / "thing.txt").write_text("mine")
     points, settings = plan_run(RunRequest(tiny_trace.where, ("topk",), "8"))
-    with pytest.raises(UserError, match="is no sweep's folder"):
+    with pytest.raises(UserError, match="is not a sweep's folder"):
         PartCache("store://other", points, settings)

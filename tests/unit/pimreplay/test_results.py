@@ -86,6 +86,16 @@ def test_an_unfinished_writer_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, replace):
+    dead = tmp_path / ".results.partial-0123abcd"
+    dead.mkdir()
+    (dead / "steps.parquet").write_bytes(b"half")
+    (tmp_path / ".results.partial-0123abcd.lock").touch()
+    write(tmp_path / "results", replace=replace)
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
 def test_an_existing_folder_is_refused(folder):
     with pytest.raises(UserError, match="exists already, nothing was overwritten"):
         ResultsWriter(folder)

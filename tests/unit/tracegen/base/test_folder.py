@@ -71,7 +71,7 @@ def dying(original):
 if sys.argv[3] == "two renames":
     folder._exchange = lambda one, other: False
 for owner, name in ((Path, "rename"), (Path, "mkdir"), (Path, "unlink"), (folder, "_exchange"),
-                    (folder.shutil, "rmtree"), (folder, "_sync"), (folder, "_publish")):
+                    (folder.shutil, "rmtree"), (folder, "sync"), (folder, "_put")):
     setattr(owner, name, dying(getattr(owner, name)))
 with folder.new_folder(sys.argv[1], overwrite=True, marker="mark") as path:
     (path / "mark").write_text("new")

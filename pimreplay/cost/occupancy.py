@@ -1,0 +1,71 @@
+"""How full a KV cache makes the channels and stacks of a device."""
+
+from dataclasses import dataclass
+
+from pimreplay.hardware.device import Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class KvCache:
+    """The KV cache of one request as a device must hold it, padding of layouts apart."""
+
+    layers: int
+    kv_heads: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Bytes of whole DRAM rows that a cache takes, against what there is."""
+
+    channel_bytes: int
+    """Bytes of a channel."""
+    fullest_channel_bytes: int
+    """Bytes taken of the fullest channel of the fullest stack."""
+    stack_bytes: int
+    fullest_stack_bytes: int
+    stacks: int
+    stacks_needed: int
+    """The least number of stacks in which no channel overflows; 0: no number of them will do."""
+
+    @property
+    def channel_ratio(self) -> float:
+        """Share of the fullest channel that is taken."""
+        return self.fullest_channel_bytes / self.channel_bytes
+
+    @property
+    def stack_ratio(self) -> float:
+        """Share of the fullest stack that is taken."""
+        return self.fullest_stack_bytes / self.stack_bytes
+
+
+def occupancy(geometry: Geometry, cache: KvCache, spread: int, stacks: int) -> Occupancy:
+    """Return how full a cache makes its device.
+
+    Layers are dealt out over the stacks; in each stack KV heads go round the channels, or lie in
+    `spread` channels each.
+    """
+    org = geometry.hardware.organisation
+    channel_bytes = org.capacity_bytes // org.channels
+    head_bytes = kv_head_bytes(geometry, -(-cache.tokens // spread))
+    # shares of one layer that the fullest channel and the whole stack hold
+    in_channel = cache.kv_heads if spread > 1 else -(-cache.kv_heads // org.channels)
+    layers = -(-cache.layers // stacks)
+    layers_that_fit = channel_bytes // (in_channel * head_bytes)
+    return Occupancy(
+        channel_bytes=channel_bytes,
+        fullest_channel_bytes=layers * in_channel * head_bytes,
+        stack_bytes=org.capacity_bytes,
+        fullest_stack_bytes=layers * cache.kv_heads * spread * head_bytes,
+        stacks=stacks,
+        stacks_needed=-(-cache.layers // layers_that_fit) if layers_that_fit else 0,
+    )
+
+
+def kv_head_bytes(geometry: Geometry, tokens: int) -> int:
+    """Return the bytes of the rows, in all banks that a row spans, of one KV head in one layer."""
+    blocks = -(-tokens // geometry.block_tokens)
+    key_rows = -(-blocks // geometry.key_blocks_per_row)
+    value_rows = geometry.value_slices * -(-blocks // geometry.value_blocks_per_row)
+    row_bytes = geometry.mac_banks * geometry.hardware.organisation.row_bytes
+    return (key_rows + value_rows) * row_bytes
