@@ -47,6 +47,10 @@ KvBitsOption = Annotated[
     int,
     typer.Option(help="Bits of a KV element in the device: 4, 8, 16 or 32, whatever was captured."),
 ]
+KvQuantisationOption = Annotated[
+    str,
+    typer.Option(help="What 4 or 8 bits do to the values: none or kivi."),
+]
 StacksOption = Annotated[
     int, typer.Option(min=1, help="Stacks of the device; the layers are dealt out over them.")
 ]
@@ -72,6 +76,7 @@ def run(
     hardware: HardwareOption = "attacc_hbm3_bank",
     fidelity: FidelityOption = "analytic",
     kv_bits: KvBitsOption = 16,
+    kv_quantisation: KvQuantisationOption = "none",
     stacks: StacksOption = 1,
     dense_layers: Annotated[
         int, typer.Option(min=0, help="The model's first layers that every policy reads whole.")
@@ -103,6 +108,7 @@ def run(
         budget=budget,
         fidelity=fidelity,
         kv_bits=kv_bits,
+        kv_quantisation=kv_quantisation,
         stacks=stacks,
         dense_layers=dense_layers,
         layers=tuple(layer) if layer else None,
@@ -154,6 +160,7 @@ def explain(
     rows: Annotated[int, typer.Option(min=1, help="Blocks to show.")] = 32,
     fidelity: FidelityOption = "analytic",
     kv_bits: KvBitsOption = 16,
+    kv_quantisation: KvQuantisationOption = "none",
     seed: SeedOption = 0,
 ) -> None:
     """Show one step of one KV head: tokens, blocks, rows, commands and cycles."""
@@ -170,7 +177,9 @@ def explain(
         kv_head=kv_head,
         step=step,
         rows=rows,
-        settings=Settings(fidelity=fidelity, kv_bits=kv_bits, seed=seed),
+        settings=Settings(
+            fidelity=fidelity, kv_bits=kv_bits, kv_quantisation=kv_quantisation, seed=seed
+        ),
     )
     print(explain_step(request))
 

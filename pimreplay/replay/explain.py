@@ -20,6 +20,7 @@ from pimreplay.replay.kv_head import read_kv_head
 from pimreplay.replay.method import Method, method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
+from pimreplay.selection.quantisation import as_stored, check_quantisation
 from pimreplay.selection.recall import ExactAttention, Recall
 from tracegen.base.errors import UserError
 from tracegen.base.numbers import write_ranges
@@ -76,6 +77,7 @@ def explain_step(request: StepRequest) -> str:
     """
     settings = request.settings
     check_fidelity(settings.fidelity, "--fidelity")
+    check_quantisation(settings.kv_quantisation, settings.kv_bits, "--kv-quantisation")
     chosen = method(request.policy, request.layout)
     budget = Budget.parse(request.budget)
     device = load(request.hardware)
@@ -88,13 +90,14 @@ def explain_step(request: StepRequest) -> str:
     _inside("--kv-head", request.kv_head, range(manifest.kv_heads))
     _inside("--step", index, range(manifest.decode_steps))
 
-    head = read_kv_head(trace, layer, request.kv_head, settings)
+    captured = read_kv_head(trace, layer, request.kv_head, settings)
+    head = as_stored(captured, settings.kv_quantisation)
     selection = select(head, chosen.selector, budget)
     geometry = device.geometry(head.head_dim, settings.kv_bits)
     placed = place(head, selection, chosen.placer, geometry)
     step = _Step.of(index, selection.mask, placed)
     cost = placed.cost(settings.fidelity, slice(index, index + 1)).total
-    recall = ExactAttention(head).recall(selection.mask, selection.output)
+    recall = ExactAttention(captured, head).recall(selection.mask, selection.output)
     return "\n".join(
         [
             *_titles(request, trace, head, step, chosen, geometry),
@@ -129,7 +132,8 @@ def _titles(
     yield f"policy {chosen.policy}" + (f" ({chosen.parameters})" if chosen.parameters else "")
     yield (
         f"layout {chosen.layout}, budget {request.budget}, hardware {geometry.hardware.name},"
-        f" {settings.kv_bits} bits an element, {settings.fidelity}"
+        f" {settings.kv_bits} bits a KV element (quantisation: {settings.kv_quantisation}),"
+        f" {settings.fidelity}"
     )
 
 

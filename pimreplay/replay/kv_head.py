@@ -22,6 +22,7 @@ from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.replay.chain import Placed, dense_selection, place, select
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.masks import count_true, packed, union
+from pimreplay.selection.quantisation import as_stored
 from pimreplay.selection.recall import ExactAttention, Recall, seen_tokens
 from tracegen.base.errors import UserError
 from tracegen.trace.store import Trace, as_float32
@@ -203,7 +204,8 @@ def _head(
 ) -> tuple[KvHeadTrace, ExactAttention]:
     """Read a KV head once for all jobs that a worker does on it in a row."""
     head = read_kv_head(_trace(path, trace_hash), layer, kv_head, settings)
-    return head, ExactAttention(head)
+    stored = as_stored(head, settings.kv_quantisation)
+    return stored, ExactAttention(head, stored)
 
 
 class _SharedSelection:

@@ -11,6 +11,8 @@ class Settings:
     fidelity: str = "analytic"
     kv_bits: int = 16
     """Bits of a KV element as the devices store it, whatever type the trace was captured in."""
+    kv_quantisation: str = "none"
+    """What storing elements in few bits does to their values: `none` or `kivi`."""
     stacks: int = 1
     """Stacks over which the layers are dealt out, each with the channels of its device."""
     layers: tuple[int, ...] | None = None

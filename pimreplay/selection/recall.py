@@ -57,8 +57,10 @@ def seen_tokens(head: KvHeadTrace, first: int = 0, stop: int | None = None) -> T
 class ExactAttention:
     """Exact attention of one KV head's queries, in tiles of steps of bounded memory."""
 
-    def __init__(self, head: KvHeadTrace) -> None:
+    def __init__(self, head: KvHeadTrace, stored: KvHeadTrace | None = None) -> None:
+        """Prepare to compare with `head`; selections attend keys and values as `stored`."""
         self.head = head
+        self.stored = head if stored is None else stored
         # logits, weights, ranks, the mask's and one selection's softmax: five floats at a time
         step_bytes = head.q_heads * head.tokens * 4 * 5
         self._tile_steps = max(1, min(head.steps, TILE_BYTES // max(1, step_bytes)))
@@ -78,16 +80,19 @@ class ExactAttention:
             yield self._tile(slice(first, min(first + self._tile_steps, self.head.steps)))
 
     def _tile(self, steps: slice) -> _Tile:
-        head = self.head
-        logits = head.query[:, steps] @ head.key.T  # (q_heads, steps, tokens)
-        logits *= head.softmax_scale
-        if head.soft_cap is not None:
-            logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
-        logits.masked_fill_(~seen_tokens(head, steps.start, steps.stop), float("-inf"))
+        logits = self._logits(self.head, steps)
         weights = torch.softmax(logits, dim=-1)
         # numpy sorts float32 with vector instructions, several times faster than torch
         ranked = np.sort(logits.cpu().numpy(), axis=-1)
-        return _Tile(steps, logits, weights, ranked, weights @ head.value)
+        return _Tile(steps, logits, weights, ranked, weights @ self.head.value)
+
+    def _logits(self, head: KvHeadTrace, steps: slice) -> Tensor:
+        """Return (q_heads, steps, tokens), -inf where a step must not look."""
+        logits = head.query[:, steps] @ head.key.T
+        logits *= head.softmax_scale
+        if head.soft_cap is not None:
+            logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
+        return logits.masked_fill_(~seen_tokens(head, steps.start, steps.stop), float("-inf"))
 
     def recall(self, mask: Tensor, output: Tensor | None = None) -> Recall:
         """Compare a selection with exact attention.
@@ -103,7 +108,9 @@ class ExactAttention:
         """Compare several selections, as `recall` does one; exact attention is computed once."""
         found: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in selections]
         partial = [
-            output is not None or not bool((count_true(mask) == self._seen).all())
+            output is not None
+            or self.stored is not self.head
+            or not bool((count_true(mask) == self._seen).all())
             for mask, output in selections
         ]
         for tile in self._tiles() if any(partial) else ():
@@ -135,6 +142,9 @@ class ExactAttention:
 
     def _attended(self, tile: _Tile, chosen: Tensor, kept: Tensor, mass: Tensor) -> Tensor:
         """Return the output over the chosen tokens: their weights, made to sum to one."""
+        if self.stored is not self.head:
+            scores = self._logits(self.stored, tile.steps).masked_fill_(~chosen, float("-inf"))
+            return torch.nan_to_num_(torch.softmax(scores, dim=-1), nan=0.0) @ self.stored.value
         found = kept @ self.head.value
         if bool((mass > TINY_MASS).all()):
             return found / mass[..., None]

@@ -27,6 +27,7 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
     assumed = sum(len(one.assumed) for one in hardware.values())
     yield (
         f"hardware: {', '.join(hardware)} ({settings.kv_bits} bits a KV element,"
+        f" quantisation {settings.kv_quantisation},"
         f" {settings.fidelity}, {assumed} assumed values, listed in run.json)"
     )
     fullest = max((occupancy_of(point, settings) for point in points), key=_channel_ratio)

@@ -14,6 +14,7 @@ from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.results.writer import ResultsWriter, refuse_existing_results
 from pimreplay.selection.budget import Budget
+from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
 from pimreplay.study.capacity import local_crew
 from pimreplay.study.dispatch import work
@@ -42,6 +43,7 @@ class RunRequest:
     hardware: str = "attacc_hbm3_bank"
     fidelity: str = "analytic"
     kv_bits: int = 16
+    kv_quantisation: str = "none"
     stacks: int = 1
     dense_layers: int = 2
     layers: tuple[str, ...] | None = None
@@ -84,6 +86,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     """
     check_fidelity(request.fidelity, "--fidelity")
     check_kv_bits(request.kv_bits, "--kv-bits")
+    check_quantisation(request.kv_quantisation, request.kv_bits, "--kv-quantisation")
     device = str(torch_device(request.device))
     budget = Budget.parse(request.budget)
     hardware = devices.load(request.hardware)
@@ -94,6 +97,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
         dense_layers=request.dense_layers,
         fidelity=request.fidelity,
         kv_bits=request.kv_bits,
+        kv_quantisation=request.kv_quantisation,
         stacks=request.stacks,
         layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
         seed=request.seed,

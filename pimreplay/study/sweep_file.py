@@ -13,6 +13,7 @@ from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
+from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.plan import Point, TraceSource, refuse_double, refuse_overfull, trace_source
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
@@ -26,6 +27,7 @@ OPTIONS = (
     "dense_layers",
     "fidelity",
     "kv_bits",
+    "kv_quantisation",
     "stacks",
     "seed",
     "device",
@@ -119,10 +121,13 @@ def _settings(path: Path, values: dict[str, Any]) -> Settings:
     memory = values.get("memory_gb")
     if memory is not None and (not isinstance(memory, int | float) or memory <= 0):
         raise UserError(f"{path}: memory_gb = {memory!r}; give a number above 0")
+    kv_bits = check_kv_bits(values.get("kv_bits", 16), f"{path}: kv_bits")
+    quantisation = str(values.get("kv_quantisation", "none"))
     return Settings(
         dense_layers=number("dense_layers", 2),
         fidelity=fidelity,
-        kv_bits=check_kv_bits(values.get("kv_bits", 16), f"{path}: kv_bits"),
+        kv_bits=kv_bits,
+        kv_quantisation=check_quantisation(quantisation, kv_bits, f"{path}: kv_quantisation"),
         stacks=number("stacks", 1, least=1),
         seed=number("seed", 0),
         device=str(values.get("device", "cpu")),

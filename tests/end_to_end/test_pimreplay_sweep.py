@@ -174,7 +174,7 @@ BAD_FILES = {
     ),
     "an unknown fidelity": (
         GRID + 'fidelity = "x"\n',
-        "fidelity = 'x'",
+        "fidelity 'x': unknown",
         "known: analytic, command",
     ),
 }
