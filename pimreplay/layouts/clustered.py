@@ -10,7 +10,14 @@ from typing import Literal
 import torch
 
 from pimreplay.placement.blocks import Heads, Placement
-from pimreplay.placement.epochs import arrival, in_order, moves, remap_steps, segment_of_token
+from pimreplay.placement.epochs import (
+    arrival,
+    by_token,
+    in_order,
+    moves,
+    remap_steps,
+    segment_of_token,
+)
 from pimreplay.records import Groups
 
 
@@ -36,12 +43,11 @@ class Clustered:
             return arrival(tokens, steps, self.heads)
         segment = segment_of_token(groups)
         token = torch.arange(tokens)
-        grouped = segment >= 0
-        base = torch.where(grouped, groups.start.cpu()[segment], token)
+        base = by_token(groups.start, segment, token)
         ordered = torch.empty_like(token)
         ordered[in_order(groups, base)] = token
         first, epoch_of_step = remap_steps(groups, steps)
-        when = torch.where(grouped, groups.step.cpu().clamp_min(0)[segment], steps)
+        when = by_token(groups.step.clamp_min(0), segment, steps)
         slot = torch.where(when[None] <= first[:, None], ordered, token)
         moved = moves(slot, first, prompt_tokens, steps)
         if self.tail == "final":

@@ -9,6 +9,7 @@ from torch import Tensor
 from pimreplay.placement.blocks import Heads, Placement
 from pimreplay.placement.epochs import (
     arrival,
+    by_token,
     in_order,
     moves,
     rank_in_cluster,
@@ -41,9 +42,9 @@ class ClusteredAligned:
             return arrival(tokens, steps, self.heads)
         first, epoch_of_step = remap_steps(groups, steps)
         segment = segment_of_token(groups)
-        when = groups.step.cpu().clamp_min(0)
+        when = by_token(groups.step.clamp_min(0), segment, steps)
         placed = [
-            self._place(groups, torch.where(_made(segment, when, step), segment, -1), block_tokens)
+            self._place(groups, torch.where(when <= step, segment, -1), block_tokens)
             for step in first.tolist()
         ]
         slot = torch.stack(placed)
@@ -58,7 +59,7 @@ class ClusteredAligned:
         """Return the slot of each token when only the given segments are in order."""
         token = torch.arange(len(segment))
         grouped = segment >= 0
-        base = torch.where(grouped, groups.start.cpu()[segment], token)
+        base = by_token(groups.start, segment, token)
         label = groups.label.cpu()
         part = torch.zeros_like(token)
         if self.remainder == "share":
@@ -81,8 +82,3 @@ class ClusteredAligned:
         slot = torch.empty_like(token)
         slot[order] = begin[piece] + place
         return slot
-
-
-def _made(segment: Tensor, when: Tensor, step: int) -> Tensor:
-    made = torch.cat([when <= step, torch.zeros(1, dtype=torch.bool)])
-    return made[segment]  # -1 reads the last entry

@@ -42,6 +42,18 @@ def segment_of_token(groups: Groups) -> Tensor:
     return segment
 
 
+def by_token(values: Tensor, segment: Tensor, loose: Tensor | int) -> Tensor:
+    """Return each token's segment's value, `loose` for a token of no segment: (tokens,).
+
+    Args:
+        values: One of each segment, (segments,); there may be none yet.
+        segment: Segment of each token, -1 for none, (tokens,) int64.
+        loose: What a token of no segment gets, (tokens,) or one number.
+    """
+    found = torch.cat([values.cpu(), torch.zeros(1, dtype=values.dtype)])
+    return torch.where(segment >= 0, found[segment], loose)
+
+
 def moves(slot: Tensor, first: Tensor, prompt_tokens: int, steps: int) -> Tensor:
     """Return how many tokens each step finds in another slot than the step before: (steps,).
 

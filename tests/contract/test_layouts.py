@@ -39,7 +39,18 @@ def groups_of(seed: int = 0) -> Groups:
     return Groups(start, stop, torch.tensor([-1, 0, 10, 20]), label, rank)
 
 
-GROUPS = {"no groups": None, "groups": groups_of(), "others": groups_of(5)}
+def groups_without_a_segment() -> Groups:
+    """Return what a policy that clusters knows before its first cluster exists."""
+    none = torch.zeros(0, dtype=torch.int64)
+    return Groups(none, none, none, torch.full((TOKENS,), -1))
+
+
+GROUPS = {
+    "no groups": None,
+    "none yet": groups_without_a_segment(),
+    "groups": groups_of(),
+    "others": groups_of(5),
+}
 
 
 def placed(text: str, groups: Groups | None, block_tokens: int) -> Placement:
@@ -77,6 +88,14 @@ def test_touched_blocks_are_those_of_the_selected_tokens_slots(
         slot = int(placement.slot[placement.epoch_of_step[step], token])
         expected[q_head, step, slot // block_tokens] = True
     assert torch.equal(touched, expected)
+
+
+@pytest.mark.parametrize("layout", [one for one in VARIANTS if one.startswith("clustered")])
+def test_before_the_first_cluster_tokens_lie_as_they_arrive(layout: str) -> None:
+    placement = placed(layout, GROUPS["none yet"], 16)
+    assert placement.slot.tolist() == [list(range(TOKENS))]
+    assert placement.moved_tokens.tolist() == [0] * STEPS
+    assert (placement.slots, placement.wasted_slots) == (TOKENS, 0)
 
 
 def test_touched_blocks_do_not_depend_on_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:

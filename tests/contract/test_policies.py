@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import pimreplay.policies
+from pimreplay.layouts import load_layout
 from pimreplay.policies import load_policy
 from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
@@ -201,3 +202,28 @@ def test_every_parameter_is_documented_and_typed(name: str) -> None:
     assert type(policy).__dataclass_params__.frozen
     with pytest.raises(UserError, match=rf"policy {name}: unknown parameter 'no_such'"):
         load_policy(f"{name}:no_such=1")
+
+
+@pytest.mark.parametrize("layout", ["clustered", "clustered_aligned"])
+@pytest.mark.parametrize("prompt", [6, 20, 70])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_too_short_for_a_cluster_can_be_laid_out(
+    name: str, prompt: int, layout: str
+) -> None:
+    whole = head_of()
+    head = dataclasses.replace(
+        whole,
+        key=whole.key[: prompt + whole.steps],
+        value=whole.value[: prompt + whole.steps],
+        prompt_tokens=prompt,
+        prompt_query=whole.prompt_query[:, -min(prompt, 64) :],
+        prompt_attention=whole.prompt_attention[:, :prompt],
+        prompt_attention_decayed=whole.prompt_attention_decayed[:, :prompt],
+    )
+    try:
+        selection = load_policy(name).select(head, Budget.parse("0.5"))
+    except UserError:
+        assert name == "snapkv"  # looks at more of the prompt than there is
+        return
+    placement = load_layout(layout).place(selection.groups, head.tokens, prompt, head.steps, 16)
+    assert len(placement.slot[-1].unique()) == head.tokens
