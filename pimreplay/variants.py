@@ -105,6 +105,10 @@ def at_least(instance: object, **minimums: float) -> None:
             raise UserError(f"{name}: {field}={value} is too small; give at least {minimum:g}")
 
 
+MOST_ITERATIONS = 10_000
+"""Far beyond what any published clustering needs, and still an end."""
+
+
 def at_most(instance: object, **maximums: float) -> None:
     """Refuse fields of a variant above their maximum; for `__post_init__`.
 

@@ -21,7 +21,7 @@ SAME = 5e-5
 
 def print_changes(found: Changes, console: Console) -> None:
     """Print the configuration differences, then every method with its changes."""
-    console.print(f"A {found.before}\nB {found.after}\n", markup=False)
+    console.print(f"A {found.before}\nB {found.after}\n")
     if found.configuration:
         table = RichTable(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for heading in ("configuration", "A", "B"):
@@ -30,7 +30,7 @@ def print_changes(found: Changes, console: Console) -> None:
             table.add_row(one.entry, _shown(one.before), _shown(one.after))
         console.print(table)
     else:
-        console.print("The configurations are the same.", markup=False)
+        console.print("The configurations are the same.")
     keys = [TextColumn(key, [str(one) for one in found.methods[key]]) for key in _keys(found)]
     values = [
         TextColumn(kinds()[name].heading, ["\n".join(_cell(row, name)) for row in rows])
@@ -40,7 +40,7 @@ def print_changes(found: Changes, console: Console) -> None:
     for part in terminal_tables(keys, values, console.width):
         console.print(part)
     for line in _notes(found):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def write_changes(found: Changes, out: Path, overwrite: bool) -> None:

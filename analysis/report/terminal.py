@@ -31,15 +31,15 @@ def print_overview(table: Table, form: str = "table") -> None:
     if form != "table":
         print(latex_table(rows) if form == "latex" else csv_text(rows), end="")
         return
-    console = Console(width=_width(), highlight=False)
+    console = Console(width=_width(), highlight=False, markup=False)
     described = table.configurations
     traces = described.select("trace", "trace_kind", "model").unique(maintain_order=True)
     for trace, kind, model in traces.iter_rows():
-        console.print(f"trace {trace} ({kind}, model {model})", markup=False)
+        console.print(f"trace {trace} ({kind}, model {model})")
     for name in ("hardware", "budget"):
         values = described[name].unique(maintain_order=True).to_list()
         if len(values) == 1:
-            console.print(f"{name} {values[0]}", markup=False)
+            console.print(f"{name} {values[0]}")
     kept = set(table.rows["layer"].unique()) - set(sparse.rows["layer"].unique())
     if kept:
         listed = ", ".join(str(layer) for layer in sorted(kept))
@@ -51,8 +51,7 @@ def print_overview(table: Table, form: str = "table") -> None:
         console.print(part)
     console.print(
         "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
-        " a dash is not known.",
-        markup=False,
+        " a dash is not known."
     )
 
 
@@ -65,7 +64,7 @@ def print_comparison(
     before, after = open_results(folders)
     print_warnings((before, after))
     found = changes(before, after, different_traces)
-    print_changes(found, Console(width=_width(), highlight=False))
+    print_changes(found, Console(width=_width(), highlight=False, markup=False))
     if out is not None:
         write_changes(found, out, overwrite)
         print(f"wrote {out}")

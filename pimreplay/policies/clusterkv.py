@@ -21,7 +21,7 @@ from pimreplay.selection.once import once
 from pimreplay.selection.overhead import overhead, vector_scan
 from pimreplay.selection.top_k import Gqa, share
 from pimreplay.selection.visibility import budget_tokens, tiles
-from pimreplay.variants import at_least
+from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class ClusterKV:
 
     def __post_init__(self) -> None:
         at_least(self, sinks=0, cluster_tokens=1, tail_tokens=1, tail_clusters=1, iterations=1)
+        at_most(self, iterations=MOST_ITERATIONS)
 
     def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return sinks, recalled clusters and tail of every step."""

@@ -18,7 +18,7 @@ from pimreplay.selection.once import once
 from pimreplay.selection.overhead import overhead
 from pimreplay.selection.top_k import Gqa, share, spread, top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, seen_mask, tiles
-from pimreplay.variants import at_least, at_most
+from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 from tracegen.base.errors import UserError
 
 
@@ -44,7 +44,7 @@ class PQCache:
 
     def __post_init__(self) -> None:
         at_least(self, sub_vectors=1, bits=1, iterations=1, sinks=0, recent_ratio=0)
-        at_most(self, bits=15, recent_ratio=1)
+        at_most(self, bits=15, recent_ratio=1, iterations=MOST_ITERATIONS)
 
     def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return sinks, window and best tokens of every step."""

@@ -23,7 +23,7 @@ from pimreplay.selection.masked_attention import attend
 from pimreplay.selection.once import once
 from pimreplay.selection.overhead import overhead, stored_bytes, vector_scan
 from pimreplay.selection.visibility import budget_tokens, first_seen, tiles
-from pimreplay.variants import at_least, at_most
+from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class RetroInfer:
     def __post_init__(self) -> None:
         at_least(self, sinks=0, local_tokens=0, cluster_tokens=1, segment_tokens=1, tail_tokens=1)
         at_least(self, iterations=1, estimation_ratio=0, retrieval_ratio=0)
-        at_most(self, estimation_ratio=1, retrieval_ratio=1)
+        at_most(self, iterations=MOST_ITERATIONS, estimation_ratio=1, retrieval_ratio=1)
 
     def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return what is read exactly, and the attention output with the estimated part.

@@ -21,7 +21,7 @@ from pimreplay.selection.overhead import overhead, vector_scan
 from pimreplay.selection.stored_order import artefact_order
 from pimreplay.selection.top_k import Gqa, share
 from pimreplay.selection.visibility import budget_tokens, tiles
-from pimreplay.variants import at_least
+from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
 _PRESETS: dict[str, dict[str, int | str]] = {
     "artefact": {
@@ -72,6 +72,7 @@ class Starc:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         at_least(self, window_tokens=0, cluster_tokens=1, tail_tokens=1, iterations=1)
+        at_most(self, iterations=MOST_ITERATIONS)
 
     def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the tail and the best clusters of every step."""

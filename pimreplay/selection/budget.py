@@ -41,14 +41,15 @@ class Budget:
             UserError: anything else, a budget of zero, a ratio beyond 1.
         """
         text = str(text).strip()
-        if re.fullmatch(r"[+-]?\d+", text):
+        if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
             return cls(count_tokens=int(text))
-        if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)%", text):
+        if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)%", text):
             return cls(ratio=float(text[:-1]) / 100)
-        if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+)", text):
+        if re.fullmatch(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+)", text):
             return cls(ratio=float(text))
         raise UserError(
-            f"budget: {text!r} is neither tokens (1024) nor a ratio (0.1 or 10%); give one of them"
+            f"budget: {text[:40]!r} is neither tokens (1024) nor a ratio (0.1 or 10%); give one of "
+            "them"
         )
 
     def tokens(self, visible: Tensor) -> Tensor:

@@ -13,6 +13,24 @@ from tracegen.base.errors import UserError
 WORKER_BYTES = 600 << 20
 """Memory of a worker before it reads a head: interpreter, torch, compiled kernels, two tiles."""
 BYTES_A_CORE = 1250 << 20
+MOST_GIGABYTES = 1_000_000
+
+
+def memory_bytes(gigabytes: object, option: str) -> int | None:
+    """Return a bound on memory in bytes; `option` names the place in messages.
+
+    Raises:
+        UserError: it is not a number of gigabytes that a machine can have.
+    """
+    if gigabytes is None:
+        return None
+    known = isinstance(gigabytes, int | float) and not isinstance(gigabytes, bool)
+    if not known or not 0 < gigabytes <= MOST_GIGABYTES:  # type: ignore[operator]
+        raise UserError(
+            f"{option} {gigabytes}: not a size of memory; give gigabytes above 0, at most "
+            f"{MOST_GIGABYTES:,}"
+        )
+    return int(gigabytes * 1e9)  # type: ignore[operator]
 
 
 def local_crew(points: Sequence[Point], settings: Settings, workers: int | None) -> Crew:

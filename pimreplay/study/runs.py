@@ -16,7 +16,7 @@ from pimreplay.results.writer import ResultsWriter, refuse_existing_results
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
-from pimreplay.study.capacity import local_crew
+from pimreplay.study.capacity import local_crew, memory_bytes
 from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
@@ -102,7 +102,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
         layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
         seed=request.seed,
         device=device,
-        memory_bytes=None if request.memory_gb is None else int(request.memory_gb * 1e9),
+        memory_bytes=memory_bytes(request.memory_gb, "--memory-gb"),
         selections=request.selections,
     )
     points = [Point(source, one, budget, hardware) for one in methods]

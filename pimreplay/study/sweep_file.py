@@ -14,6 +14,7 @@ from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.quantisation import check_quantisation
+from pimreplay.study.capacity import memory_bytes
 from pimreplay.study.plan import Point, TraceSource, refuse_double, refuse_overfull, trace_source
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
@@ -118,9 +119,6 @@ def _settings(path: Path, values: dict[str, Any]) -> Settings:
         return value
 
     fidelity = check_fidelity(str(values.get("fidelity", "analytic")), f"{path}: fidelity")
-    memory = values.get("memory_gb")
-    if memory is not None and (not isinstance(memory, int | float) or memory <= 0):
-        raise UserError(f"{path}: memory_gb = {memory!r}; give a number above 0")
     kv_bits = check_kv_bits(values.get("kv_bits", 16), f"{path}: kv_bits")
     quantisation = str(values.get("kv_quantisation", "none"))
     return Settings(
@@ -131,7 +129,7 @@ def _settings(path: Path, values: dict[str, Any]) -> Settings:
         stacks=number("stacks", 1, least=1),
         seed=number("seed", 0),
         device=str(values.get("device", "cpu")),
-        memory_bytes=None if memory is None else int(memory * 1e9),
+        memory_bytes=memory_bytes(values.get("memory_gb"), f"{path}: memory_gb"),
     )
 
 

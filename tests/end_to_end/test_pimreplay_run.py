@@ -162,6 +162,18 @@ BAD_INPUT = {
         "give at most that",
     ),
     "a budget that is no number": ({"--budget": "many"}, "'many' is neither tokens", "10%"),
+    "a budget of 5,000 digits": ({"--budget": "9" * 5000}, "is neither tokens (1024)", "10%"),
+    "digits of another script": ({"--budget": "\u0663"}, "is neither tokens (1024)", "10%"),
+    "endless memory": (
+        {"--memory-gb": "inf"},
+        "--memory-gb inf: not a size of memory",
+        "at most 1,000,000",
+    ),
+    "endless clustering": (
+        {"--policy": "retroinfer:iterations=999999999"},
+        "retroinfer: iterations=999999999 is too large",
+        "give at most 10000",
+    ),
     "a layer that was not captured": (
         {"--layer": "0-4"},
         "--layer 2: not there; known: 0-1",

@@ -129,6 +129,13 @@ def test_traces_and_results_may_be_urls(pimreplay, sweep_file, trace_path, tmp_p
 
 
 BAD_FILES = {
+    "a switch for memory": (
+        GRID + "memory_gb = true\n",
+        "memory_gb True: not a size of memory",
+        "give gigabytes above 0",
+    ),
+    "layers that run backwards": (GRID + 'layers = ["4-3"]\n', "layers '4-3'", "runs backwards"),
+    "a layer and a half": (GRID + "layers = [1.5]\n", "layers '1.5'", "give 3, 0-4 or 0,2,5"),
     "an unknown key": (
         GRID + "polices = []\n",
         "key 'polices' is unknown; known: ",

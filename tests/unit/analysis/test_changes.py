@@ -83,6 +83,16 @@ def test_the_command_prints_and_writes_what_changed(make: Make, tmp_path: Path) 
     assert "src=" not in page
 
 
+def test_names_that_look_like_markup_are_names(make: Make) -> None:
+    policies = ("dense", "quest:[/bold]", "quest:[red]x")
+    first, second = make("a", policies=policies), make("b", policies=policies, scale=2.0)
+    for folders in ([first], [first, second]):
+        result = CliRunner().invoke(app, ["compare", *map(str, folders)], catch_exceptions=False)
+        assert result.exit_code == 0
+        assert "quest:[/bold] " in result.output
+        assert "quest:[red]x " in result.output
+
+
 def test_a_change_reads_as_percent() -> None:
     assert change_text(-0.254) == "-25.4 %"
     assert change_text(0.00001) == "same"
