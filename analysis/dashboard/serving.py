@@ -8,10 +8,11 @@ from pathlib import Path
 from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
+from analysis.dashboard.guard import guard
 from analysis.report.terminal import print_warnings
 from analysis.results.tables import Table
-from analysis.results.tidying import tidy
-from pimreplay.results.reader import open_results
+from analysis.results.tidying import count_steps, tidy
+from pimreplay.results.reader import Results, unique_names
 from tracegen.base.errors import UserError
 
 
@@ -24,32 +25,16 @@ def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:
     for folder in folders:
         if "://" not in folder and not Path(folder).exists():
             raise UserError(f"{folder}: no such results folder; make one with `pimreplay run`")
-    good: list[str] = []
+    runs: list[Results] = []
     problems: list[str] = []
-    for folder in folders:
+    for folder, name in zip(folders, unique_names(folders), strict=True):
         try:
-            open_results([folder])
-            good.append(folder)
+            run = Results.open(folder, name)
+            count_steps(run)
+            runs.append(run)
         except UserError as error:
             problems.append(str(error))
-    try:
-        return _table(good), problems
-    except UserError:  # damaged inside: find out which
-        whole = [folder for folder in good if _is_whole(folder, problems)]
-        return _table(whole), problems
-
-
-def _table(folders: Sequence[str]) -> Table | None:
-    return tidy(open_results(folders)) if folders else None
-
-
-def _is_whole(folder: str, problems: list[str]) -> bool:
-    try:
-        _table([folder])
-    except UserError as error:
-        problems.append(str(error))
-        return False
-    return True
+    return (tidy(runs) if runs else None), problems
 
 
 def serve(folders: Sequence[str], host: str, port: int) -> None:
@@ -65,7 +50,9 @@ def serve(folders: Sequence[str], host: str, port: int) -> None:
     if table is not None:
         print_warnings(table.runs)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server(host, port, make_app(table, problems).server, threaded=True)
+    app = make_app(table, problems)
+    guard(app, host, [run.path for run in table.runs] if table is not None else [])
+    server = make_server(host, port, app.server, threaded=True)
     print(f"dashboard at http://{host}:{port}/ (Ctrl-C ends it)", flush=True)
     try:
         server.serve_forever()

@@ -32,13 +32,7 @@ def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
     """
     steps = [_described(run, run.tables["steps"]) for run in runs]
     configurations = _configurations(runs, steps)
-    counts = [one.select(pl.len()).collect().item() for one in steps]
-    for run, count in zip(runs, counts, strict=True):
-        if count == 0:
-            raise UserError(
-                f"{run.path}/steps.parquet: holds no rows, nothing was replayed; replay again"
-            )
-    total = sum(counts)
+    total = sum(count_steps(run) for run in runs)
     width = 1
     while total / width > rows:
         width *= 2
@@ -74,6 +68,20 @@ def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
         runs=tuple(runs),
         window_steps=width,
     )
+
+
+def count_steps(run: Results) -> int:
+    """Return the rows of a run's steps.
+
+    Raises:
+        UserError: there are none, so there is nothing to show.
+    """
+    rows: int = run.tables["steps"].select(pl.len()).collect().item()
+    if rows == 0:
+        raise UserError(
+            f"{run.path}/steps.parquet: holds no rows, nothing was replayed; replay again"
+        )
+    return rows
 
 
 def _concatenated(frames: list[pl.DataFrame], decided: pl.DataFrame) -> pl.DataFrame | None:

@@ -96,7 +96,7 @@ def open_results(paths: Sequence[Path | str]) -> tuple[Results, ...]:
             "no results folder was given; name at least one (see `pimreplay run --out`)"
         )
     folders = [str(path) for path in paths]
-    names = _unique_names(folders)
+    names = unique_names(folders)
     return tuple(Results.open(one, name) for one, name in zip(folders, names, strict=True))
 
 
@@ -246,7 +246,7 @@ def _no_table(folder: str, table: str) -> UserError:
     return UserError(f"{folder}/{table}.parquet: missing, the results are incomplete; replay again")
 
 
-def _unique_names(folders: Sequence[str]) -> list[str]:
+def unique_names(folders: Sequence[str]) -> list[str]:
     """Return each folder's own name, with as much of its path as tells it from the others."""
     resolved = [one.rstrip("/") if "://" in one else str(Path(one).resolve()) for one in folders]
     repeated = sorted({one for one in resolved if resolved.count(one) > 1})
