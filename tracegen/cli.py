@@ -34,8 +34,16 @@ def capture(
         typer.Option(help="Generated prompt: TASK[:tokens=4096,seed=0], e.g. needle:tokens=8192."),
     ] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option(help="Text file to use as the prompt.")
+        Path | None, typer.Option(help="Prompt: a text file, or a .jsonl file of prompts.")
     ] = None,
+    row: Annotated[int | None, typer.Option(help="Row of the .jsonl file, from 0.")] = None,
+    question: Annotated[str | None, typer.Option(help="Question about the text file.")] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="File that joins {context} and {question}.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Put the prompt into the model's own chat template.")
+    ] = False,
     decode_steps: Annotated[int, typer.Option(help="Tokens to decode.")] = 128,
     layers: Annotated[str, typer.Option(help="Layers to keep: all, or e.g. 0,2,8-15.")] = "all",
     dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")] = "auto",
@@ -52,12 +60,11 @@ def capture(
 ) -> None:
     """Run a model over a prompt and write what its attention read as a trace."""
     from tracegen.base.space import in_words, peak_memory_bytes
-    from tracegen.capture.request import capture_command
+    from tracegen.capture.request import Words, capture_command
 
     trace = capture_command(
+        Words(prompt, prompt_file, row, question, template, chat),
         model=model,
-        prompt=prompt,
-        prompt_file=prompt_file,
         decode_steps=decode_steps,
         layers=layers,
         dtype=dtype,

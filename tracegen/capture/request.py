@@ -1,9 +1,10 @@
 """From the words of the command line to a capture: which prompt, which layers, which model."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.folder import refuse_existing
@@ -11,16 +12,30 @@ from tracegen.base.numbers import parse_ranges, whole_number
 from tracegen.trace.schema import MANIFEST
 from tracegen.trace.store import Trace
 
+if TYPE_CHECKING:
+    from tracegen.prompts.files import TextPrompt
+
 DEFAULT_PROMPT_TOKENS = 4096
 MOST_LAYERS = 10_000
 """More than any model has: nobody means a longer range, which is not expanded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the command line said about the prompt."""
+
+    prompt: str | None = None
+    prompt_file: Path | None = None
+    row: int | None = None
+    question: str | None = None
+    template: Path | None = None
+    chat: bool = False
+
+
 def capture_command(
+    words: Words,
     *,
     model: str,
-    prompt: str | None,
-    prompt_file: Path | None,
     decode_steps: int,
     layers: str,
     dtype: str,
@@ -38,15 +53,14 @@ def capture_command(
     Raises:
         UserError: any of the words is wrong, or the capture is refused.
     """
-    if (prompt is None) == (prompt_file is None):
+    if (words.prompt is None) == (words.prompt_file is None):
         raise UserError("give either --prompt TASK or --prompt-file FILE, and not both")
     if decode_steps < 1:
         raise UserError(f"--decode-steps is {decode_steps}; give at least 1")
     if max_gb is not None and max_gb <= 0:
         raise UserError(f"--max-gb is {max_gb:g}; give a size above 0")
     wanted_layers = parse_layers(layers)
-    task = None if prompt is None else parse_prompt(prompt)
-    text = None if prompt_file is None else read_prompt(prompt_file)
+    task, text = _task(words), _text(words)
     refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
 
     from tracegen.capture.model import load
@@ -56,18 +70,12 @@ def capture_command(
     loaded = load(model, dtype=dtype, device=device)
     forced = decode_steps if teacher_forced else 0
     if task is not None:
-        from tracegen.prompts.prompt import build
-
-        name, n_tokens, seed = task
-        _refuse_beyond_context(loaded, n_tokens, decode_steps)
-        built = build(name, loaded.tokenizer, n_tokens + forced, seed)
-        ids, text = list(built.token_ids), built.text
-        description: dict[str, Any] = {"task": name, "seed": seed, "text": built.description}
+        _refuse_beyond_context(loaded, task[1], decode_steps)
+        prompt = _generated(loaded, task, forced, words.chat)
     else:
-        assert text is not None and prompt_file is not None
-        ids = list(loaded.tokenizer(text)["input_ids"])
-        description = {"file": prompt_file.name}
-    description["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        assert text is not None
+        prompt = _from_file(loaded, text, words.chat)
+    ids = prompt.token_ids
     if forced and len(ids) <= forced:
         raise UserError(
             f"--teacher-forced takes the last {forced} tokens of the text as decode steps and it "
@@ -76,12 +84,81 @@ def capture_command(
     request = Request(
         prompt_ids=ids[: len(ids) - forced],
         decode_steps=decode_steps,
-        description=description,
+        description=prompt.description,
         layers=wanted_layers,
         forced_ids=ids[len(ids) - forced :] if forced else None,
         max_gb=max_gb,
     )
-    return capture(loaded, request, out, overwrite=overwrite, announce=announce)
+    trace = capture(loaded, request, out, overwrite=overwrite, announce=announce)
+    if not forced:
+        announce(f"the model goes on: {_answer(trace, loaded)!r}")
+        if prompt.answers:
+            announce(f"expected: {', '.join(prompt.answers)}")
+    return trace
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    token_ids: list[int]
+    description: dict[str, Any]
+    answers: tuple[str, ...]
+
+
+def _task(words: Words) -> tuple[str, int, int] | None:
+    if words.prompt is None:
+        return None
+    for option in ("row", "question", "template"):
+        if getattr(words, option) is not None:
+            raise UserError(f"--{option} belongs to --prompt-file; leave it out with --prompt")
+    return parse_prompt(words.prompt)
+
+
+def _text(words: Words) -> "TextPrompt | None":
+    if words.prompt_file is None:
+        return None
+    from tracegen.prompts.files import read
+
+    return read(words.prompt_file, row=words.row, question=words.question, template=words.template)
+
+
+def _generated(loaded: Any, task: tuple[str, int, int], forced: int, in_chat: bool) -> _Prompt:
+    """Return a generated prompt, `forced` tokens longer than asked for."""
+    from tracegen.prompts import frame
+    from tracegen.prompts.prompt import build
+
+    name, n_tokens, seed = task
+    around = frame.chat(loaded.tokenizer, loaded.name) if in_chat else None
+    built = build(name, loaded.tokenizer, n_tokens + forced, seed, around=around)
+    description = {"task": name, "seed": seed, "text": built.description}
+    return _prompt(list(built.token_ids), description, built.text, in_chat, [built.answer.strip()])
+
+
+def _from_file(loaded: Any, given: "TextPrompt", in_chat: bool) -> _Prompt:
+    from tracegen.prompts import frame
+
+    tokenizer = loaded.tokenizer
+    around = frame.chat(tokenizer, loaded.name) if in_chat else frame.plain(tokenizer)
+    ids = around.around(frame.text_ids(tokenizer, given.text))
+    return _prompt(ids, dict(given.description), given.text, in_chat, given.answers)
+
+
+def _prompt(
+    ids: list[int], description: dict[str, Any], text: str, in_chat: bool, answers: Sequence[str]
+) -> _Prompt:
+    known = tuple(one for one in answers if one)
+    description |= {"chat": True} if in_chat else {}
+    description |= {"answers": list(known)} if known else {}
+    description["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    return _Prompt(ids, description, known)
+
+
+def _answer(trace: Trace, loaded: Any) -> str:
+    """Return what the model decoded, up to the end of its turn or text."""
+    ids = trace.tokens()["token_id"].to_list()[trace.manifest.prompt_tokens :]
+    ends = loaded.model.generation_config.eos_token_id
+    stops = set(ends if isinstance(ends, list) else [ends])
+    until = next((index for index, one in enumerate(ids) if one in stops), len(ids))
+    return str(loaded.tokenizer.decode(ids[:until]))
 
 
 def parse_prompt(text: str) -> tuple[str, int, int]:
@@ -105,23 +182,6 @@ def parse_prompt(text: str) -> tuple[str, int, int]:
             raise UserError(f"--prompt {text}: {key} is {value!r}; give a whole number")
         values[key] = number
     return name, values["tokens"], values["seed"]
-
-
-def read_prompt(path: Path) -> str:
-    """Read a prompt file.
-
-    Raises:
-        UserError: it cannot be read, is no text, or is empty.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--prompt-file {path}: {error.strerror}; give a text file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"--prompt-file {path}: not UTF-8 text; give a text file") from error
-    if not text.strip():
-        raise UserError(f"--prompt-file {path}: the prompt is empty; give some text")
-    return text
 
 
 def parse_layers(text: str) -> list[int] | None:

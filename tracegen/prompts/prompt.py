@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracegen.base.errors import UserError, nearest
 from tracegen.prompts import filler, tasks
+from tracegen.prompts.frame import Frame, start_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,6 +47,7 @@ def build(
     n_tokens: int,
     seed: int = 0,
     haystack: str | None = None,
+    around: Frame | None = None,
 ) -> Prompt:
     """Return a prompt of exactly `n_tokens` tokens for `task`.
 
@@ -55,6 +57,7 @@ def build(
         n_tokens: length of the prompt in tokens.
         seed: what makes the prompt; the same seed gives the same prompt.
         haystack: text around the facts, at least `n_tokens` long; generated when None.
+        around: what stands around the text; the start token when None.
 
     Raises:
         UserError: the task is unknown, or `n_tokens` is too few for it.
@@ -67,10 +70,10 @@ def build(
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    start = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
-    ends = ids(question)
+    around = start_token(tokenizer) if around is None else around
+    start, ends = list(around.before), [*ids(question), *around.after]
     space = ids(answer)[:1]
-    if answer and tokenizer.decode(space) == " ":
+    if answer and not around.after and tokenizer.decode(space) == " ":
         ends, answer = ends + space, answer[1:]
     hidden = [ids(" " + text.lstrip(" ")) for text in statements]
     room = n_tokens - len(start) - len(ends) - sum(map(len, hidden))
