@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from pimreplay.cli_devices import app as hardware_app
+from pimreplay.cli_system import app as system_app
 from pimreplay.study.workers import start_importing
 from tracegen.base.command_line import CommandLine
 
 app = CommandLine("Replay captured attention on processing-in-memory devices.")
 app.add_typer(hardware_app)
+app.add_typer(system_app)
 
 TraceArgument = Annotated[str, typer.Argument(help="Trace folder, by path or URL.")]
 PolicyOption = Annotated[
