@@ -70,7 +70,9 @@ RayOption = Annotated[
 
 @app.command()
 def run(
-    trace: TraceArgument,
+    trace: Annotated[
+        str, typer.Argument(help="Trace folder, or a folder of traces, by path or URL.")
+    ],
     policy: PolicyOption,
     out: Annotated[str, typer.Option(help="Results folder to make.")],
     budget: BudgetOption,

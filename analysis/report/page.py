@@ -14,6 +14,7 @@ from analysis.metrics import metrics
 from analysis.report.columns import columns, csv_text, shown_settings
 from analysis.report.export import export_figures
 from analysis.report.latex import latex_table
+from analysis.report.prompts_table import prompts_table
 from analysis.report.web import (
     Cell,
     Head,
@@ -25,6 +26,7 @@ from analysis.report.web import (
     text_table,
 )
 from analysis.results.hardware import assumed_of
+from analysis.results.prompts import METHOD, over_prompts
 from analysis.results.summary import Setting, at, overview, settings, words
 from analysis.results.tables import Table
 from pimreplay.results.reader import Results
@@ -107,6 +109,7 @@ def report_html(table: Table) -> str:
     drawn = _drawn(table, found)
     shown = [one for one in found if one.label() in drawn]
     rows = overview(table.narrowed(policy_layers=True))
+    means = over_prompts(table.narrowed(policy_layers=True))
     return page(
         "report.html",
         title=f"PIM replay report: {', '.join(run.name for run in table.runs)}",
@@ -118,6 +121,8 @@ def report_html(table: Table) -> str:
         words=[words(table, one) for one in shown],
         table=overview_table(rows.head(TABLE_ROWS)),
         table_note=_table_note(len(rows)),
+        prompts=prompts_table(means) if len(means) else None,
+        prompts_note=f"In brackets: {METHOD}.",
         figures=_places(drawn[shown[0].label()]),
         configuration=_configuration(table),
         run_files=_run_files(table.runs),

@@ -10,8 +10,10 @@ from rich.console import Console
 from analysis.report.changes_view import print_changes, write_changes
 from analysis.report.columns import columns, csv_text, shown_settings
 from analysis.report.latex import latex_table
+from analysis.report.prompts_table import intervals, prompt_keys
 from analysis.report.terminal_table import TextColumn, terminal_tables
 from analysis.results.changes import changes
+from analysis.results.prompts import METHOD, over_prompts
 from analysis.results.summary import overview
 from analysis.results.tables import Table
 from pimreplay.results.reader import Results, open_results
@@ -49,6 +51,11 @@ def print_overview(table: Table, form: str = "table") -> None:
     values = [TextColumn(one.heading, one.texts) for one in columns(rows)]
     for part in terminal_tables(keys, values, console.width):
         console.print(part)
+    means = over_prompts(sparse)
+    if len(means):
+        for part in terminal_tables(prompt_keys(means), intervals(means), console.width):
+            console.print(part)
+        console.print(f"In brackets: {METHOD}.")
     console.print(
         "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
         " a dash is not known."

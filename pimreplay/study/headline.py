@@ -1,24 +1,30 @@
 """What a run says before it starts: what is replayed, on what, with which exceptions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pimreplay.cost.occupancy import Occupancy
 from pimreplay.replay.settings import Settings
 from pimreplay.study.jobs import layers_of
-from pimreplay.study.plan import Point, occupancy_of
+from pimreplay.study.plan import Point, TraceSource, occupancy_of
 from tracegen.base.numbers import write_ranges
 
 
 def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
     """Yield the lines."""
-    for trace in {point.trace.path: point.trace for point in points}.values():
-        shape = trace.manifest
-        layers = layers_of(points[0], settings) if settings.layers else trace.layers
-        marked = " SYNTHETIC, no model behind it," if trace.kind == "synthetic" else ""
+    traces = {point.trace.path: point.trace for point in points}.values()
+    studies: dict[str, list[TraceSource]] = {}
+    for trace in traces:
+        studies.setdefault(trace.prompts or trace.name, []).append(trace)
+    for name, prompts in studies.items():
+        shape = prompts[0].manifest
+        layers = layers_of(points[0], settings) if settings.layers else prompts[0].layers
+        marked = " SYNTHETIC, no model behind it," if prompts[0].kind == "synthetic" else ""
+        of = f"traces {name}: {len(prompts)} prompts," if prompts[0].prompts else f"trace {name}:"
         yield (
-            f"trace {trace.name}:{marked} {trace.model}, layers {write_ranges(layers)},"
+            f"{of}{marked} {prompts[0].model}, layers {write_ranges(layers)},"
             f" {shape.kv_heads} KV heads x {shape.group} query heads,"
-            f" {shape.prompt_tokens} prompt tokens + {shape.decode_steps} steps"
+            f" {_span(one.manifest.prompt_tokens for one in prompts)} prompt tokens"
+            f" + {_span(one.manifest.decode_steps for one in prompts)} steps"
         )
     methods = {f"{p.method.policy} on {p.method.layout}": None for p in points}
     budgets = {point.budget_text: None for point in points}
@@ -43,6 +49,11 @@ def headline(points: Sequence[Point], settings: Settings) -> Iterator[str]:
             f"note: layers {write_ranges(replayed)} are all dense layers, so no policy chooses "
             "anything; give --dense-layers 0 to see what they choose"
         )
+
+
+def _span(numbers: Iterable[int]) -> str:
+    found = sorted(numbers)
+    return f"{found[0]}" if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
 
 
 def _channel_ratio(one: Occupancy) -> float:

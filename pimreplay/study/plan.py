@@ -5,7 +5,6 @@ Names are resolved here, once, before any work: an unknown one stops the run at 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pimreplay.cost.occupancy import KvCache, Occupancy, occupancy
@@ -30,6 +29,8 @@ class TraceSource:
     model: str
     kind: str
     manifest: Manifest
+    prompts: str = ""
+    """Folder of traces, one a prompt, that it was given in; empty: it was given alone."""
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -77,26 +78,6 @@ class Point:
             "hardware": self.hardware.name,
             "budget": self.budget_text,
         }
-
-
-def trace_source(path: str) -> TraceSource:
-    """Open a trace and return what a plan needs of it.
-
-    Raises:
-        UserError: no trace is there, or it is damaged or of a newer schema.
-    """
-    from tracegen.trace.store import Trace
-
-    trace = Trace.open(path)
-    manifest = trace.manifest
-    return TraceSource(
-        name=path.rstrip("/").rsplit("/", 1)[-1],
-        path=str(Path(path).absolute()) if "://" not in path else path,
-        hash=trace.hash,
-        model=manifest.model,
-        kind=manifest.kind,
-        manifest=manifest,
-    )
 
 
 def occupancy_of(point: Point, settings: Settings) -> Occupancy:

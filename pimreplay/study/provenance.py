@@ -79,6 +79,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
                 "name": trace.name,
                 "path": trace.path,
                 "hash": trace.hash,
+                "prompts": trace.prompts,
                 "kind": trace.kind,
                 "model": trace.model,
                 "layers": list(trace.layers),

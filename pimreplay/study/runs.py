@@ -21,11 +21,12 @@ from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import Point, refuse_double, refuse_overfull, trace_source
+from pimreplay.study.plan import Point, refuse_double, refuse_overfull
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.ray_workers import RayCrew
 from pimreplay.study.sweep_file import read_study
 from pimreplay.study.tables import keep_selections, write_results
+from pimreplay.study.trace_sources import trace_sources
 from pimreplay.study.workers import Crew
 from tracegen.base.device import torch_device
 from tracegen.base.errors import FailedRun, UserError
@@ -91,21 +92,22 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     budget = Budget.parse(request.budget)
     hardware = devices.load(request.hardware)
     methods = [method(text, request.layout) for text in request.policies]
-    source = trace_source(request.trace)
-    budget.check(source.manifest.tokens)
+    sources = trace_sources(request.trace)
+    for source in sources:
+        budget.check(source.manifest.tokens)
     settings = Settings(
         dense_layers=request.dense_layers,
         fidelity=request.fidelity,
         kv_bits=request.kv_bits,
         kv_quantisation=request.kv_quantisation,
         stacks=request.stacks,
-        layers=chosen(request.layers, source.layers, "--layer") if request.layers else None,
+        layers=chosen(request.layers, sources[0].layers, "--layer") if request.layers else None,
         seed=request.seed,
         device=device,
         memory_bytes=memory_bytes(request.memory_gb, "--memory-gb"),
         selections=request.selections,
     )
-    points = [Point(source, one, budget, hardware) for one in methods]
+    points = [Point(source, one, budget, hardware) for source in sources for one in methods]
     refuse_double(points)
     for point in points:
         refuse_overfull(point, settings)

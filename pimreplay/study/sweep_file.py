@@ -15,7 +15,8 @@ from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.capacity import memory_bytes
-from pimreplay.study.plan import Point, TraceSource, refuse_double, refuse_overfull, trace_source
+from pimreplay.study.plan import Point, TraceSource, refuse_double, refuse_overfull
+from pimreplay.study.trace_sources import trace_sources
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.numbers import chosen
@@ -59,7 +60,8 @@ def read_study(path: Path) -> Study:
     texts = {key: _texts(path, key, values) for key in lists if key in values}
     layouts: Sequence[str | None] = texts.get("layouts", [None])
     with _naming(path):
-        traces = [trace_source(_location(path, text)) for text in texts["traces"]]
+        places = [_location(path, text) for text in texts["traces"]]
+        traces = [source for place in places for source in trace_sources(place)]
         budgets = [Budget.parse(text) for text in texts["budgets"]]
         hardware = [devices.load(_device(path, text)) for text in texts["hardware"]]
         methods = [
