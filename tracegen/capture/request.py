@@ -130,7 +130,7 @@ def _generated(loaded: Any, task: tuple[str, int, int], forced: int, in_chat: bo
     around = frame.chat(loaded.tokenizer, loaded.name) if in_chat else None
     built = build(name, loaded.tokenizer, n_tokens + forced, seed, around=around)
     description = {"task": name, "seed": seed, "text": built.description}
-    return _prompt(list(built.token_ids), description, built.text, in_chat, [built.answer.strip()])
+    return _prompt(list(built.token_ids), description, built.text, in_chat, built.answers)
 
 
 def _from_file(loaded: Any, given: "TextPrompt", in_chat: bool) -> _Prompt:
@@ -167,11 +167,11 @@ def parse_prompt(text: str) -> tuple[str, int, int]:
     Raises:
         UserError: an unknown task or parameter, or a value that is no whole number.
     """
-    from tracegen.prompts.prompt import TASKS
+    from tracegen.prompts.prompt import KINDS
 
     name, _, rest = text.partition(":")
-    if name not in TASKS:
-        raise UserError(f"--prompt {text}: no task {name!r}; {nearest(name, TASKS)}")
+    if name not in KINDS:
+        raise UserError(f"--prompt {text}: no task {name!r}; {nearest(name, KINDS)}")
     values = {"tokens": DEFAULT_PROMPT_TOKENS, "seed": 0}
     for part in rest.split(",") if rest else []:
         key, _, value = (one.strip() for one in part.partition("="))

@@ -41,23 +41,32 @@ _FRAMES = (
 )
 
 
+def sentence_list(rng: random.Random, count: int) -> list[str]:
+    """Return `count` sentences."""
+    return [_sentence(rng) for _ in range(count)]
+
+
 def sentences(rng: random.Random, n_characters: int) -> str:
     """Return about `n_characters` of sentences in paragraphs, at least one sentence."""
     parts: list[str] = []
     size = 0
     while size < n_characters or not parts:
-        person, other = rng.sample(_PEOPLE, 2)
-        words = {
-            "person": person,
-            "Person": person[0].upper() + person[1:],
-            "other": other,
-            "place": rng.choice(_PLACES),
-            "thing": rng.choice(_THINGS),
-            "weather": rng.choice(_WEATHER),
-            "mood": rng.choice(_MOODS),
-        }
-        sentence = rng.choice(_FRAMES).format(**words)
-        sentence = sentence[0].upper() + sentence[1:]
+        sentence = _sentence(rng)
         parts.append(sentence + ("\n\n" if rng.random() < 0.12 else " "))
         size += len(parts[-1])
     return "".join(parts)
+
+
+def _sentence(rng: random.Random) -> str:
+    person, other = rng.sample(_PEOPLE, 2)
+    words = {
+        "person": person,
+        "Person": person[0].upper() + person[1:],
+        "other": other,
+        "place": rng.choice(_PLACES),
+        "thing": rng.choice(_THINGS),
+        "weather": rng.choice(_WEATHER),
+        "mood": rng.choice(_MOODS),
+    }
+    sentence = rng.choice(_FRAMES).format(**words)
+    return sentence[0].upper() + sentence[1:]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracegen.base.errors import UserError, nearest
-from tracegen.prompts import filler, tasks
-from tracegen.prompts.frame import Frame, start_token
+from tracegen.prompts import filler, ruler, tasks
+from tracegen.prompts.frame import Frame, start_token, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,6 +22,8 @@ TASKS = {
     "variables": "two chains of three assignments, the last variable of one asked for",
     "text": "plain generated sentences, no question",
 }
+KINDS = (*TASKS, *ruler.KINDS)
+"""Everything that `build` takes."""
 N_NEEDLES = 8
 N_RECORDS = 40
 N_HOPS = 2
@@ -31,14 +33,15 @@ N_HOPS = 2
 class Prompt:
     """A prompt and what it asks: `answer` is the expected continuation, empty where none is.
 
-    Where a tokenizer makes a token of its own of the space before the answer, the prompt ends with
-    that space.
+    `answers` are the strings in it that count. Where a tokenizer makes a token of its own of the
+    space before the answer, the prompt ends with that space (prompts of RULER never do).
     """
 
     text: str
     token_ids: tuple[int, ...]
     description: str
     answer: str
+    answers: tuple[str, ...] = ()
 
 
 def build(
@@ -49,28 +52,31 @@ def build(
     haystack: str | None = None,
     around: Frame | None = None,
 ) -> Prompt:
-    """Return a prompt of exactly `n_tokens` tokens for `task`.
+    """Return a prompt of exactly `n_tokens` tokens for `task`; for kinds of RULER, at most that.
 
     Args:
-        task: a name in `TASKS`.
+        task: a name in `KINDS`.
         tokenizer: the model's own; its first token is put first where it has one.
         n_tokens: length of the prompt in tokens.
         seed: what makes the prompt; the same seed gives the same prompt.
-        haystack: text around the facts, at least `n_tokens` long; generated when None.
+        haystack: text around the facts, at least `n_tokens` long; generated when None (kinds of
+            RULER always make their own).
         around: what stands around the text; the start token when None.
 
     Raises:
         UserError: the task is unknown, or `n_tokens` is too few for it.
     """
+    around = start_token(tokenizer) if around is None else around
+    if task in ruler.KINDS:
+        return _fitted(task, tokenizer, n_tokens, seed, around)
     if task not in TASKS:
-        raise UserError(f"prompt task {task!r} is unknown; {nearest(task, TASKS)}")
+        raise UserError(f"prompt task {task!r} is unknown; {nearest(task, KINDS)}")
     rng = random.Random(f"{task}/{seed}")
     statements, question, answer = _hidden(task, rng)
 
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    around = start_token(tokenizer) if around is None else around
     start, ends = list(around.before), [*ids(question), *around.after]
     space = ids(answer)[:1]
     if answer and not around.after and tokenizer.decode(space) == " ":
@@ -96,6 +102,41 @@ def build(
         token_ids=token_ids,
         description=f"{task}, {n_tokens} tokens, seed {seed}",
         answer=answer,
+        answers=(answer.strip(),) if answer.strip() else (),
+    )
+
+
+def _fitted(
+    kind: str, tokenizer: "PreTrainedTokenizerBase", n_tokens: int, seed: int, around: Frame
+) -> Prompt:
+    """Return RULER's prompt with as much text around the question as the tokens allow."""
+
+    def made(size: int) -> tuple[ruler.Example, list[int]]:
+        example = ruler.KINDS[kind](random.Random(f"{kind}/{seed}"), size)
+        return example, around.around(text_ids(tokenizer, example.text))
+
+    fits, beyond = 1, 2
+    least = len(made(fits)[1])
+    if least > n_tokens:
+        raise UserError(
+            f"prompt task {kind!r} needs at least {least} tokens and {n_tokens} are asked for; "
+            "ask for more"
+        )
+    while len(made(beyond)[1]) <= n_tokens:
+        fits, beyond = beyond, 2 * beyond
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        if len(made(middle)[1]) <= n_tokens:
+            fits = middle
+        else:
+            beyond = middle
+    example, ids = made(fits)
+    return Prompt(
+        text=example.text,
+        token_ids=tuple(ids),
+        description=f"{kind}, at most {n_tokens} tokens, seed {seed}",
+        answer=example.reply,
+        answers=example.answers,
     )
 
 
