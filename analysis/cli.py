@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.cli_accuracy import app as accuracy_app
 from analysis.cli_starc import app as starc_app
 from tracegen.base.command_line import CommandLine
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 app = CommandLine("Turn results of `pimreplay` into tables, figures, reports and a dashboard.")
 app.add_typer(starc_app)
+app.add_typer(accuracy_app)
 
 
 @app.command()

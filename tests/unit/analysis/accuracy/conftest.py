@@ -36,7 +36,7 @@ def tiny_model(family: str, **options: Any) -> Any:
     """Return a model with weights large enough that its attention is far from uniform."""
     transformers.logging.set_verbosity_error()
     torch.manual_seed(0)
-    config = getattr(transformers, family)(**FAMILIES[family], **options)
+    config = getattr(transformers, family)(**(FAMILIES[family] | options))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     for weight in model.parameters():
         if weight.ndim > 1:
