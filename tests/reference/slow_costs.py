@@ -6,7 +6,7 @@ heads of a layer share the channels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from slow_energy import MACS, OPENED_BY, Bill, Log, charge
 from slow_scheduler import simulate
@@ -35,31 +35,18 @@ class Step:
     bill: Bill
 
 
-@lru_cache(maxsize=64)
-def schedule(
-    device: Device,
-    head_dim: int,
-    element_bytes: int,
-    n_blocks: int,
-    chosen: tuple[int, ...],
-    q_heads: int,
+@cache
+def issued(
+    device: Device, requests: tuple[tuple[str, int], ...], channels: int = 1
 ) -> tuple[Log, int]:
-    """Return the commands of a step in one channel, and its cycles."""
-    requests = step_requests(device, head_dim, element_bytes, n_blocks, chosen, q_heads)
+    """Return the commands of (word, address) requests in all channels, and the cycles."""
     shape = (
-        *(1, device.pseudo_channels, device.ranks, device.bank_groups, device.banks),
+        *(channels, device.pseudo_channels, device.ranks, device.bank_groups, device.banks),
         device.rows,
     )
     logs: dict[int, list[tuple[int, str, tuple[int, ...]]]] = {}
-    cycles = simulate(
-        [(word, address_of(device, place)) for word, place in requests],
-        device.timing,
-        shape,
-        device.columns,
-        device.refresh,
-        logs,
-    )
-    return logs[0], cycles
+    cycles = simulate(requests, device.timing, shape, device.columns, device.refresh, logs)
+    return [line for log in logs.values() for line in log], cycles
 
 
 def step(
@@ -77,7 +64,10 @@ def step(
             device, [], 0, model, scores=0, head_dim=head_dim, element_bytes=element_bytes
         )
         return Step(dict.fromkeys(("score", "softmax", "context", "move"), 0), *[0] * 6, nothing)
-    log, total = schedule(device, head_dim, element_bytes, n_blocks, tuple(chosen), q_heads)
+    requests = step_requests(device, head_dim, element_bytes, n_blocks, chosen, q_heads)
+    log, total = issued(
+        device, tuple((word, address_of(device, place)) for word, place in requests)
+    )
     softmax = next(cycle for cycle, command, _ in log if command == "SFM")
     mac_cycles = [cycle for cycle, command, _ in log if command in MACS]
     key_macs = [cycle for cycle in mac_cycles if cycle <= softmax]

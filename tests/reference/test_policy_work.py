@@ -45,7 +45,9 @@ def random_head(**changed: Any) -> KvHeadTrace:
 def work_of(policy: str, head: KvHeadTrace, budget: int = 16) -> dict[str, list[int]]:
     work = load_policy(policy).select(head, Budget(count_tokens=budget)).overhead
     names = ("scored_vectors", "scored_bytes", "clustered_tokens", "clustering_flops")
-    return {name: getattr(work, name).tolist() for name in (*names, "moved_tokens")}
+    counts = {name: getattr(work, name) for name in (*names, "moved_tokens")}
+    assert {count.dtype for count in counts.values()} == {torch.int64}
+    return {name: count.tolist() for name, count in counts.items()}
 
 
 def expected(

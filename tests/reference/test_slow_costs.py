@@ -8,7 +8,6 @@ import pytest
 import slow_costs
 import slow_energy
 import slow_overheads
-from slow_scheduler import simulate
 from slow_step import address_of
 
 LEVELS = ("bank", "bg", "buffer")
@@ -145,14 +144,12 @@ def test_a_layer_on_several_channels_is_charged_by_its_commands(level: str) -> N
     device = fast.in_plain_numbers(one)
     mac = {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}[level]
     words = ["PIM_WR_GB", mac, "PIM_MV_SB", "PIM_SFM", "PIM_MV_GB", mac, "LD", "ST", "LD"]
-    requests = [
+    requests = tuple(
         (word, address_of(device, (index % 2, index % 4, 1, index % 3, index), channel))
         for channel in (0, 1)
         for index, word in enumerate(words)
-    ]
-    logs: dict[int, list[tuple[int, str, tuple[int, ...]]]] = {}
-    cycles = simulate(requests, device.timing, (2, 2, 2, 4, 4, 16384), 32, True, logs)
-    log = [line for channel in logs.values() for line in channel]
+    )
+    log, cycles = slow_costs.issued(device, requests, channels=2)
     found_cycles, own, attacc = fast.layer_energy(
         one, requests, head_dim=48, element_bytes=2, kv_heads=3, tokens=50
     )
