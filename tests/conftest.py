@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace
@@ -13,6 +14,10 @@ from tracegen.trace.writer import TraceWriter
 
 # In the background of a shell Ctrl-C is ignored, and so it would be by commands that tests stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How fast examples come depends on what else the machine does.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def write_random_trace(

@@ -82,7 +82,7 @@ class Rule:
 
 
 def rules(timing: Timing) -> list[Rule]:
-    """Return the timing rules between commands; docs/timing_model.md explains each.
+    """Return the timing rules between commands; docs/timing_rules.md explains each.
 
     Source: scale-snu/attacc_simulator @ c600051, pim_ramulator_src/HBM3-PIM.cpp.
     """

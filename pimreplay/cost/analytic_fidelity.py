@@ -1,7 +1,7 @@
 """The cycles of one KV head's attention row by row, derived from the timing table.
 
 Nothing here is fitted: every term is a sum or maximum of named timings, explained in
-docs/timing_model.md. `benchmarks/fidelity.py` prints the error against the scheduler.
+docs/fidelity.md. `benchmarks/fidelity.py` prints the error against the scheduler.
 """
 
 from functools import lru_cache

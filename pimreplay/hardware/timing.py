@@ -13,7 +13,7 @@ class Timing:
     """Timings of one device, whole command clocks; the names follow JEDEC's, `n_` for cycles.
 
     `n_ccdab` and `n_ccdsb` separate MACs on all banks of a channel and on the same bank of each
-    bank group; every other name is the DRAM one (see docs/timing_model.md).
+    bank group; every other name is the DRAM one (see docs/timing_rules.md).
     """
 
     data_rate_mbps: int

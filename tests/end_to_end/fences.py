@@ -114,6 +114,7 @@ def _toml(block: Block) -> None:
     """Write the file under its title and read it as what it is: a sweep or a device."""
     assert block.title, f"a TOML file has a name, title=...:\n{block.text}"
     path = Path(block.title)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(block.text, encoding="utf-8")
     if "policies" in tomllib.loads(block.text):
         from pimreplay.study.sweep_file import read_study

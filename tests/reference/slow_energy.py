@@ -1,6 +1,6 @@
 """Energy again, slow and obvious: a log of commands is charged one command at a time.
 
-It shares no code with `pimreplay`. What is charged follows docs/timing_model.md ("Energy") and
+It shares no code with `pimreplay`. What is charged follows docs/timing_rules.md ("Energy") and
 docs/units.md; a None is a price that nobody published, and what needs it is None too.
 """
 

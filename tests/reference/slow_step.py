@@ -1,6 +1,6 @@
 """The requests of one KV head's step again, slow and obvious: one block, column, bank at a time.
 
-It shares no code with `pimreplay`: docs/timing_model.md ("Attention", "The device") is stated here
+It shares no code with `pimreplay`: docs/timing_rules.md ("Attention", "The device") is stated here
 a second time. A request is (word, place); a place is (rank, bank group, bank, row, column) of
 channel 0, pseudo-channel 0, since every request here reaches both.
 """

@@ -6,5 +6,5 @@ received the same requests in the same order are in the same state and are simul
 
 `front_end` feeds `controller`, which chooses from `pim_queue` and `lists` by `timing` and
 `open_rows`. One row of `state` holds everything of a class. The rules and their sources are in
-docs/timing_model.md.
+docs/timing_rules.md.
 """

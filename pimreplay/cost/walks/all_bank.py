@@ -3,7 +3,7 @@
 The scheduler decides cycle by cycle; the walks decide row by row, and keep what binds the
 controller: when a request enters the queue, when its row can be open, when the bus is free and, at
 bank level, when a refresh falls due; below it `analytic` adds refreshes afterwards.
-docs/timing_model.md states the rules.
+docs/fidelity.md states the rules.
 """
 
 # Compiled functions take their types from their arguments.
