@@ -28,6 +28,10 @@ def report(
         typer.Option("--format", help="Export every figure too: png, svg or pdf."),
     ] = None,
     latex: Annotated[bool, typer.Option(help="Write the table as LaTeX beside it too.")] = False,
+    accuracy: Annotated[
+        str | None,
+        typer.Option(help="An accuracy folder of the same model, for accuracy against cost."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "--force", help="Replace what exists.")
     ] = False,
@@ -40,7 +44,7 @@ def report(
         check_export(form)
     outputs = Outputs.planned(out, form, latex)
     outputs.refuse_existing(overwrite)
-    for line in write_all(_table(results), outputs, overwrite):
+    for line in write_all(_table(results, accuracy), outputs, overwrite):
         typer.echo(line)
 
 
@@ -85,6 +89,10 @@ def dashboard(
     host: Annotated[
         str, typer.Option(help="Address to listen on; the default serves this machine only.")
     ] = "127.0.0.1",
+    accuracy: Annotated[
+        str | None,
+        typer.Option(help="An accuracy folder of the same model, for accuracy against cost."),
+    ] = None,
 ) -> None:
     """Serve an interactive view of results: filters, every figure, a step inspector."""
     from tracegen.base.errors import UserError
@@ -96,14 +104,18 @@ def dashboard(
             f"the dashboard needs the package {error.name}; install it with"
             " `pip install pimreplay[dashboard]`"
         ) from error
-    serve(results, host, port)
+    serve(results, host, port, accuracy)
 
 
-def _table(results: list[str]) -> "Table":
+def _table(results: list[str], accuracy: str | None = None) -> "Table":
     from analysis.report.terminal import print_warnings
     from analysis.results.tidying import tidy
     from pimreplay.results.reader import open_results
 
     runs = open_results(results)
     print_warnings(runs)
-    return tidy(runs)
+    if accuracy is None:
+        return tidy(runs)
+    from analysis.results.accuracy import beside, read_accuracy
+
+    return beside(tidy(runs), read_accuracy(accuracy))

@@ -10,6 +10,7 @@ from werkzeug.serving import make_server
 from analysis.dashboard import make_app
 from analysis.dashboard.guard import guard
 from analysis.report.terminal import print_warnings
+from analysis.results.accuracy import beside, read_accuracy
 from analysis.results.tables import Table
 from analysis.results.tidying import count_steps, tidy
 from pimreplay.results.reader import Results, unique_names
@@ -37,14 +38,16 @@ def load(folders: Sequence[str]) -> tuple[Table | None, list[str]]:
     return (tidy(runs) if runs else None), problems
 
 
-def serve(folders: Sequence[str], host: str, port: int) -> None:
-    """Serve the dashboard until it is interrupted.
+def serve(folders: Sequence[str], host: str, port: int, accuracy: str | None = None) -> None:
+    """Serve the dashboard until it is interrupted; `accuracy` is an accuracy folder beside them.
 
     Raises:
-        UserError: the port is taken, or a folder does not exist.
+        UserError: the port is taken, a folder does not exist, or the accuracy is not theirs.
     """
     _refuse_taken(host, port)
     table, problems = load(folders)
+    if accuracy is not None and table is not None:
+        table = beside(table, read_accuracy(accuracy))
     for problem in problems:
         print(f"not shown: {problem}", flush=True)
     if table is not None:

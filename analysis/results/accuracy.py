@@ -5,13 +5,14 @@ A folder holds `accuracy.json` (the model, the tasks and how they were run, seal
 `measures.parquet` (the measures with their intervals).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from analysis.results.tables import Table
 from pimreplay.results.seal import is_whole, stream_sha256
 from tracegen.base.documents import read_json
 from tracegen.base.errors import UserError
@@ -82,3 +83,50 @@ def read_accuracy(path: str | Path) -> Accuracy:
         )
     steps, measures = (pl.read_parquet(where / f"{one}.parquet") for one in TABLES)
     return Accuracy(where.name, description, steps, measures)
+
+
+def beside(table: Table, accuracy: Accuracy) -> Table:
+    """Put measures of accuracy beside results, so that figures can join them.
+
+    Both must be of one model, run with the same dense layers, and the results of all its layers.
+
+    Returns:
+        The table with one row for each task, policy, its parameters, budget and measure.
+
+    Raises:
+        UserError: they are not, or no policy and budget is in both.
+    """
+    found = accuracy.description
+    for run in table.runs:
+        where = f"{accuracy.name} does not fit {run.name}"
+        dense = run.config["configuration"]["dense_layers"]
+        if dense != found["dense_layers"]:
+            raise UserError(
+                f"{where}: its first {found['dense_layers']} layers are dense and those of the "
+                f"results the first {dense}; run one of them again with the other's --dense-layers"
+            )
+        chosen = run.config["configuration"]["layers"]
+        for trace in run.config["traces"]:
+            if trace["model"] != found["model"]:
+                raise UserError(
+                    f"{where}: it is of the model {found['model']} and the results of "
+                    f"{trace['model']}; give results and accuracy of one model"
+                )
+            have = trace["layers"] if chosen is None else chosen
+            if sorted(have) != list(range(found["layers"])):
+                raise UserError(
+                    f"{where}: the model has {found['layers']} layers and the results hold "
+                    f"{len(have)} of them; capture and replay all layers"
+                )
+    named = pl.col("policy").str.splitn(":", 2).struct
+    measures = accuracy.measures.with_columns(
+        policy=named.field("field_0"), policy_parameters=named.field("field_1").fill_null("")
+    )
+    keys = ["policy", "policy_parameters", "budget"]
+    shared = table.configurations.join(measures, on=keys).filter(pl.col("policy") != "dense")
+    if shared.is_empty():
+        raise UserError(
+            f"{accuracy.name}: no policy at a budget of it is in the results; measure those of "
+            "the results"
+        )
+    return replace(table, accuracy=measures, _cache={})

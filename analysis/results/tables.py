@@ -150,6 +150,8 @@ class Table:
     kept: Kept = Kept()
     baselines: pl.DataFrame | None = None
     """Configurations that others are compared with, shown or not; None: those that are shown."""
+    accuracy: pl.DataFrame | None = None
+    """What `analysis.results.accuracy.beside` put beside the results; None: nothing."""
     _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, compare=False)
 
     def narrowed(

@@ -3,24 +3,30 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from analysis.cli import app
 from analysis.figures import Drawing, figures
 from analysis.figures._style import _COLOURS, axis_title, colour, scaled
 from analysis.figures.pareto import pareto_front
 from analysis.metrics import metrics
+from analysis.results.accuracy import Accuracy, beside
 from analysis.results.summary import at, settings
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
+from tracegen.base.errors import UserError
 
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {
     *("µs", "ms", "s", "nJ", "µJ", "mJ", "J", "µJ·µs", "index", "multiple of dense"),
     *("multiple of exact top-k", "multiple of the mean", "pJ", "ns"),
+    *("per token", "share of expected strings"),
 }
 
 
@@ -35,7 +41,27 @@ def draw(table: Table, name: str) -> Drawing:
 @pytest.fixture(scope="module")
 def sweep(make_once: Callable[..., Path]) -> Table:
     settings = {"budgets": ("128", "256"), "hardware": ("attacc_hbm3_bank", "attacc_hbm3_bg")}
-    return tidy(open_results([make_once(**settings)]))
+    table = tidy(open_results([make_once(**settings)]))
+    return beside(table, accuracy_of(table))
+
+
+def accuracy_of(table: Table, **description: Any) -> Accuracy:
+    """Return made-up accuracy of every method and budget: each has the number of its row."""
+    named = pl.concat_str("policy", "policy_parameters", separator=":").str.strip_chars_end(":")
+    cells = (
+        table.configurations.filter(pl.col("policy") != "dense")
+        .select(policy=named, budget=pl.col("budget"))
+        .unique(maintain_order=True)
+    )
+    cells = pl.concat([pl.DataFrame({"policy": ["dense"], "budget": ["all"]}), cells])
+    values = pl.Series("value", range(len(cells)), dtype=pl.Float64)
+    numbered = cells.with_columns(values, low=values - 1, high=values + 2)
+    measures = pl.concat(
+        numbered.with_columns(task=pl.lit("t"), measure=pl.lit(one))
+        for one in ("perplexity", "ruler_score_ratio")
+    )
+    known = {"model": "reference", "layers": 3, "dense_layers": 1} | description
+    return Accuracy("acc", known, pl.DataFrame(), measures)
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +266,50 @@ def test_units_grow_with_the_values(largest: float, unit: str, expected: tuple[f
 
 def test_an_axis_title_carries_its_unit() -> None:
     assert axis_title("Latency", "µs") == "Latency (µs)"
+
+
+def test_accuracy_stands_against_cost_with_dense_as_the_line(sweep: Table) -> None:
+    drawing = draw(sweep, "perplexity_against_latency")
+    curves = {trace["name"]: trace for trace in drawing.data}
+    assert "Pareto front" in curves
+    assert not any(name.startswith("dense") for name in curves)
+    assert sweep.accuracy is not None
+    known = {row["policy"]: row for row in sweep.accuracy.rows(named=True)}
+    for name, curve in curves.items():
+        if name != "Pareto front":
+            assert len(curve["y"]) == 2, "one point a budget"
+            assert curve["error_y"]["array"] == [2, 2]
+            assert known[name.split(" ")[0].split("@")[0]]["value"] in curve["y"]
+    assert drawing.layout["shapes"][0]["y0"] == 0, "what dense reaches"
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ({"model": "gpt"}, "it is of the model gpt and the results of reference"),
+        ({"layers": 4}, "the model has 4 layers and the results hold 3 of them"),
+        ({"dense_layers": 2}, "its first 2 layers are dense and those of the results the first 1"),
+    ],
+)
+def test_accuracy_of_another_run_is_refused(
+    alone: Table, other: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        beside(alone, accuracy_of(alone, **other))
+
+
+def test_accuracy_of_other_budgets_is_refused(alone: Table, sweep: Table) -> None:
+    measures = accuracy_of(alone).measures.with_columns(budget=pl.lit("77"))
+    other = Accuracy("acc", accuracy_of(alone).description, pl.DataFrame(), measures)
+    with pytest.raises(UserError, match="no policy at a budget of it is in the results"):
+        beside(alone, other)
+
+
+def test_a_report_takes_accuracy_and_refuses_what_is_none(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    words = ["report", str(make()), "--out", str(page), "--accuracy", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert "holds no accuracy.json, so it is not an accuracy folder" in str(done.exception)
+    assert not page.exists()

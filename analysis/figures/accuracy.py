@@ -1,0 +1,131 @@
+"""What decides: accuracy of the model with a policy inside against what a decode step costs."""
+
+from typing import Any
+
+import polars as pl
+
+from analysis.figures import Drawing, Figure
+from analysis.figures._style import (
+    BASELINE,
+    axis_title,
+    colour,
+    dash,
+    drawing,
+    in_order,
+    lines_height,
+    marker,
+    pick,
+)
+from analysis.figures.pareto import pareto_front
+from analysis.results.baselines import relative
+from analysis.results.tables import Table
+
+_TITLES = {
+    "perplexity": ("Perplexity", "per token", "lower"),
+    "ruler_score_ratio": ("RULER score", "share of expected strings", "higher"),
+}
+
+
+def against(table: Table, measure: str, cost: str) -> Drawing | None:
+    """Draw a curve a method over its budgets, of one trace and device, and dense as a line."""
+    measured = _measured(table, measure)
+    points = relative(table.measured(), cost, "dense", "cost", among=table.references)
+    keys = ["policy", "policy_parameters", "budget"]
+    points = in_order(points.drop_nulls("cost").join(measured, on=keys))
+    dense = measured.filter(pl.col("policy") == "dense")
+    if points.is_empty() or dense.is_empty():
+        return None
+    title, unit, better = _TITLES[measure]
+    lines: list[dict[str, Any]] = []
+    for (method,), group in points.group_by("method", maintain_order=True):
+        own = group.sort("cost")
+        policy, layout = own["policy"][0], own["layout"][0]
+        up = (own["high"] - own["value"]).to_list()
+        down = (own["value"] - own["low"]).to_list()
+        lines.append(
+            {
+                "type": "scatter",
+                "x": own["cost"].to_list(),
+                "y": own["value"].to_list(),
+                "error_y": {"type": "data", "array": up, "arrayminus": down, "thickness": 1},
+                "customdata": [
+                    pick(str(method), policy, layout, budget=budget) for budget in own["budget"]
+                ],
+                "mode": "lines+markers",
+                "name": str(method),
+                "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
+                "marker": marker(policy, layout, size=11),
+                "text": [f"budget {budget}" for budget in own["budget"]],
+                "hovertemplate": f"{method}<br>%{{text}}<br>{cost} %{{x:.3f}} \u00d7 dense"
+                f"<br>{title.lower()} %{{y:.4g}}<extra></extra>",
+            }
+        )
+    reference = float(dense["value"][0])
+    front = pareto_front(points, "value", better)
+    lines.append(
+        {
+            "type": "scatter",
+            "x": front["cost"].to_list(),
+            "y": front["value"].to_list(),
+            "mode": "lines",
+            "name": "Pareto front",
+            "line": {"color": BASELINE, "width": 2, "dash": "dot", "shape": "hv"},
+            "hoverinfo": "skip",
+        }
+    )
+    edge = {"color": BASELINE, "width": 1.5, "dash": "dash"}
+    ends = {"xref": "paper", "x0": 0, "x1": 1, "y0": reference, "y1": reference}
+    note = {"xref": "paper", "x": 1, "xanchor": "right", "y": reference, "yanchor": "bottom"}
+    return drawing(
+        lines,
+        axis_title(f"{cost.capitalize()} of a decode step", "multiple of dense", "lower is better"),
+        axis_title(title, unit, f"{better} is better"),
+        lines_height(len(lines)),
+        shapes=[{"type": "line", "line": edge, **ends}],
+        annotations=[note | {"text": "dense", "showarrow": False}],
+    )
+
+
+def _measured(table: Table, measure: str) -> pl.DataFrame:
+    """Return the mean over tasks of a measure; intervals only where it is one task's."""
+    keys = ["policy", "policy_parameters", "budget"]
+    schema = dict.fromkeys(keys, pl.String) | dict.fromkeys(("value", "low", "high"), pl.Float64)
+    if table.accuracy is None:
+        return pl.DataFrame(schema=schema)
+    one = pl.len() == 1
+    return (
+        table.accuracy.filter(pl.col("measure") == measure)
+        .group_by(keys, maintain_order=True)
+        .agg(
+            pl.col("value").mean(),
+            low=pl.when(one).then(pl.col("low").first()),
+            high=pl.when(one).then(pl.col("high").first()),
+        )
+    )
+
+
+def _figure(measure: str, cost: str, order: int) -> Figure:
+    title, _, better = _TITLES[measure]
+
+    def draw(table: Table) -> Drawing | None:
+        return against(table, measure, cost)
+
+    corner = "up" if better == "higher" else "down"
+    return Figure(
+        name=f"{measure.removesuffix('_ratio')}_against_{cost}",
+        title=f"{title} against {cost}",
+        caption=f"The model with the policy inside every layer, mean over the tasks measured;"
+        f" {corner} and to the left is better.",
+        draw=draw,
+        scope="budgets",
+        needs="an accuracy folder of the same model (`--accuracy`)",
+        group="What is given up for what is gained",
+        order=order,
+    )
+
+
+FIGURES = tuple(
+    _figure(measure, cost, 36 + 2 * place + other)
+    for place, measure in enumerate(_TITLES)
+    for other, cost in enumerate(("latency", "energy"))
+)
