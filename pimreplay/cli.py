@@ -37,7 +37,11 @@ LayoutOption = Annotated[
 ]
 HardwareOption = Annotated[str, typer.Option(help="Name of a device, or a .toml file.")]
 BudgetOption = Annotated[
-    str, typer.Option(help="Tokens read per step: 1024, or a share of the context: 0.1, 10%.")
+    str,
+    typer.Option(
+        help="Tokens read per step: 1024, a share of the context: 0.1, 10%, or a schedule over"
+        " layers: pyramid:tokens=1024,layers=32 or FILE.toml."
+    ),
 ]
 LayerOption = Annotated[
     list[str] | None, typer.Option("--layer", help="3, 0-4 or 0,2,5; left out: every layer.")

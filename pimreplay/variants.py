@@ -31,7 +31,8 @@ def load_variant(package: ModuleType, kind: str, text: str) -> Any:
     known = names(package)
     if name not in known:
         raise UserError(f"{kind} {name!r}: unknown; {nearest(name, known)}")
-    return build_variant(variant(package, name), f"{kind} {name}", _pairs(f"{kind} {name}", rest))
+    where = f"{kind} {name}"
+    return build_variant(variant(package, name), where, parse_pairs(where, rest))
 
 
 def variant(package: ModuleType, name: str) -> type:
@@ -56,7 +57,8 @@ def build_variant(cls: type, where: str, values: dict[str, str]) -> Any:
     return cls(**typed)
 
 
-def _pairs(where: str, text: str) -> dict[str, str]:
+def parse_pairs(where: str, text: str) -> dict[str, str]:
+    """Return the values of `param=value,param=value` as text, by name."""
     pairs: dict[str, str] = {}
     for part in filter(None, (one.strip() for one in text.split(","))):
         key, sign, value = (one.strip() for one in part.partition("="))

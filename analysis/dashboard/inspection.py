@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pimreplay.hardware.device import Geometry
     from pimreplay.records import KvHeadTrace
     from pimreplay.replay.chain import Placed
+    from pimreplay.selection.budget import Budget
+    from pimreplay.selection.budget_schedule import BudgetSchedule
 
 MISSED_SHOWN = 12
 """Most tokens named that were missed."""
@@ -108,6 +110,17 @@ def _geometry(run: Results, hardware: str, head_dim: int) -> "Geometry":
     return checked(Path(f"{hardware}.toml"), values).geometry(head_dim, kv_bits)
 
 
+def _budget(run: Results, text: str) -> "Budget | BudgetSchedule":
+    """Return a budget as the run recorded it: a schedule's file may be gone."""
+    from pimreplay.selection.budget import Budget
+    from pimreplay.selection.budget_schedule import schedule_from
+
+    for one in run.config.get("budget_schedules", []):
+        if one["name"] == text:
+            return schedule_from(one, text, f"{run.path}/run.json")
+    return Budget.parse(text)
+
+
 def inspect(
     run: Results, described: dict[str, Any], layer: int, kv_head: int, q_head: int, step: int
 ) -> Inspection:
@@ -132,7 +145,7 @@ def inspect(
         "dense" if dense_layer else policy,
         "sequential" if dense_layer else described["layout"],
         geometry,
-        described["budget"],
+        "1.0" if dense_layer else str(_budget(run, described["budget"]).of(layer, kv_head)),
         layer,
         kv_head,
         int(settings.get("seed", 0)),

@@ -1,6 +1,7 @@
 """Make the tidy table of one or several runs: stream their results, aggregate, describe."""
 
 from collections.abc import Sequence
+from statistics import mean
 
 import polars as pl
 
@@ -64,7 +65,7 @@ def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
             lanes=_concatenated(lanes, decided),
             lane_windows=_concatenated(lane_windows, decided),
         ),
-        configurations=_with_budget_tokens(configurations, table),
+        configurations=_with_budget_tokens(configurations, table, runs),
         runs=tuple(runs),
         window_steps=width,
     )
@@ -128,15 +129,35 @@ def _configurations(runs: Sequence[Results], steps: Sequence[pl.LazyFrame]) -> p
     ).select("configuration", *(name for name in DESCRIPTION if name != "budget_tokens"))
 
 
-def _with_budget_tokens(configurations: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+def _with_budget_tokens(
+    configurations: pl.DataFrame, rows: pl.DataFrame, runs: Sequence[Results]
+) -> pl.DataFrame:
+    """Add each budget in tokens: a share is taken of the mean context, a schedule as its mean."""
+    replayed = {str(layer) for layer in rows["layer"].unique()}
+    scheduled = pl.DataFrame(
+        [
+            (run.name, one["name"], _mean_tokens(one["layers"], replayed))
+            for run in runs
+            for one in run.config.get("budget_schedules", [])
+        ],
+        schema={"run": pl.String, "budget": pl.String, "scheduled": pl.Float64},
+        orient="row",
+    )
     visible = rows.group_by("configuration").agg(context=pl.col("visible_tokens").mean())
     number = pl.col("budget").str.strip_suffix("%").cast(pl.Float64, strict=False)
     ratio = pl.when(pl.col("budget").str.ends_with("%")).then(number / 100).otherwise(number)
     is_ratio = pl.col("budget").str.contains(r"[%.]")
     tokens = pl.when(is_ratio).then(ratio * pl.col("context")).otherwise(ratio)
-    return configurations.join(visible, on="configuration", how="left").select(
-        "configuration", *DESCRIPTION[:-1], budget_tokens=tokens
+    known = configurations.join(visible, on="configuration", how="left")
+    return known.join(scheduled, on=["run", "budget"], how="left", maintain_order="left").select(
+        "configuration", *DESCRIPTION[:-1], budget_tokens=tokens.fill_null(pl.col("scheduled"))
     )
+
+
+def _mean_tokens(layers: dict[str, list[int]], replayed: set[str]) -> float | None:
+    """Return a schedule's mean over the layers that were replayed; None: it names none of them."""
+    named = [mean(tokens) for layer, tokens in layers.items() if layer in replayed]
+    return float(mean(named)) if named else None
 
 
 def _described(run: Results, scan: pl.LazyFrame) -> pl.LazyFrame:

@@ -19,7 +19,7 @@ from pimreplay.replay.chain import Placed, place, select
 from pimreplay.replay.kv_head import read_kv_head
 from pimreplay.replay.method import Method, method
 from pimreplay.replay.settings import Settings
-from pimreplay.selection.budget import Budget
+from pimreplay.selection.budget_schedule import parse_budget
 from pimreplay.selection.quantisation import as_stored, check_quantisation
 from pimreplay.selection.recall import ExactAttention, Recall
 from tracegen.base.errors import UserError
@@ -79,7 +79,7 @@ def explain_step(request: StepRequest) -> str:
     check_fidelity(settings.fidelity, "--fidelity")
     check_quantisation(settings.kv_quantisation, settings.kv_bits, "--kv-quantisation")
     chosen = method(request.policy, request.layout)
-    budget = Budget.parse(request.budget)
+    budget = parse_budget(request.budget)
     device = load(request.hardware)
     trace = Trace.open(request.trace)
     manifest = trace.manifest
@@ -92,7 +92,7 @@ def explain_step(request: StepRequest) -> str:
 
     captured = read_kv_head(trace, layer, request.kv_head, settings)
     head = as_stored(captured, settings.kv_quantisation)
-    selection = select(head, chosen.selector, budget)
+    selection = select(head, chosen.selector, budget.of(layer, request.kv_head))
     geometry = device.geometry(head.head_dim, settings.kv_bits)
     placed = place(head, selection, chosen.placer, geometry)
     step = _Step.of(index, selection.mask, placed)

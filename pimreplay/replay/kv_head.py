@@ -121,7 +121,8 @@ def replay_head(job: Job) -> Iterator[HeadResult | HeadFailure]:
         selected.append((dense_selection(head), everyone))
     for budget, targets in job.budgets if not dense_layer else ():
         try:
-            selected.append((select(head, job.selector, budget), targets))
+            own = budget.of(job.layer, job.kv_head)
+            selected.append((select(head, job.selector, own), targets))
         except Exception as error:
             yield from (_failure(one.point, job, error) for one in targets)
     recalls = exact.recall_all([(one.mask, one.output) for one, _ in selected])
@@ -345,9 +346,9 @@ def selections(
     """
     found = {}
     for layer in layers:
-        parts = [
-            packed(select(read_kv_head(trace, layer, kv_head, settings), selector, budget).mask)
-            for kv_head in range(trace.manifest.kv_heads)
-        ]
+        parts = []
+        for kv_head in range(trace.manifest.kv_heads):
+            head = read_kv_head(trace, layer, kv_head, settings)
+            parts.append(packed(select(head, selector, budget.of(layer, kv_head)).mask))
         found[layer] = np.concatenate(parts)
     return found

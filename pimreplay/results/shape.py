@@ -9,6 +9,7 @@ SHAPE = {
             "name": str,
             "path": str,
             "hash": str,
+            "prompts?": str,
             "kind": str,
             "model": str,
             "layers": [int],
@@ -34,12 +35,17 @@ SHAPE = {
         }
     ],
     "versions": dict,
+    "budget_schedules?": [{"name": str, "layers": {str: [int]}}],
 }
-SEALED_SHAPE = {**SHAPE, "tables": {str: {"rows": int, "sha256": str}}}
+SEALED_SHAPE = {
+    **SHAPE,
+    "tables": {str: {"rows": int, "sha256": str}},
+}
 """Keys that a reader relies on; further ones are allowed.
 
-A list holds the shape of its entries, a tuple alternatives, a dictionary keys of its own (`str`:
-keys of any name); `int` is a whole number of at least 0.
+A key that ends with a question mark may be missing. A list holds the shape of its entries, a tuple
+alternatives, a dictionary keys of its own (`str`: keys of any name); `int` is a whole number of at
+least 0.
 """
 
 _WORDS = {int: "a whole number", str: "text", dict: "an object", None: "null"}
@@ -67,11 +73,12 @@ def _problems(value: Any, shape: Any, place: str) -> Iterator[str]:
             return
         if str in shape:
             shape = dict.fromkeys(value, shape[str])
-        for key, inner in shape.items():
+        for named, inner in shape.items():
+            key = named.removesuffix("?")
             where = f"{place}.{key}".lstrip(".")
             if key in value:
                 yield from _problems(value[key], inner, where)
-            else:
+            elif key == named:
                 yield f"{where} is missing"
     elif not _is(value, shape):
         yield f"{place} is not {_WORDS[shape]}"

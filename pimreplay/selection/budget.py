@@ -49,7 +49,7 @@ class Budget:
             return cls(ratio=float(text))
         raise UserError(
             f"budget: {text[:40]!r} is neither tokens (1024) nor a ratio (0.1 or 10%); give one of "
-            "them"
+            "them, or a schedule (see docs/policies.md)"
         )
 
     def tokens(self, visible: Tensor) -> Tensor:
@@ -62,6 +62,10 @@ class Budget:
             return torch.full_like(visible, self.count_tokens or 1, dtype=torch.int64)
         # a ten-thousandth of a token forgives the rounding of 0.1 * 4100 = 409.99999999999994
         return (visible.double() * self.ratio + 1e-4).floor().long().clamp_min(1)
+
+    def of(self, layer: int, kv_head: int) -> "Budget":
+        """Return the budget of a KV head: one for all."""
+        return self
 
     def check(self, context_tokens: int) -> None:
         """Refuse a budget of more tokens than the trace's context holds at its last step.

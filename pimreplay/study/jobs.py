@@ -6,6 +6,7 @@ from typing import Any
 from pimreplay.replay.kv_head import Job, Target
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
+from pimreplay.selection.budget_schedule import BudgetSchedule
 from pimreplay.study.parts import Unit
 from pimreplay.study.plan import Point
 
@@ -28,7 +29,7 @@ def make_jobs(
     """Return the jobs that the missing parts need; a selection is shared by all its devices."""
     grouped: dict[tuple[Any, ...], dict[str, list[Target]]] = {}
     about: dict[tuple[Any, ...], Point] = {}
-    budgets: dict[str, Budget] = {}
+    budgets: dict[str, Budget | BudgetSchedule] = {}
     for number, point in enumerate(points):
         budgets[point.budget_text] = point.budget
         method = point.method

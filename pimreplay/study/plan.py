@@ -17,6 +17,7 @@ from tracegen.trace.schema import Manifest
 if TYPE_CHECKING:
     from pimreplay.hardware.device import Hardware
     from pimreplay.selection.budget import Budget
+    from pimreplay.selection.budget_schedule import BudgetSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Point:
 
     trace: TraceSource
     method: Method
-    budget: "Budget"
+    budget: "Budget | BudgetSchedule"
     hardware: "Hardware"
 
     @property
@@ -103,6 +104,13 @@ def refuse_overfull(point: Point, settings: Settings) -> None:
         f" heads x {manifest.tokens:,} tokens take {found.fullest_channel_bytes / 1e6:,.1f} MB of"
         f" a channel that has {found.channel_bytes / 1e6:,.1f} MB; give {remedy}"
     )
+
+
+def refuse_uncovered(point: Point, settings: Settings) -> None:
+    """Raise `UserError` when a schedule lacks the budget of a KV head that a policy chooses for."""
+    for layer in settings.layers or point.trace.layers:
+        for kv_head in range(point.trace.kv_heads) if layer >= settings.dense_layers else ():
+            point.budget.of(layer, kv_head)
 
 
 def refuse_double(points: Sequence[Point]) -> None:

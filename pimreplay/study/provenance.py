@@ -13,6 +13,7 @@ from typing import Any
 from pimreplay.cost.occupancy import Occupancy
 from pimreplay.replay.settings import Settings
 from pimreplay.results.seal import digest
+from pimreplay.selection.budget_schedule import BudgetSchedule
 from pimreplay.study.plan import Point, occupancy_of
 
 TRACE_FACTS = ("q_heads", "kv_heads", "head_dim", "dtype", "prompt_tokens", "decode_steps")
@@ -65,8 +66,11 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "device": settings.device,
     }
+    budgets = {point.budget_text: point.budget for point in points}
+    schedules = [one.record() for one in budgets.values() if isinstance(one, BudgetSchedule)]
     made_by = {
         "configuration": configuration,
+        "budget_schedules": schedules,
         "traces": {name: trace.hash for name, trace in traces.items()},
         "hardware": {name: one.values for name, one in hardware.items()},
         "versions": versions(),
@@ -88,6 +92,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
             for trace in traces.values()
         ],
         "configuration": configuration,
+        "budget_schedules": schedules,
         "hardware": [
             {
                 "name": one.name,

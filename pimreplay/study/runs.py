@@ -13,7 +13,7 @@ from pimreplay.replay.kv_head import HeadFailure
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.results.writer import ResultsWriter, refuse_existing_results
-from pimreplay.selection.budget import Budget
+from pimreplay.selection.budget_schedule import parse_budget
 from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
 from pimreplay.study.capacity import local_crew, memory_bytes
@@ -21,7 +21,7 @@ from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
 from pimreplay.study.parts import finish
-from pimreplay.study.plan import Point, refuse_double, refuse_overfull
+from pimreplay.study.plan import Point, refuse_double, refuse_overfull, refuse_uncovered
 from pimreplay.study.progress import Progress, duration
 from pimreplay.study.ray_workers import RayCrew
 from pimreplay.study.sweep_file import read_study
@@ -89,7 +89,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     check_kv_bits(request.kv_bits, "--kv-bits")
     check_quantisation(request.kv_quantisation, request.kv_bits, "--kv-quantisation")
     device = str(torch_device(request.device))
-    budget = Budget.parse(request.budget)
+    budget = parse_budget(request.budget)
     hardware = devices.load(request.hardware)
     methods = [method(text, request.layout) for text in request.policies]
     sources = trace_sources(request.trace)
@@ -110,6 +110,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     points = [Point(source, one, budget, hardware) for source in sources for one in methods]
     refuse_double(points)
     for point in points:
+        refuse_uncovered(point, settings)
         refuse_overfull(point, settings)
     return points, settings
 

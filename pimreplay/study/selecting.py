@@ -9,7 +9,7 @@ import numpy as np
 from pimreplay.replay.kv_head import selections
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
-from pimreplay.selection.budget import Budget
+from pimreplay.selection.budget_schedule import parse_budget
 from tracegen.base.device import torch_device
 from tracegen.base.errors import UserError
 from tracegen.base.folder import refuse_existing, write_file
@@ -35,7 +35,7 @@ def write_selections(
     if "@" in policy:
         raise UserError(f"--policy {policy}: a selection has no layout; leave out what follows @")
     device = str(torch_device(device))
-    budget = Budget.parse(budget_text)
+    budget = parse_budget(budget_text)
     selector = method(policy).selector
     trace = Trace.open(trace_path)
     budget.check(trace.manifest.tokens)

@@ -13,9 +13,16 @@ from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
+from pimreplay.selection.budget_schedule import BudgetSchedule, parse_budget
 from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.capacity import memory_bytes
-from pimreplay.study.plan import Point, TraceSource, refuse_double, refuse_overfull
+from pimreplay.study.plan import (
+    Point,
+    TraceSource,
+    refuse_double,
+    refuse_overfull,
+    refuse_uncovered,
+)
 from pimreplay.study.trace_sources import trace_sources
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
@@ -62,8 +69,8 @@ def read_study(path: Path) -> Study:
     with _naming(path):
         places = [_location(path, text) for text in texts["traces"]]
         traces = [source for place in places for source in trace_sources(place)]
-        budgets = [Budget.parse(text) for text in texts["budgets"]]
-        hardware = [devices.load(_device(path, text)) for text in texts["hardware"]]
+        budgets = [parse_budget(_beside(path, text)) for text in texts["budgets"]]
+        hardware = [devices.load(_beside(path, text)) for text in texts["hardware"]]
         methods = [
             method(policy, layout)
             for policy in texts["policies"]
@@ -141,7 +148,8 @@ def _location(path: Path, text: str) -> str:
     return str(beside) if "://" not in text and beside.exists() else text
 
 
-def _device(path: Path, text: str) -> str:
+def _beside(path: Path, text: str) -> str:
+    """A device's or a schedule's file is looked for in the sweep file's folder first."""
     beside = path.parent / text
     return str(beside) if text.endswith(".toml") and beside.exists() else text
 
@@ -149,7 +157,7 @@ def _device(path: Path, text: str) -> str:
 def _refused(
     points: Sequence[Point],
     traces: Sequence[TraceSource],
-    budgets: Sequence[Budget],
+    budgets: Sequence[Budget | BudgetSchedule],
     settings: Settings,
 ) -> dict[int, str]:
     longest = max(trace.manifest.tokens for trace in traces)
@@ -159,6 +167,7 @@ def _refused(
     for number, point in enumerate(points):
         try:
             point.budget.check(point.trace.manifest.tokens)
+            refuse_uncovered(point, settings)
             refuse_overfull(point, settings)
         except UserError as error:
             refused[number] = str(error)

@@ -105,7 +105,7 @@ def test_a_ratio_budget_is_given_in_tokens_too(load: Load) -> None:
 
     table = load()
     described = table.configurations.with_columns(budget=pl.lit("10%"))
-    tokens = _with_budget_tokens(described, table.rows)["budget_tokens"]
+    tokens = _with_budget_tokens(described, table.rows, table.runs)["budget_tokens"]
     assert tokens.to_list() == pytest.approx([0.1 * MEAN_VISIBLE] * 5)
 
 
