@@ -48,6 +48,9 @@ def capture(
     layers: Annotated[str, typer.Option(help="Layers to keep: all, or e.g. 0,2,8-15.")] = "all",
     dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the code that a model brings.")
+    ] = False,
     teacher_forced: Annotated[
         bool,
         typer.Option(
@@ -69,6 +72,7 @@ def capture(
         layers=layers,
         dtype=dtype,
         device=device,
+        trust_remote_code=trust_remote_code,
         teacher_forced=teacher_forced,
         max_gb=max_gb,
         out=out,

@@ -30,6 +30,7 @@ from tracegen.trace.writer import TraceWriter
 
 Array = npt.NDArray[np.float32]
 _CENTRE = 1.6  # per-element size of a cluster's centre, against noise of 1
+_DEFAULT_CLUSTERS = 64
 _SINK = 3.0
 _ATTRACTION = 0.8
 
@@ -45,7 +46,7 @@ class Synthesis:
     prompt_tokens: int = 4096
     decode_steps: int = 128
     dtype: str = "float16"
-    clusters: int = 64
+    clusters: int = _DEFAULT_CLUSTERS
     sinks: int = 4
     run_tokens: int = 16
     rope_theta: float = 500_000.0
@@ -64,6 +65,9 @@ class Synthesis:
             if type(getattr(self, one.name)) is int
             and getattr(self, one.name) < (least := 0 if one.name in ("sinks", "seed") else 1)
         ]
+        most = max(_DEFAULT_CLUSTERS, self.prompt_tokens + self.decode_steps)
+        if self.clusters > most:
+            problems.append(f"--clusters is {self.clusters}; give at most one a token, {most}")
         if self.head_dim % 2:
             problems.append(f"--head-dim is {self.head_dim}; the rotary embedding needs pairs")
         if self.rope_theta <= 1:

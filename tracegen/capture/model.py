@@ -38,11 +38,13 @@ class LoadedModel:
         for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
             value = getattr(config, name, None)
             if isinstance(value, int) and value > 0:
-                return value
+                return max(value, _stretched(config, value))
         return None
 
 
-def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
+def load(
+    name: str, dtype: str = "auto", device: str = "auto", *, trust_remote_code: bool = False
+) -> LoadedModel:
     """Load a causal language model by name.
 
     Args:
@@ -51,6 +53,7 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
             cache where it is there.
         dtype: auto (`tracegen.capture.dtype.choose`), float16, bfloat16 or float32.
         device: auto (CUDA where there is one), or any device that torch knows.
+        trust_remote_code: run the code that a model brings with it.
 
     Raises:
         UserError: an unknown model, type or device, or a model that cannot be loaded.
@@ -70,11 +73,16 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
     try:
         with warnings.catch_warnings(), reading:
             warnings.simplefilter("ignore")
-            own, model = _model(source, dtype, where_to)
-            tokenizer = _tokenizer(source)
+            tokenizer = _tokenizer(name, source, trust_remote_code)
+            own, model = _model(source, dtype, where_to, trust_remote_code)
     except UserError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"--model {name}: brings code of its own, which is not run; read it and give "
+                "--trust-remote-code if you trust it"
+            ) from error
         raise UserError(f"--model {name}: cannot be loaded ({_sentence(error)})") from error
     types = choose(dtype, own, where_to)
     model = model.eval().requires_grad_(False).to(where_to)
@@ -90,23 +98,24 @@ def load(name: str, dtype: str = "auto", device: str = "auto") -> LoadedModel:
     )
 
 
-def _model(source: Source, dtype: str, device: torch.device) -> tuple[torch.dtype, Any]:
+def _model(
+    source: Source, dtype: str, device: torch.device, trust: bool
+) -> tuple[torch.dtype, Any]:
     """Return the checkpoint's own type, and the model in the type to compute in."""
-    from transformers import AutoConfig, AutoModelForCausalLM, GgufConfig
+    from transformers import AutoConfig, GgufConfig
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"trust_remote_code": trust}
     if source.gguf is not None:
         options["gguf_file"] = source.gguf.name
     config = AutoConfig.from_pretrained(source.where, **options)
     if source.gguf is not None:
-        options["quantization_config"] = GgufConfig(**options, dequantize=True)
+        options["quantization_config"] = GgufConfig(gguf_file=source.gguf.name, dequantize=True)
+    auto_class = _auto_class(config)
 
     def loaded(as_type: torch.dtype | str) -> Any:
         if device.type == "cpu" and as_type in (torch.bfloat16, "auto"):
             make_bfloat16_safe()
-        return AutoModelForCausalLM.from_pretrained(
-            source.where, config=config, dtype=as_type, **options
-        )
+        return auto_class.from_pretrained(source.where, config=config, dtype=as_type, **options)
 
     own = torch.float32 if source.gguf is not None else _stated_dtype(config)
     if own is None:  # only the weights can tell
@@ -114,11 +123,37 @@ def _model(source: Source, dtype: str, device: torch.device) -> tuple[torch.dtyp
     return own, loaded(choose(dtype, own, device).compute)
 
 
-def _tokenizer(source: Source) -> Any:
+def _auto_class(config: Any) -> Any:
+    """Return the class that loads a model: of those that also see images, only text is asked."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    sees_images = type(config) in AutoModelForImageTextToText._model_mapping
+    reads_only = type(config) in AutoModelForCausalLM._model_mapping
+    return AutoModelForImageTextToText if sees_images and not reads_only else AutoModelForCausalLM
+
+
+def _tokenizer(name: str, source: Source, trust: bool) -> Any:
     from transformers import AutoTokenizer
 
     file = {} if source.gguf is None else {"gguf_file": source.gguf.name}
-    return AutoTokenizer.from_pretrained(source.where, **file)
+    try:
+        return AutoTokenizer.from_pretrained(source.where, trust_remote_code=trust, **file)
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise
+        raise UserError(
+            f"--model {name}: its tokenizer cannot be loaded ({_sentence(error)}); put the model's "
+            "tokenizer files beside its weights"
+        ) from error
+
+
+def _stretched(config: Any, tokens: int) -> int:
+    """Return the context that the rotary embedding is stretched to, by the recipe's own factor."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    factor = rope.get("factor")
+    if rope.get("rope_type") not in ("yarn", "dynamic", "linear") or not factor:
+        return tokens
+    return int(factor * (rope.get("original_max_position_embeddings") or tokens))
 
 
 def _align(model: Any) -> None:

@@ -40,6 +40,7 @@ def capture_command(
     layers: str,
     dtype: str,
     device: str,
+    trust_remote_code: bool,
     teacher_forced: bool,
     max_gb: float | None,
     out: str,
@@ -67,7 +68,7 @@ def capture_command(
     from tracegen.capture.plan import Request
     from tracegen.capture.run import capture
 
-    loaded = load(model, dtype=dtype, device=device)
+    loaded = load(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     forced = decode_steps if teacher_forced else 0
     if task is not None:
         _refuse_beyond_context(loaded, task[1], decode_steps)

@@ -16,6 +16,7 @@ from tracegen.capture.plan import Request, plan
 from tracegen.capture.recording import recording
 from tracegen.capture.spill import Spill, scratch_bytes
 from tracegen.capture.weights import weights_sha256
+from tracegen.trace.rotary import switch_tokens
 from tracegen.trace.schema import MANIFEST, Manifest, estimate_bytes
 from tracegen.trace.store import Trace
 from tracegen.trace.writer import TraceWriter
@@ -47,6 +48,13 @@ def capture(
     refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
     _refuse_impossible(loaded, request)
     manifest = plan(loaded, request)
+    switch = switch_tokens(manifest.rope, manifest.prompt_tokens, manifest.tokens)
+    if switch is not None:
+        raise UserError(
+            f"{loaded.name}: its rotary embedding changes at {switch:,} tokens, between the prompt "
+            f"of {manifest.prompt_tokens:,} and its {manifest.tokens:,} tokens at the end; give a "
+            "longer prompt or fewer steps"
+        )
     _refuse_too_large(manifest, request, out, announce)
     with ThreadPoolExecutor(max_workers=1) as beside:
         # a large model's weights are hashed while it runs, in time that would be waited for
@@ -119,7 +127,17 @@ def _refuse_impossible(loaded: LoadedModel, request: Request) -> None:
 
 
 def _texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str | None]:
+    """Return the text of each token, as it stands after another one.
+
+    Decoders of the SentencePiece kind strip the space from a text's first token.
+    """
     if tokenizer is None:
         return [None] * len(token_ids)
-    text = {one: tokenizer.decode([one]) for one in set(token_ids)}
+    before = tokenizer("a", add_special_tokens=False)["input_ids"][-1:]
+    shown = len(_decode(tokenizer, before))
+    text = {one: _decode(tokenizer, [*before, one])[shown:] for one in set(token_ids)}
     return [text[one] for one in token_ids]
+
+
+def _decode(tokenizer: Any, token_ids: list[int]) -> str:
+    return str(tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))

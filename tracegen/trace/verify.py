@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tracegen.trace.rotary import switch_tokens
 from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace, as_float32
 
@@ -65,6 +66,9 @@ def verify(trace: Trace, announce: Callable[[str], None] = lambda _: None) -> Ve
                 error = np.abs(total / manifest.prompt_tokens - 1).max()
                 worst_sum = max(worst_sum, _nan_is_infinite(float(error)))
         announce(f"layer {layer} checked")
+    switch = switch_tokens(manifest.rope, manifest.prompt_tokens, manifest.tokens)
+    if switch is not None:
+        problems.append(f"the rotary embedding changes at {switch:,} tokens, while decoding")
     allowed = TOLERANCE_RATIO[manifest.dtype]
     if worst_ratio > allowed:
         problems.append(

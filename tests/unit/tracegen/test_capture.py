@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
@@ -275,3 +277,21 @@ def test_a_capture_that_fails_halfway_leaves_nothing(
         capture(llama, Request(PROMPT, 3), tmp_path / "t")
     assert not any(tmp_path.iterdir())
     assert not registered()
+
+
+def test_the_text_of_tokens_keeps_spaces_that_a_decoder_strips(
+    llama: LoadedModel, tmp_path: Path
+) -> None:
+    pieces = ["<unk>", "▁The", "▁letter", "▁lay", ".", "a", "▁a"]
+    model = models.WordLevel({piece: index for index, piece in enumerate(pieces)}, "<unk>")
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(split=True)
+    # as Llama 2 has it: the first space of a text is the tokenizer's own
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    assert fast.decode([2]) == "letter"
+    loaded = LoadedModel("tiny", llama.model, fast)
+    trace = capture(loaded, Request([1, 2, 3, 4], 1), tmp_path / "t")
+    assert trace.tokens()["text"].to_list()[:4] == [" The", " letter", " lay", "."]

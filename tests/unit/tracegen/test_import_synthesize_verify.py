@@ -192,3 +192,8 @@ def test_rows_that_are_missing_are_named_although_the_checksum_fits(tmp_path: Pa
     (tmp_path / "t/manifest.json").write_text(manifest.to_json())
     with pytest.raises(UserError, match=r"kv/layer_000\.parquet: rows of KV head 0 are missing"):
         verify(Trace.open(tmp_path / "t"))
+
+
+def test_more_clusters_than_tokens_are_refused_before_they_take_memory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--clusters is 999999999; give at most one a token, 4224"):
+        synthesize_trace(Synthesis(clusters=999_999_999), tmp_path / "t")
