@@ -1,7 +1,7 @@
 """What passes between the stages of a replay: one KV head's trace, and what a policy made of it.
 
 Everything here covers **all decode steps of one (layer, kv_head) at once**: tensors, never one
-object per step or token. Plain data, no behaviour beyond shapes.
+object per step or token. Plain data: shapes, and what a layer makes of products.
 """
 
 from dataclasses import dataclass
@@ -44,6 +44,13 @@ class KvHeadTrace:
     """Seed of everything random that a policy does with this KV head."""
     kv_bits: int = 16
     """Bits of an element as the device stores keys, values and what is scored beside them."""
+
+    def logits(self, products: "Tensor") -> "Tensor":
+        """Return products of queries and keys as attention logits, in place: scaled and capped."""
+        products *= self.softmax_scale
+        if self.soft_cap is not None:
+            products.div_(self.soft_cap).tanh_().mul_(self.soft_cap)
+        return products
 
     @property
     def q_heads(self) -> int:
@@ -128,4 +135,4 @@ class Selection:
     """Tokens that belong together, for layouts; None: the policy knows none."""
     overhead: Overhead
     output: "Tensor | None" = None
-    """The policy's own attention output where it is no plain softmax over the mask."""
+    """The policy's own attention output where it is not a plain softmax over the mask."""

@@ -63,7 +63,7 @@ def parse_pairs(where: str, text: str) -> dict[str, str]:
     for part in filter(None, (one.strip() for one in text.split(","))):
         key, sign, value = (one.strip() for one in part.partition("="))
         if not sign or not key or not value:
-            raise UserError(f"{where}: {part!r} is no parameter; write param=value,param=value")
+            raise UserError(f"{where}: {part!r} is not a parameter; write param=value,param=value")
         if key in pairs:
             raise UserError(f"{where}: parameter {key!r} is given twice; give it once")
         pairs[key] = value

@@ -177,10 +177,7 @@ def inspect(
 def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:
     """Return the softmax weights of exact attention, (visible tokens,) float64."""
     visible = int(head.visible[step])
-    logits = (head.key[:visible] @ head.query[q_head, step]).double().numpy()
-    logits = logits * head.softmax_scale
-    if head.soft_cap is not None:
-        logits = head.soft_cap * np.tanh(logits / head.soft_cap)
+    logits = head.logits((head.key[:visible] @ head.query[q_head, step]).double()).numpy()
     if head.sliding_window is not None:
         logits[: max(0, visible - head.sliding_window)] = -np.inf
     weights = np.exp(logits - logits.max())

@@ -75,9 +75,7 @@ class RetroInfer:
         output = torch.empty_like(head.query)
         estimated = torch.zeros(head.steps, dtype=torch.int64, device=head.key.device)
         for steps in tiles(head):
-            scores = head.query[:, steps] @ clusters.centroid.T * head.softmax_scale
-            if head.soft_cap is not None:
-                scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
+            scores = head.logits(head.query[:, steps] @ clusters.centroid.T)
             step = torch.arange(steps.start, steps.stop, device=scores.device)
             existing = clusters.existing(step)[:, None]
             absent = torch.arange(scores.shape[-1], device=scores.device) >= existing

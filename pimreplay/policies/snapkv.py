@@ -84,9 +84,7 @@ class SnapKV:
             )
         prompt, window = head.prompt_tokens, self.window
         query = given[:, given.shape[1] - window :]
-        scores = query @ head.key[:prompt].T * head.softmax_scale
-        if head.soft_cap is not None:
-            scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
+        scores = head.logits(query @ head.key[:prompt].T)
         at = torch.arange(prompt - window, prompt, device=scores.device)[:, None]
         token = torch.arange(prompt, device=scores.device)[None]
         hidden = token > at

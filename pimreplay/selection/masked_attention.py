@@ -1,4 +1,4 @@
-"""Attention over a mask, for policies whose output is no plain softmax over what they select."""
+"""Attention over a mask, for policies whose output is not a plain softmax over what they select."""
 
 import torch
 from torch import Tensor
@@ -37,9 +37,7 @@ def attend(head: KvHeadTrace, steps: slice, mask: Tensor) -> tuple[Tensor, Tenso
         part = slice(first, min(first + rows, len(index)))
         at, kept = index[part], real[part]
         query = head.query[:, steps][:, part].transpose(0, 1)  # (rows, q_heads, head_dim)
-        scores = query @ head.key[at].transpose(1, 2) * head.softmax_scale
-        if head.soft_cap is not None:
-            scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
+        scores = head.logits(query @ head.key[at].transpose(1, 2))
         scores.masked_fill_(~kept[:, None], float("-inf"))
         total[:, part] = scores.logsumexp(-1).T
         output[:, part] = (scores.softmax(-1) @ head.value[at]).transpose(0, 1)

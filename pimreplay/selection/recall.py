@@ -88,10 +88,7 @@ class ExactAttention:
 
     def _logits(self, head: KvHeadTrace, steps: slice) -> Tensor:
         """Return (q_heads, steps, tokens), -inf where a step must not look."""
-        logits = head.query[:, steps] @ head.key.T
-        logits *= head.softmax_scale
-        if head.soft_cap is not None:
-            logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
+        logits = head.logits(head.query[:, steps] @ head.key.T)
         return logits.masked_fill_(~seen_tokens(head, steps.start, steps.stop), float("-inf"))
 
     def recall(self, mask: Tensor, output: Tensor | None = None) -> Recall:

@@ -65,8 +65,5 @@ def logits(head: KvHeadTrace, steps: slice, query: Tensor | None = None) -> Tens
     """
     stop = head.prompt_tokens + steps.stop
     query = head.query if query is None else query
-    scores = query[:, steps] @ head.key[:stop].T
-    scores *= head.softmax_scale
-    if head.soft_cap is not None:
-        scores = scores.div_(head.soft_cap).tanh_().mul_(head.soft_cap)
+    scores = head.logits(query[:, steps] @ head.key[:stop].T)
     return hide_unseen(scores, head, steps)

@@ -81,7 +81,7 @@ def work(
 
 
 def _after_death(job: Job, death: Died, queue: _Queue) -> list[HeadFailure]:
-    """Queue a job's budgets once more, one by one, so that only the guilty one fails."""
+    """Queue a job's budgets once more, one by one, so that only the one at fault fails."""
     if job.tries == 0:
         for budget in job.budgets:
             queue.add(replace(job, budgets=(budget,), tries=1))

@@ -116,7 +116,7 @@ def _texts(path: Path, key: str, values: dict[str, Any]) -> list[str]:
     if not isinstance(found, list) or any(
         isinstance(one, bool) or not isinstance(one, allowed) for one in found
     ):
-        raise UserError(f"{path}: {key} = {found!r} is no list of names or numbers; write one")
+        raise UserError(f"{path}: {key} = {found!r} is not a list of names or numbers; write one")
     return [str(one) for one in found]
 
 

@@ -72,7 +72,7 @@ def start_importing() -> None:
     """Start the process that workers are forked from; it imports what they need once for all.
 
     Called before this process imports the same heavy libraries, so that both do it at once. The
-    process is deaf to Ctrl-C from its first moment, and ends with this one.
+    process ignores Ctrl-C from its first moment, and ends with this one.
     """
     if METHOD != "forkserver":
         return

@@ -171,7 +171,7 @@ BAD_FILES = {
     "no TOML": ("traces = [", "not a usable TOML file", "correct the file"),
     "a string for a list": (
         GRID.replace('["dense"', '"dense" #'),
-        "policies = 'dense' is no list",
+        "policies = 'dense' is not a list",
         "write one",
     ),
     "a layer that the trace lacks": (

@@ -166,7 +166,7 @@ def parse_prompt(text: str) -> tuple[str, int, int]:
     """Read TASK[:tokens=4096,seed=0] into the task, its tokens and its seed.
 
     Raises:
-        UserError: an unknown task or parameter, or a value that is no whole number.
+        UserError: an unknown task or parameter, or a value that is not a whole number.
     """
     from tracegen.prompts.prompt import KINDS
 

@@ -17,7 +17,7 @@ def test_parameters_are_read_by_their_types() -> None:
         ("quest:page_token=8", r"policy quest: unknown parameter 'page_token'; known: gqa,.*"),
         ("quest:page_tokens=8.5", r"policy quest: page_tokens=8.5: give a whole number"),
         ("quest:page_tokens=0", r"quest: page_tokens=0 is too small; give at least 1"),
-        ("quest:page_tokens", r"policy quest: 'page_tokens' is no parameter; write param=value"),
+        ("quest:page_tokens", r"policy quest: 'page_tokens' is not a parameter; write param=value"),
         ("quest:page_tokens=8,page_tokens=9", r"policy quest: .* is given twice"),
         ("sparq:reallocate=maybe", r"policy sparq: reallocate=maybe: give true or false"),
         ("sparq:local_ratio=nan", r"sparq: local_ratio=nan is too small"),
