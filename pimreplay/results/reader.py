@@ -153,7 +153,7 @@ class _Folder:
                 f"{self.path}/run.json: results schema {version} is newer than this version reads"
                 f" (up to {SCHEMA_VERSION}); upgrade pimreplay, or replay with this version"
             )
-        if version >= 2 and not is_whole(config):
+        if (version >= 2 or "sha256" in config) and not is_whole(config):
             raise UserError(
                 f"{self.path}/run.json: the file was altered (its checksum is not its own); "
                 "restore it or replay again"

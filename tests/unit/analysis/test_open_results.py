@@ -88,6 +88,14 @@ def test_a_setting_that_was_edited_is_noticed(make: Make) -> None:
         Results.open(folder)
 
 
+def test_a_version_that_was_turned_back_does_not_break_the_seal(make: Make) -> None:
+    folder = make()
+    config = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(config | {"schema_version": 1}))
+    with pytest.raises(UserError, match=r"run\.json: the file was altered"):
+        Results.open(folder)
+
+
 def test_run_json_may_be_written_anew_with_the_same_content(make: Make) -> None:
     folder = make()
     config = json.loads((folder / "run.json").read_text())
