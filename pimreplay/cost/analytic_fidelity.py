@@ -134,10 +134,19 @@ def parameters_of(geometry: Geometry, q_heads: int) -> IntArray:
     hardware = geometry.hardware
     refuse_unwalkable(hardware)
     t, org, level = hardware.timing, hardware.organisation, hardware.level
+    bus = max(t.n_bl_cycles, t.n_ccds_cycles)
+    same = max(bus, t.n_ccdl_cycles)
+
+    def pace(bank_groups: list[tuple[int, int]]) -> int:
+        """Return the cycles between moves that go round these (rank, bank group)."""
+        return max(bus, -(-same // len(set(bank_groups))))
+
     values = {
         w.SPACING: level.mac_spacing_cycles(t),
-        w.BUS: max(t.n_bl_cycles, t.n_ccds_cycles),
-        w.SAME: max(t.n_bl_cycles, t.n_ccds_cycles, t.n_ccdl_cycles),
+        w.BUS: bus,
+        w.SAME: same,
+        w.SCORE_PACE: pace(level.score_moves(org)),
+        w.CONTEXT_PACE: pace([(rank, 0) for _, rank in level.context_moves(org)]),
         w.RTPL: t.n_rtpl_cycles,
         w.RP: t.n_rp_cycles,
         w.RCD: t.n_rcdrd_cycles,

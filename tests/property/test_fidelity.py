@@ -65,6 +65,31 @@ def test_activations_are_those_that_the_scheduler_issues(
     assert abs(fast.n_activations[0] / issued.row_activations - 1) < 0.06
 
 
+@pytest.mark.parametrize("level", ["bank", "bg", "buffer"])
+def test_random_organisations_cost_the_same_in_both_fidelities(level: str) -> None:
+    device = hardware.load(f"attacc_hbm3_{level}")
+    random = np.random.default_rng(5)
+    errors = []
+    for _ in range(80):
+        org = replace(
+            device.organisation,
+            channels=int(random.choice([1, 3, 5])),
+            pseudo_channels=int(random.choice([1, 2])),
+            ranks=int(random.choice([1, 2, 4] if level == "buffer" else [1, 2, 3, 4])),
+            columns=int(random.choice([32, 64])),
+            access_bytes=int(random.choice([32, 64])),
+        )
+        geometry = replace(device, organisation=org).geometry(int(random.choice([64, 80, 128])))
+        blocks = random.random((1, int(random.choice([32, 100, 300])))) < random.choice([0.05, 0.3])
+        blocks[0, 0] = True
+        q_heads = int(random.choice([1, 2, 4]))
+        fast = step_cost(geometry, blocks, q_heads, "analytic").cycles[0]
+        true = step_cost(geometry, blocks, q_heads, "command").cycles[0]
+        errors.append(abs(fast / true - 1))
+    assert np.median(errors) < 0.02
+    assert np.quantile(errors, 0.95) < 0.05
+
+
 @pytest.mark.parametrize(
     ("level", "table", "expected"),
     [

@@ -52,7 +52,7 @@ def step(
         here = (n - 1) % w.GROUP + 1
         work = p[w.KEY_COLUMNS] * queries
         passed = end - (here * work - 1) * p[w.SPACING]
-        over = max(0, passed + p[w.SCORE_MOVES] * bus - end)
+        over = max(0, passed + p[w.SCORE_MOVES] * p[w.SCORE_PACE] - end)
         if here <= rows[-1]:
             over = max(over, 2 + (queries - 1) * same - bus)
     fall, seen = (end + over + int(cycle) for cycle in tail[-(-n // p[w.WORDS])])
@@ -75,7 +75,7 @@ def step(
     for part in range(p[w.SLICES]):
         if part:
             passed = max(end, done)
-            done = passed + p[w.CONTEXT_MOVES] * bus - 1
+            done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * p[w.CONTEXT_PACE]
             at = max(last_begin + int(value_time[rows[-1], 0]), passed + 1)
         for blocks in rows:
             last_begin = at
@@ -86,5 +86,6 @@ def step(
         delay = refreshes(begin, opens, served, p[w.REFI], refresh) * refresh
         end, done = end + delay, done + delay
     found[w.VALUE_END] = end
-    found[w.END] = max(end - 1, done) + p[w.CONTEXT_MOVES] * bus
+    pace = p[w.CONTEXT_PACE]
+    found[w.END] = max(end + 1, done + pace) + (p[w.CONTEXT_MOVES] - 1) * pace
     return found

@@ -112,7 +112,6 @@ class Walk:
             return found
         same = p[w.SAME]
         interleaved = p[w.PLACES] > 0
-        apart = same if interleaved else p[w.BUS]
         start = 2 + (p[w.WRITES] - 1) * same
         self.enter(start - 1, p[w.WRITES], same)
         self.enter(start, 1, 0)
@@ -122,7 +121,7 @@ class Walk:
             self.free = max(self.free, start)
             end = read(chosen[begin : begin + w.GROUP], True, 0, start)
             if begin:
-                done = passed + 1 + (p[w.SCORE_MOVES] - 1) * apart
+                done = passed + 1 + (p[w.SCORE_MOVES] - 1) * p[w.SCORE_PACE]
                 if not interleaved and self.bank == 0:
                     done = max(done, end + 1 + (p[w.QUERIES] - 1) * same)
             passed = max(end, done)
@@ -132,11 +131,11 @@ class Walk:
         found[w.KEY_END], found[w.KEY_ROWS] = end, self.opened
         found[w.KEY_OPEN] = self.open_rows
 
-        over = max(0, done + apart - end - 1)
+        over = max(0, done + p[w.SCORE_PACE] - end - 1)
         each = -(-n // p[w.WORDS])
         start, seen = (end + over + int(cycle) for cycle in self.tails[each])
         moves = min(w.WINDOW, p[w.SCORE_MOVES] + p[w.QUERIES] + p[w.TARGETS] * each)
-        self.enter(start - 1, moves, min(apart, (start - seen) // moves))
+        self.enter(start - 1, moves, min(p[w.SCORE_PACE], (start - seen) // moves))
         found[w.VALUE_BEGIN] = start
         done, passed = 0, start - 1
         for part in range(p[w.SLICES]):
@@ -144,7 +143,7 @@ class Walk:
             self.free = max(self.free, start)
             end = read(chosen, False, first_row, start)
             if part:
-                done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * apart
+                done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * p[w.CONTEXT_PACE]
                 if not interleaved and self.bank == 0 and self.activated[0] <= passed:
                     done = max(done, end + 1 + (p[w.QUERIES] - 1) * same)
             passed = max(end, done)
@@ -153,7 +152,8 @@ class Walk:
         found[w.VALUE_END] = end
         found[w.VALUE_ROWS] = self.opened - found[w.KEY_ROWS]
         found[w.VALUE_OPEN] = self.open_rows - found[w.KEY_OPEN]
-        found[w.END] = max(end, done + apart - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * apart
+        pace = p[w.CONTEXT_PACE]
+        found[w.END] = max(end, done + pace - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * pace
         return found
 
     # --- bank-group level: a row in one set of banks

@@ -24,6 +24,8 @@ KEY_OPEN, VALUE_OPEN = range(7, 9)
     SPACING,  # MAC to MAC
     BUS,  # move to move: to other bank groups, and to the same one
     SAME,
+    SCORE_PACE,  # move to move, as moves of scores and of sums go round the bank groups
+    CONTEXT_PACE,
     RTPL,  # MAC to precharge
     RP,  # precharge to activate
     RCD,  # activate to MAC
@@ -48,8 +50,8 @@ KEY_OPEN, VALUE_OPEN = range(7, 9)
     PLACES,
     COLUMNS,  # of a row
     WORDS,  # elements of a column
-) = range(27)
-PARAMETERS = 27
+) = range(29)
+PARAMETERS = 29
 
 WINDOW = 33
 """Requests that the controller sees."""
@@ -212,7 +214,7 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
             behind = (n - 1) // GROUP * GROUP
             here = (n - behind) * key_work
             begin = end - (here - 1) * spacing
-            over = max(np.int64(0), begin + p[SCORE_MOVES] * bus - end)
+            over = max(np.int64(0), begin + p[SCORE_MOVES] * p[SCORE_PACE] - end)
             if here <= last * key_work:  # the last row was open throughout, moves to its bank wait
                 over = max(over, 2 + (queries - 1) * same - bus)
         each = -(-n // p[WORDS])
@@ -239,7 +241,7 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
         end = begin + inner
         for _ in range(1, p[SLICES]):
             passed = max(end, done)
-            done = passed + p[CONTEXT_MOVES] * bus - 1
+            done = passed + 1 + (p[CONTEXT_MOVES] - 1) * p[CONTEXT_PACE]
             end = max(end - reading + switch, passed + 1) + inner
         before = end - reading - p[RCD] - begin
         if before > 0:
@@ -247,4 +249,6 @@ def walk_all_bank(words, key_words, value_words, p, key_time, value_time, tail, 
             end += delay
             done += delay
         found[VALUE_END, point] = end
-        found[END, point] = max(end - 1, done) + p[CONTEXT_MOVES] * bus
+        found[END, point] = (
+            max(end + 1, done + p[CONTEXT_PACE]) + (p[CONTEXT_MOVES] - 1) * p[CONTEXT_PACE]
+        )

@@ -75,7 +75,8 @@ def _place(s, gaps, free, spacing, ready, work):
 def walk_banks(blocks, p, tails, found):
     """Walk points (points, words) whose MACs are for the same bank of each bank group."""
     points, n_words = blocks.shape
-    queries, spacing, same, bus = p[w.QUERIES], p[w.SPACING], p[w.SAME], p[w.BUS]
+    queries, spacing, same = p[w.QUERIES], p[w.SPACING], p[w.SAME]
+    pace = p[w.CONTEXT_PACE]
     ras, rtpl, rp, rc, rcd = p[w.RAS], p[w.RTPL], p[w.RP], p[w.RC], p[w.RCD]
     n_banks = p[w.KEY_BANKS]
     bank_shift = np.int64(lowest_bit(np.uint64(n_banks)))
@@ -163,7 +164,7 @@ def walk_banks(blocks, p, tails, found):
             # beside the MACs go the moves of the group or slice before
             if keys:
                 if begin:
-                    done = passed + 1 + (p[w.SCORE_MOVES] - 1) * bus
+                    done = passed + 1 + (p[w.SCORE_MOVES] - 1) * p[w.SCORE_PACE]
                     if bank == 0:  # moves to its bank wait
                         done = max(done, end + 1 + (queries - 1) * same)
                 passed = max(end, done)
@@ -177,14 +178,14 @@ def walk_banks(blocks, p, tails, found):
                 found[w.KEY_ROWS, point] = opened
                 found[w.KEY_OPEN, point] = open_rows
 
-                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done, bus)
+                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done)
                 held += moves
                 found[w.VALUE_BEGIN, point] = start
                 done = np.int64(0)
                 passed = start - 1
             else:
                 if part > 1:
-                    done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * bus
+                    done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * pace
                     if bank == 0 and s[ACTIVATED] <= passed:
                         done = max(done, end + 1 + (queries - 1) * same)
                 lasted = max(end, done) - passed
@@ -217,4 +218,4 @@ def walk_banks(blocks, p, tails, found):
         found[w.VALUE_END, point] = end
         found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
         found[w.VALUE_OPEN, point] = open_rows - found[w.KEY_OPEN, point]
-        found[w.END, point] = max(end, done + bus - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * bus
+        found[w.END, point] = max(end, done + pace - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * pace

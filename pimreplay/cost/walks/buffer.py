@@ -62,7 +62,7 @@ def walk_buffer(blocks, p, tails, found):
     """Walk points (points, words) whose MACs are for one bank of each pseudo-channel."""
     points, n_words = blocks.shape
     queries, same, rp, rcd = p[w.QUERIES], p[w.SAME], p[w.RP], p[w.RCD]
-    spacing = p[w.SPACING]
+    spacing, pace = p[w.SPACING], p[w.CONTEXT_PACE]
     n_banks, n_places, groups = p[w.VALUE_BANKS], p[w.PLACES], p[w.GROUPS]
     row_shift = np.int64(lowest_bit(np.uint64(n_banks * p[w.COLUMNS])))
     group_shift = np.int64(lowest_bit(np.uint64(groups)))
@@ -309,7 +309,7 @@ def walk_buffer(blocks, p, tails, found):
             # beside the MACs go the moves of the group or slice before
             if keys:
                 if begin:
-                    done = passed + 1 + (p[w.SCORE_MOVES] - 1) * same
+                    done = passed + 1 + (p[w.SCORE_MOVES] - 1) * p[w.SCORE_PACE]
                 passed = max(end, done)
                 start = passed + 1
                 begin = stop
@@ -321,14 +321,14 @@ def walk_buffer(blocks, p, tails, found):
                 found[w.KEY_ROWS, point] = opened
                 found[w.KEY_OPEN, point] = open_rows
 
-                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done, same)
+                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done)
                 held += moves
                 found[w.VALUE_BEGIN, point] = start
                 done = np.int64(0)
                 passed = start - 1
             else:
                 if part > 1:
-                    done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * same
+                    done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * pace
                 lasted = max(end, done) - passed
                 passed = max(end, done)
                 start = passed + 1
@@ -358,4 +358,4 @@ def walk_buffer(blocks, p, tails, found):
         found[w.VALUE_END, point] = end
         found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
         found[w.VALUE_OPEN, point] = open_rows - found[w.KEY_OPEN, point]
-        found[w.END, point] = max(end, done + same - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * same
+        found[w.END, point] = max(end, done + pace - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * pace

@@ -51,12 +51,13 @@ def see(s, head, held):
 
 
 @kernel(forceinline=True)
-def hand_over(s, head, tail, p, tails, blocks, end, done, pace):
+def hand_over(s, head, tail, p, tails, blocks, end, done):
     """Put what lies between the products into the queue: scores out, softmax, probabilities in.
 
     Keys' MACs end at `end` and the moves beside them at `done`. Returns the queue's end, the
     entries put in, and the cycle from which values may be read.
     """
+    pace = p[w.SCORE_PACE]
     over = max(np.int64(0), done + pace - end - 1)
     each = -(-blocks // p[w.WORDS])
     start = end + over + tails[each, 0]
