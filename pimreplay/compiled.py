@@ -23,7 +23,8 @@ SOURCES = ("bank_model", "command_sets", "cost/walks")
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that compiles a function as numba's `njit` does, kept on disk.
 
-    Whole numbers divide as in C (`error_model="numpy"`): no kernel divides by zero.
+    Whole numbers divide as in C (`error_model="numpy"`): no kernel divides by zero. A function that
+    makes no array is given `_nrt=False`: references to arrays passed on are then not counted.
     """
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pimreplay.bank_model.address_map import AddressMap
 from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
-from pimreplay.cost.counts import BLOCKS_PER_MOVE
+from pimreplay.cost.walks.parameters import BLOCKS_PER_MOVE
 from pimreplay.hardware.device import Hardware
 from pimreplay.hardware.levels import Level
 from tracegen.base.errors import UserError

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.bank_model.limits import QUEUE_ENTRIES
-from pimreplay.cost.counts import BLOCKS_PER_MOVE, Counts, Cycles, count
+from pimreplay.cost.counts import Counts, Cycles, count
 from pimreplay.cost.walks.bounds import refuse_unwalkable
+from pimreplay.cost.walks.parameters import BLOCKS_PER_MOVE
 from pimreplay.hardware.device import Geometry
 
 IntArray = NDArray[np.int64]
@@ -19,7 +20,7 @@ IntArray = NDArray[np.int64]
 
 def evaluate(geometry: Geometry, blocks: NDArray[np.bool_], q_heads: int) -> tuple[Counts, Cycles]:
     """Count and time reading `blocks` (points, n_blocks) for `q_heads` queries."""
-    from pimreplay.cost.walks import all_bank as w
+    from pimreplay.cost.walks import parameters as w
 
     found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
     _WALKS[geometry.hardware.level.walk](geometry, blocks, q_heads, found)
@@ -87,7 +88,7 @@ def _add_refreshes(found: IntArray, geometry: Geometry, q_heads: int) -> None:
     their row has opened again; so do the other rows that are open for MACs. Beside moves it costs
     what is not over when the values begin.
     """
-    from pimreplay.cost.walks import all_bank as w
+    from pimreplay.cost.walks import parameters as w
 
     if not geometry.hardware.refresh:
         return
@@ -129,7 +130,7 @@ def in_words(blocks: NDArray[np.bool_], *rows: int) -> tuple[NDArray[np.uint64],
 @lru_cache(maxsize=64)
 def parameters_of(geometry: Geometry, q_heads: int) -> IntArray:
     """Return what the walk is told of a device, in the order of its parameters."""
-    from pimreplay.cost.walks import all_bank as w
+    from pimreplay.cost.walks import parameters as w
 
     hardware = geometry.hardware
     refuse_unwalkable(hardware)
@@ -176,7 +177,7 @@ def parameters_of(geometry: Geometry, q_heads: int) -> IntArray:
 
 def bank_group_parameters(geometry: Geometry, q_heads: int, n_blocks: int) -> IntArray:
     """Return what the walk at bank-group level is told besides: where the values begin."""
-    from pimreplay.cost.walks import all_bank as w
+    from pimreplay.cost.walks import parameters as w
 
     parameters = parameters_of(geometry, q_heads).copy()
     parameters[w.VALUE_FIRST] = -(-n_blocks // geometry.key_blocks_per_row)
@@ -186,7 +187,7 @@ def bank_group_parameters(geometry: Geometry, q_heads: int, n_blocks: int) -> In
 
 def buffer_parameters(geometry: Geometry, q_heads: int) -> IntArray:
     """Return what the walk at buffer level is told besides: how columns go round the banks."""
-    from pimreplay.cost.walks import all_bank as w
+    from pimreplay.cost.walks import parameters as w
 
     parameters = parameters_of(geometry, q_heads).copy()
     every, columns = geometry.interleaved_banks, geometry.key_columns
@@ -194,7 +195,7 @@ def buffer_parameters(geometry: Geometry, q_heads: int) -> IntArray:
     parameters[w.VALUE_FIRST] = parameters[w.SLICE_ROWS] = 1 << 20  # beyond every key
     parameters[w.KEY_BANKS] = every if every % columns else every // columns
     parameters[w.VALUE_BANKS] = every
-    parameters[w.GROUPS] = org.bank_groups
+    parameters[w.BANK_GROUPS] = org.bank_groups
     parameters[w.PLACES] = org.bank_groups * org.ranks
     return parameters
 
@@ -202,13 +203,13 @@ def buffer_parameters(geometry: Geometry, q_heads: int) -> IntArray:
 @lru_cache(maxsize=64)
 def tails(geometry: Geometry, q_heads: int, longest: int) -> IntArray:
     """Return what follows the keys' last MAC, by the columns of a GEMV buffer; see the walks."""
-    from pimreplay.cost.walks import all_bank
+    from pimreplay.cost.walks.softmax import softmax_times
 
     org, level = geometry.hardware.organisation, geometry.hardware.level
     score, gemv = level.score_moves(org), level.gemv_targets(org)
     groups = np.array([rank * org.bank_groups + group for rank, group in score + gemv])
     parameters = parameters_of(geometry, q_heads)
-    found: IntArray = all_bank.tails(parameters, groups, len(score), len(gemv), longest)
+    found: IntArray = softmax_times(parameters, groups, len(score), len(gemv), longest)
     return found
 
 

@@ -14,7 +14,8 @@ from pimreplay.bank_model.address_map import AddressMap
 from pimreplay.bank_model.commands import REQUEST_WORDS, Requests
 from pimreplay.bank_model.kernel.commands import ACTAB, ACTPB, MACAB, MACPB
 from pimreplay.bank_model.scheduler import Scheduler
-from pimreplay.cost.counts import BLOCKS_PER_MOVE, Counts, Cycles, count
+from pimreplay.cost.counts import Counts, Cycles, count
+from pimreplay.cost.walks.parameters import BLOCKS_PER_MOVE
 from pimreplay.hardware.device import Geometry
 
 IntArray = NDArray[np.int64]

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pimreplay.cost.walks.parameters import BLOCKS_PER_MOVE
 from pimreplay.hardware.device import Geometry
 
 IntArray = NDArray[np.int64]
-BLOCKS_PER_MOVE = 16
-"""Blocks scored between two moves of scores to the softmax buffer (AttAcc's trace generator)."""
 
 
 @dataclass(frozen=True, slots=True)

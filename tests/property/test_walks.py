@@ -14,9 +14,10 @@ import slow_all_bank
 from slow_walks import Walk, with_refreshes
 
 from pimreplay.cost import analytic_fidelity as analytic
-from pimreplay.cost.walks import all_bank as w
+from pimreplay.cost.walks import all_bank
 from pimreplay.cost.walks import bank_group as _bank_walk
 from pimreplay.cost.walks import buffer as _buffer_walk
+from pimreplay.cost.walks import parameters as w
 from pimreplay.hardware import reading as hardware
 
 LEVELS = {"bg": _bank_walk.walk_banks, "buffer": _buffer_walk.walk_buffer}
@@ -97,7 +98,7 @@ def test_the_bank_level_walk_finds_what_its_slow_twin_finds(data: st.DataObject)
     words, unit = analytic.in_words(blocks, key, value)
     times = analytic.row_times(geometry, q_heads)
     found = np.zeros((w.FIELDS, len(blocks)), dtype=np.int64)
-    w.walk_all_bank(words, key // unit, value // unit, p, *times, tails, found)
+    all_bank.walk_all_bank(words, key // unit, value // unit, p, *times, tails, found)
     for point, chosen in enumerate(blocks):
         places = [int(i) for i in np.flatnonzero(chosen)]
         slow = slow_all_bank.step(places, [int(one) for one in p], *times, tails)

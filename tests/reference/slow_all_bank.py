@@ -4,7 +4,8 @@ from itertools import groupby
 
 import numpy as np
 
-from pimreplay.cost.walks import all_bank as w
+from pimreplay.bank_model.limits import QUEUE_ENTRIES
+from pimreplay.cost.walks import parameters as w
 
 
 def refreshes(begin: int, before: int, served: int, interval: int, cost: int) -> int:
@@ -25,14 +26,16 @@ def step(
         return found
     queries, same, bus = p[w.QUERIES], p[w.SAME], p[w.BUS]
     refresh = p[w.RFC] + 1 - p[w.RP]
-    late = max(0, p[w.WRITES] + 2 - w.WINDOW)
+    late = max(0, p[w.WRITES] + 2 - QUEUE_ENTRIES)
     first_open = 1 if late == 0 else 2 + (late - 1) * same
     begin = max(2 + (p[w.WRITES] - 1) * same, first_open + p[w.RCD])
 
     rows = [len(list(row)) for _, row in groupby(chosen, lambda block: block // p[w.KEY_ROW])]
     opened, before, served = first_open, 0, 0
     for index, blocks in enumerate(rows):
-        phase = before if before < w.GROUP else w.GROUP + before % w.GROUP
+        phase = (
+            before if before < w.BLOCKS_PER_MOVE else w.BLOCKS_PER_MOVE + before % w.BLOCKS_PER_MOVE
+        )
         switch, reading = (int(t) for t in key_time[phase * (p[w.KEY_ROW] + 1) + blocks])
         before += blocks
         end = begin + reading
@@ -48,8 +51,8 @@ def step(
     found[w.KEY_ROWS], found[w.KEY_END] = len(rows), end
 
     over = 0
-    if n > w.GROUP:
-        here = (n - 1) % w.GROUP + 1
+    if n > w.BLOCKS_PER_MOVE:
+        here = (n - 1) % w.BLOCKS_PER_MOVE + 1
         work = p[w.KEY_COLUMNS] * queries
         passed = end - (here * work - 1) * p[w.SPACING]
         over = max(0, passed + p[w.SCORE_MOVES] * p[w.SCORE_PACE] - end)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pimreplay.cost.walks import all_bank as w
+from pimreplay.bank_model.limits import QUEUE_ENTRIES
+from pimreplay.cost.walks import parameters as w
 
 
 def with_refreshes(
@@ -64,7 +65,7 @@ class Walk:
     def seen(self) -> int:
         """The cycle at which the window has room for one more."""
         cycle = 0
-        while sum(run[1] for run in self.queue) >= w.WINDOW:
+        while sum(run[1] for run in self.queue) >= QUEUE_ENTRIES:
             leave, entries, pace = self.queue[0]
             cycle = max(cycle, leave - (entries - 1) * pace)
             self.queue[0][1] -= 1
@@ -117,16 +118,16 @@ class Walk:
         self.enter(start, 1, 0)
         read = self.read_columns if interleaved else self.read_rows
         done = end = passed = 0
-        for begin in range(0, n, w.GROUP):
+        for begin in range(0, n, w.BLOCKS_PER_MOVE):
             self.free = max(self.free, start)
-            end = read(chosen[begin : begin + w.GROUP], True, 0, start)
+            end = read(chosen[begin : begin + w.BLOCKS_PER_MOVE], True, 0, start)
             if begin:
                 done = passed + 1 + (p[w.SCORE_MOVES] - 1) * p[w.SCORE_PACE]
                 if not interleaved and self.bank == 0:
                     done = max(done, end + 1 + (p[w.QUERIES] - 1) * same)
             passed = max(end, done)
             start = passed + 1
-            if begin + w.GROUP < n:
+            if begin + w.BLOCKS_PER_MOVE < n:
                 self.enter(passed, 1, 0)
         found[w.KEY_END], found[w.KEY_ROWS] = end, self.opened
         found[w.KEY_OPEN] = self.open_rows
@@ -134,7 +135,7 @@ class Walk:
         over = max(0, done + p[w.SCORE_PACE] - end - 1)
         each = -(-n // p[w.WORDS])
         start, seen = (end + over + int(cycle) for cycle in self.tails[each])
-        moves = min(w.WINDOW, p[w.SCORE_MOVES] + p[w.QUERIES] + p[w.TARGETS] * each)
+        moves = min(QUEUE_ENTRIES, p[w.SCORE_MOVES] + p[w.QUERIES] + p[w.TARGETS] * each)
         self.enter(start - 1, moves, min(p[w.SCORE_PACE], (start - seen) // moves))
         found[w.VALUE_BEGIN] = start
         done, passed = 0, start - 1
@@ -175,7 +176,7 @@ class Walk:
         seen = self.seen()
         while self.gaps and self.gaps[0][1] <= seen:
             self.gaps.pop(0)
-        self.open_rows += min(p[w.KEY_BANKS] * work, work + w.WINDOW)
+        self.open_rows += min(p[w.KEY_BANKS] * work, work + QUEUE_ENTRIES)
         ready = max(start, seen, self.activated[bank] + p[w.RCD])
         if self.row[bank] != wanted:
             self.open(bank, wanted, seen)
@@ -219,7 +220,7 @@ class Walk:
 
     def note(self, bank: int, cycle: int) -> None:
         place = bank % self.p[w.PLACES]
-        kept = bank - place + place // self.p[w.GROUPS]
+        kept = bank - place + place // self.p[w.BANK_GROUPS]
         self.last[bank] = max(self.last[bank], cycle)
         self.hold[kept] = max(self.hold[kept], cycle)
 
@@ -323,7 +324,7 @@ class Walk:
             self.macs.add(slot + pace)
             self.last[b] = slot + pace
             place = b % p[w.PLACES]
-            kept = b - place + place // p[w.GROUPS]
+            kept = b - place + place // p[w.BANK_GROUPS]
             self.hold[kept] = max(self.hold[kept], last)
         return last
 

@@ -13,23 +13,178 @@ banks hardly take it.
 import numpy as np
 
 from pimreplay.bank_model.kernel.compiling import lowest_bit
+from pimreplay.bank_model.limits import QUEUE_ENTRIES
 from pimreplay.compiled import kernel
-from pimreplay.cost.walks import all_bank as w
-from pimreplay.cost.walks import queue as q
+from pimreplay.cost.walks import parameters as w
 from pimreplay.cost.walks.bounds import MOST_BANKS
+from pimreplay.cost.walks.queue import QUEUE, enter, hand_over, see, write_queries
+from pimreplay.cost.walks.steps import (
+    FREE,
+    OPEN_ROWS,
+    OPENED,
+    REGISTERS,
+    begin_point,
+    mix,
+    note_keys,
+    note_values,
+    repeats,
+)
 
 MOST_GAPS = 40
-# of each set of banks: its activate, its last MAC, its open row; begin and end of each gap
-ACTIVATED, LAST, OPEN, GAP = (MOST_BANKS * i for i in range(4))
-STATE = GAP + 2 * MOST_GAPS + 2
+# of each set of banks: its activate, its last MAC, its open row; then begin and end of each gap
+ACTIVATED, LAST, OPEN, GAP = (REGISTERS + MOST_BANKS * i for i in range(4))
+GAPS = GAP + 2 * MOST_GAPS + 2
+STATE = GAPS + 1
 
 
-@kernel(forceinline=True)
-def _place(s, gaps, free, spacing, ready, work):
-    """Put MACs where the bus is free from a cycle on.
+@kernel()
+def walk_banks(blocks, p, softmax, found):
+    """Walk points (points, words) whose MACs are for the same bank of each bank group."""
+    s = np.zeros(STATE, dtype=np.int64)
+    queue = np.zeros(QUEUE, dtype=np.int64)
+    chosen = np.zeros(blocks.shape[1] * 8, dtype=np.int64)
+    for point in range(len(blocks)):
+        n = begin_point(blocks, point, s, chosen, found)
+        if n == 0:
+            continue
+        s[GAPS] = 0
+        for bank in range(p[w.KEY_BANKS]):
+            s[ACTIVATED + bank] = s[LAST + bank] = 0
+            s[OPEN + bank] = -1
+        start = write_queries(queue, p)
+        end, done = _read_keys(s, queue, chosen, n, p, start)
+        note_keys(found, point, s, end)
+        start = hand_over(queue, p, softmax, n, end, done)
+        found[w.VALUE_BEGIN, point] = start
+        end, done = _read_values(s, queue, chosen, n, p, start)
+        note_values(found, point, s, p, end, done)
 
-    Returns the gaps, the cycle from which the bus is free for good, and the last MAC's cycle.
-    """
+
+@kernel(forceinline=True, _nrt=False)
+def _read_keys(s, queue, chosen, n, p, start):
+    """Read keys, 16 blocks at a time; return the ends of MACs and of the moves beside them."""
+    each = p[w.QUERIES] * p[w.KEY_COLUMNS]
+    done = passed = begin = np.int64(0)
+    while True:
+        stop = min(begin + w.BLOCKS_PER_MOVE, n)
+        end, bank = _read(s, queue, chosen, begin, stop, p, p[w.KEY_ROW], each, 0, start)
+        if begin:
+            done = passed + 1 + (p[w.SCORE_MOVES] - 1) * p[w.SCORE_PACE]
+            if bank == 0:  # moves to its bank wait
+                done = max(done, end + 1 + (p[w.QUERIES] - 1) * p[w.SAME])
+        passed = max(end, done)
+        begin = stop
+        if begin == n:
+            return end, done
+        enter(queue, passed, 1, 0)
+        start = passed + 1
+
+
+@kernel(forceinline=True, _nrt=False)
+def _read_values(s, queue, chosen, n, p, start):
+    """Read values, slice by slice; return the ends of MACs and of the moves beside them."""
+    # banks by which a slice lies on from the one before, bit by bit the lowest: none ends in bank 0
+    turn = p[w.SLICE_ROWS] & (p[w.KEY_BANKS] - 1)
+    turn &= -turn
+    done, passed, end = np.int64(0), start - 1, np.int64(0)
+    for part in range(p[w.SLICES]):
+        row = p[w.VALUE_FIRST] + part * p[w.SLICE_ROWS]
+        end, bank = _read(s, queue, chosen, 0, n, p, p[w.VALUE_ROW], p[w.QUERIES], row, start)
+        if part:
+            done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * p[w.CONTEXT_PACE]
+            if bank == 0 and s[ACTIVATED] <= passed:
+                done = max(done, end + 1 + (p[w.QUERIES] - 1) * p[w.SAME])
+        lasted = max(end, done) - passed
+        passed += lasted
+        start = passed + 1
+        rest = p[w.SLICES] - 1 - part
+        if rest:
+            enter(queue, passed, 1, 0)
+        few = n * p[w.QUERIES] < QUEUE_ENTRIES
+        left_so = _left_so(s, mix(np.int64(0), lasted if few else 0), p, row, passed)
+        if repeats(s, left_so, rest, turn == 0 or bank & (turn - 1) != 0):
+            return end + rest * lasted, done + rest * lasted
+    return end, done
+
+
+@kernel(forceinline=True, _nrt=False)
+def _left_so(s, left_so, p, first_row, passed):
+    """Return a number for how a slice leaves the banks and the bus, seen from its end."""
+    n_banks = p[w.KEY_BANKS]
+    bank_shift = np.int64(lowest_bit(np.uint64(n_banks)))
+    left_so = mix(left_so, s[FREE] - passed)
+    for k in range(n_banks):
+        other = (first_row + k) & (n_banks - 1)
+        if (s[OPEN + other] << bank_shift) + other >= first_row - p[w.SLICE_ROWS]:
+            left_so = mix(left_so, s[ACTIVATED + other] - passed)
+            left_so = mix(left_so, s[LAST + other] - passed)
+    for gap in range(2 * s[GAPS]):
+        left_so = mix(left_so, s[GAP + gap] - passed)
+    return left_so
+
+
+@kernel(forceinline=True, _nrt=False)
+def _read(s, queue, chosen, begin, stop, p, per_row, each, first_row, start):
+    """Read blocks, run by run; return the last MAC's cycle and the last run's bank."""
+    n_banks = p[w.KEY_BANKS]
+    bank_shift = np.int64(lowest_bit(np.uint64(n_banks)))
+    s[FREE] = max(s[FREE], start)
+    end = start
+    bank = np.int64(0)
+    i = begin
+    while i < stop:
+        row = chosen[i] // per_row
+        limit = (row + 1) * per_row
+        first = i
+        while i < stop and chosen[i] < limit:
+            i += 1
+        work = (i - first) * each
+        row += first_row
+        bank = row & (n_banks - 1)
+        seen = see(queue)
+        _forget_gaps(s, seen)
+        ready = max(start, _open(s, p, bank, row >> bank_shift, seen))
+        # rows of other banks open while fewer than a window of this one's are left
+        s[OPEN_ROWS] += min(work + QUEUE_ENTRIES, n_banks * work)
+        last = _place(s, p[w.SPACING], ready, work)
+        s[LAST + bank] = max(s[LAST + bank], last)
+        enter(queue, last, work, p[w.SPACING])
+        end = max(end, last)
+    return end, bank
+
+
+@kernel(forceinline=True, _nrt=False)
+def _open(s, p, bank, wanted, seen):
+    """Open a row as soon as its bank lets it; return the cycle from which it can be read."""
+    activated = s[ACTIVATED + bank]
+    if s[OPEN + bank] == wanted:
+        return max(seen, activated + p[w.RCD])
+    cycle = seen
+    if s[OPEN + bank] >= 0:
+        close = max(seen, activated + p[w.RAS], s[LAST + bank] + p[w.RTPL])
+        cycle = max(close + p[w.RP], activated + p[w.RC])
+    s[ACTIVATED + bank] = cycle
+    s[OPEN + bank] = wanted
+    s[OPENED] += 1
+    return cycle + p[w.RCD]
+
+
+@kernel(forceinline=True, _nrt=False)
+def _forget_gaps(s, seen):
+    """Forget the gaps that end before anything can still be put into them."""
+    past = 0
+    while past < s[GAPS] and s[GAP + 2 * past + 1] <= seen:
+        past += 1
+    if past:
+        s[GAPS] -= past
+        for i in range(GAP, GAP + 2 * s[GAPS]):
+            s[i] = s[i + 2 * past]
+
+
+@kernel(forceinline=True, _nrt=False)
+def _place(s, spacing, ready, work):
+    """Put MACs where the bus is free from a cycle on; return the last one's cycle."""
+    gaps, free = s[GAPS], s[FREE]
     end = np.int64(0)
     i = 0
     while i < gaps and work:
@@ -68,154 +223,5 @@ def _place(s, gaps, free, spacing, ready, work):
             gaps += 1
         end = begin + (work - 1) * spacing
         free = end + spacing
-    return gaps, free, end
-
-
-@kernel()
-def walk_banks(blocks, p, tails, found):
-    """Walk points (points, words) whose MACs are for the same bank of each bank group."""
-    points, n_words = blocks.shape
-    queries, spacing, same = p[w.QUERIES], p[w.SPACING], p[w.SAME]
-    pace = p[w.CONTEXT_PACE]
-    ras, rtpl, rp, rc, rcd = p[w.RAS], p[w.RTPL], p[w.RP], p[w.RC], p[w.RCD]
-    n_banks = p[w.KEY_BANKS]
-    bank_shift = np.int64(lowest_bit(np.uint64(n_banks)))
-    # banks by which a slice lies on from the one before, bit by bit the lowest: none ends in bank 0
-    turn = p[w.SLICE_ROWS] & (n_banks - 1)
-    turn &= -turn
-    s = np.zeros(STATE, dtype=np.int64)
-    queue = np.zeros(q.QUEUE, dtype=np.int64)
-    chosen = np.zeros(n_words * 8, dtype=np.int64)
-    for point in range(points):
-        n = 0
-        for word in range(n_words):
-            mask = blocks[point, word]
-            while mask:  # a byte a block
-                chosen[n] = word * 8 + (np.int64(lowest_bit(mask)) >> 3)
-                mask &= mask - np.uint64(1)
-                n += 1
-        for field in range(w.FIELDS):
-            found[field, point] = 0
-        found[w.BLOCKS, point] = n
-        if n == 0:
-            continue
-        for bank in range(n_banks):
-            s[ACTIVATED + bank] = s[LAST + bank] = 0
-            s[OPEN + bank] = -1
-        head = tail = np.int64(0)
-        free = opened = open_rows = gaps = np.int64(0)
-        start = 2 + (p[w.WRITES] - 1) * same
-        tail = q.enter(queue, head, tail, start - 1, p[w.WRITES], same)
-        tail = q.enter(queue, head, tail, start, 1, 0)
-        held = p[w.WRITES] + 1
-
-        done = end = passed = state = np.int64(0)
-        opened_before = open_before = np.int64(0)
-        bank = np.int64(0)
-        begin = 0  # the next block of a part; part 0 is the keys, then come slices of values
-        part = 0
-        while part <= p[w.SLICES]:
-            keys = part == 0
-            stop = min(begin + w.GROUP, n) if keys else n
-            per_row = p[w.KEY_ROW] if keys else p[w.VALUE_ROW]
-            each = queries * (p[w.KEY_COLUMNS] if keys else 1)
-            first_row = 0 if keys else p[w.VALUE_FIRST] + (part - 1) * p[w.SLICE_ROWS]
-            free = max(free, start)
-            end = start
-            i = begin
-            while i < stop:
-                row = chosen[i] // per_row
-                limit = (row + 1) * per_row
-                first = i
-                while i < stop and chosen[i] < limit:
-                    i += 1
-                work = (i - first) * each
-                row += first_row
-                bank = row & (n_banks - 1)
-                wanted = row >> bank_shift
-
-                head, held, seen = q.see(queue, head, held)
-                past = 0
-                while past < gaps and s[GAP + 2 * past + 1] <= seen:
-                    past += 1
-                if past:
-                    gaps -= past
-                    for j in range(GAP, GAP + 2 * gaps):
-                        s[j] = s[j + 2 * past]
-                activated = s[ACTIVATED + bank]
-                ready = max(start, seen, activated + rcd)
-                if s[OPEN + bank] != wanted:
-                    cycle = seen
-                    if s[OPEN + bank] >= 0:
-                        close = max(seen, activated + ras, s[LAST + bank] + rtpl)
-                        cycle = max(close + rp, activated + rc)
-                    s[ACTIVATED + bank] = cycle
-                    s[OPEN + bank] = wanted
-                    opened += 1
-                    ready = max(start, cycle + rcd)
-                # rows of other banks open while fewer than a window of this one's are left
-                open_rows += min(work + w.WINDOW, n_banks * work)
-                gaps, free, last = _place(s, gaps, free, spacing, ready, work)
-                s[LAST + bank] = max(s[LAST + bank], last)
-                tail = q.enter(queue, head, tail, last, work, spacing)
-                held += work
-                end = max(end, last)
-
-            # beside the MACs go the moves of the group or slice before
-            if keys:
-                if begin:
-                    done = passed + 1 + (p[w.SCORE_MOVES] - 1) * p[w.SCORE_PACE]
-                    if bank == 0:  # moves to its bank wait
-                        done = max(done, end + 1 + (queries - 1) * same)
-                passed = max(end, done)
-                start = passed + 1
-                begin = stop
-                if stop < n:
-                    tail = q.enter(queue, head, tail, passed, 1, 0)
-                    held += 1
-                    continue
-                found[w.KEY_END, point] = end
-                found[w.KEY_ROWS, point] = opened
-                found[w.KEY_OPEN, point] = open_rows
-
-                tail, moves, start = q.hand_over(queue, head, tail, p, tails, n, end, done)
-                held += moves
-                found[w.VALUE_BEGIN, point] = start
-                done = np.int64(0)
-                passed = start - 1
-            else:
-                if part > 1:
-                    done = passed + 1 + (p[w.CONTEXT_MOVES] - 1) * pace
-                    if bank == 0 and s[ACTIVATED] <= passed:
-                        done = max(done, end + 1 + (queries - 1) * same)
-                lasted = max(end, done) - passed
-                passed = max(end, done)
-                start = passed + 1
-                if part < p[w.SLICES]:
-                    tail = q.enter(queue, head, tail, passed, 1, 0)
-                    held += 1
-                # a slice that leaves the banks as the one before did: so will the others
-                left_so = q.mix(np.int64(0), lasted if n * queries < w.WINDOW else 0)
-                left_so = q.mix(left_so, free - passed)
-                for k in range(n_banks):
-                    other = (first_row + k) & (n_banks - 1)
-                    if (s[OPEN + other] << bank_shift) + other >= first_row - p[w.SLICE_ROWS]:
-                        left_so = q.mix(left_so, s[ACTIVATED + other] - passed)
-                        left_so = q.mix(left_so, s[LAST + other] - passed)
-                for gap in range(2 * gaps):
-                    left_so = q.mix(left_so, s[GAP + gap] - passed)
-                rest = p[w.SLICES] - part
-                if left_so == state and (turn == 0 or bank & (turn - 1)):
-                    end += rest * lasted
-                    done += rest * lasted
-                    opened += rest * (opened - opened_before)
-                    open_rows += rest * (open_rows - open_before)
-                    break
-                state = left_so
-                opened_before, open_before = opened, open_rows
-            begin = 0
-            part += 1
-        found[w.VALUE_END, point] = end
-        found[w.VALUE_ROWS, point] = opened - found[w.KEY_ROWS, point]
-        found[w.VALUE_OPEN, point] = open_rows - found[w.KEY_OPEN, point]
-        found[w.END, point] = max(end, done + pace - 1) + 1 + (p[w.CONTEXT_MOVES] - 1) * pace
+    s[GAPS], s[FREE] = gaps, free
+    return end

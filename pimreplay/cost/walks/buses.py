@@ -20,7 +20,7 @@ ROW_BUS, MACS = 0, WORDS
 ONE = np.uint64(1)
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def read(bits, which, cycle):
     """Return 64 cycles of a bit set."""
     at = np.uint64(cycle & 63)
@@ -29,13 +29,13 @@ def read(bits, which, cycle):
     return bits[which + word] >> at | bits[which + after] << ONE << (np.uint64(63) - at)
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def in_use(bits, cycle):
     """Return the 64 cycles in which a command issues, on either bus."""
     return read(bits, ROW_BUS, cycle) | read(bits, MACS, cycle)
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def mark(bits, which, cycle, mask):
     """Take the cycles of a mask of 64."""
     at = np.uint64(cycle & 63)
@@ -45,7 +45,7 @@ def mark(bits, which, cycle, mask):
     bits[which + after] |= mask >> ONE >> (np.uint64(63) - at)
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def clear_ahead(bits, clear, cycle):
     """Empty the bit sets ahead of a cycle; return the first word beyond."""
     while clear << 6 < cycle + AHEAD:
@@ -55,7 +55,7 @@ def clear_ahead(bits, clear, cycle):
     return clear
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def precharge(bits, cycle):
     """Take the first cycle from one on in which no command issues: nothing pairs with this one."""
     room = ~in_use(bits, cycle)
@@ -67,7 +67,7 @@ def precharge(bits, cycle):
     return cycle
 
 
-@kernel(forceinline=True)
+@kernel(forceinline=True, _nrt=False)
 def activate(bits, cycle):
     """Take the first two cycles of the row bus from one on; return the first."""
     room = ~read(bits, ROW_BUS, cycle)

@@ -5,21 +5,24 @@
 
 import numpy as np
 
+from pimreplay.bank_model.limits import QUEUE_ENTRIES
 from pimreplay.compiled import kernel
-from pimreplay.cost.walks import all_bank as w
+from pimreplay.cost.walks import parameters as w
 
 ROOM = 128
 """Runs of entries that leave one after the other, at least one entry each; a power of two."""
 LEAVE, ENTRIES, PACE = (ROOM * i for i in range(3))
 """Of the queue's runs: cycle of the last entry, entries, cycles between them."""
-QUEUE = 3 * ROOM
+HEAD, TAIL, HELD = range(3 * ROOM, 3 * ROOM + 3)
+"""First run, the one behind the last, and entries in all of them."""
+QUEUE = 3 * ROOM + 3
 
 
-@kernel(forceinline=True)
-def enter(s, head, tail, cycle, entries, pace):
-    """Put entries into the queue behind those that leave before them; return the queue's end."""
-    at = tail
-    while at > head and s[LEAVE + ((at - 1) & (ROOM - 1))] > cycle:
+@kernel(forceinline=True, _nrt=False)
+def enter(s, cycle, entries, pace):
+    """Put entries into the queue behind those that leave before them."""
+    at = s[TAIL]
+    while at > s[HEAD] and s[LEAVE + ((at - 1) & (ROOM - 1))] > cycle:
         here, before = at & (ROOM - 1), (at - 1) & (ROOM - 1)
         s[LEAVE + here] = s[LEAVE + before]
         s[ENTRIES + here] = s[ENTRIES + before]
@@ -29,17 +32,16 @@ def enter(s, head, tail, cycle, entries, pace):
     s[LEAVE + at] = cycle
     s[ENTRIES + at] = entries
     s[PACE + at] = pace
-    return tail + 1
+    s[TAIL] += 1
+    s[HELD] += entries
 
 
-@kernel(forceinline=True)
-def see(s, head, held):
-    """Let so many of the entries leave that the controller sees one more.
-
-    Returns the queue's beginning, the entries left, and the cycle at which the next one is seen.
-    """
+@kernel(forceinline=True, _nrt=False)
+def see(s):
+    """Let so many entries leave that the controller sees one more; return the cycle of that."""
     cycle = np.int64(0)
-    missing = held + 1 - w.WINDOW
+    missing = s[HELD] + 1 - QUEUE_ENTRIES
+    head = s[HEAD]
     while missing > 0:
         at = head & (ROOM - 1)
         leaving = min(s[ENTRIES + at], missing)
@@ -47,27 +49,37 @@ def see(s, head, held):
         cycle = max(cycle, s[LEAVE + at] - s[ENTRIES + at] * s[PACE + at])
         missing -= leaving
         head += s[ENTRIES + at] == 0
-    return head, min(held, w.WINDOW - 1), cycle + 1
+    s[HEAD] = head
+    s[HELD] = min(s[HELD], QUEUE_ENTRIES - 1)
+    return cycle + 1
 
 
-@kernel(forceinline=True)
-def hand_over(s, head, tail, p, tails, blocks, end, done):
-    """Put what lies between the products into the queue: scores out, softmax, probabilities in.
+@kernel(forceinline=True, _nrt=False)
+def write_queries(s, p):
+    """Put the queries' writes and their barrier into an empty queue.
 
-    Keys' MACs end at `end` and the moves beside them at `done`. Returns the queue's end, the
-    entries put in, and the cycle from which values may be read.
+    Returns the cycle from which keys may be read.
+    """
+    s[HEAD] = s[TAIL] = s[HELD] = 0
+    start = 2 + (p[w.WRITES] - 1) * p[w.SAME]
+    enter(s, start - 1, p[w.WRITES], p[w.SAME])
+    enter(s, start, 1, 0)
+    return start
+
+
+@kernel(forceinline=True, _nrt=False)
+def hand_over(s, p, softmax, blocks, end, done):
+    """Put what follows the keys into the queue: scores out, softmax, probabilities in.
+
+    Keys' MACs end at `end` and the moves beside them at `done`; `softmax` is that of
+    `softmax.softmax_times`. Returns the cycle from which values may be read.
     """
     pace = p[w.SCORE_PACE]
     over = max(np.int64(0), done + pace - end - 1)
     each = -(-blocks // p[w.WORDS])
-    start = end + over + tails[each, 0]
-    seen = end + over + tails[each, 1]
+    start = end + over + softmax[each, 0]
+    seen = end + over + softmax[each, 1]
     moves = p[w.SCORE_MOVES] + p[w.QUERIES] + p[w.TARGETS] * each
-    moves = min(np.int64(w.WINDOW), moves)
-    return enter(s, head, tail, start - 1, moves, min(pace, (start - seen) // moves)), moves, start
-
-
-@kernel(forceinline=True)
-def mix(state, value):
-    """Return a number that stands for a state with one more value."""
-    return (state ^ value) * np.int64(0x2545F4914F6CDD1D)
+    moves = min(np.int64(QUEUE_ENTRIES), moves)
+    enter(s, start - 1, moves, min(pace, (start - seen) // moves))
+    return start
