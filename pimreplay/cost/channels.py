@@ -29,8 +29,8 @@ def kv_head_cost(
     geometry: Geometry,
     blocks: NDArray[np.bool_],
     q_heads: int,
-    fidelity: str = "analytic",
-    spread: int = 1,
+    fidelity: str,
+    spread: int,
 ) -> KvHeadCost:
     """Return what reading `blocks` (steps, n_blocks) costs, the KV head spread over channels.
 
@@ -38,20 +38,17 @@ def kv_head_cost(
     with the slowest of them. Joining their softmaxes is not modelled.
     """
     steps = len(blocks)
-    if spread > 1:
-        blocks = over_channels(blocks, spread).reshape(spread * steps, -1)
-    cost = step_cost(geometry, blocks, q_heads, fidelity)
+    shares = over_channels(blocks, spread).reshape(spread * steps, -1)
+    cost = step_cost(geometry, shares, q_heads, fidelity)
     cycles = cost.cycles.reshape(spread, steps)
     hidden = (cost.softmax_cycles + cost.move_cycles).reshape(spread, steps)
-    if spread == 1:
-        return KvHeadCost(cost, cycles, hidden)
-    slowest = cycles.argmax(axis=0)[None]
+    slowest = cycles.argmax(axis=0)
 
     def joined(name: str) -> IntArray:
         """Return times of the slowest channel and the sum of counts."""
         values = getattr(cost, name).reshape(spread, steps)
         if name.endswith("cycles"):
-            found: IntArray = np.take_along_axis(values, slowest, axis=0)[0]
+            found: IntArray = values[slowest, np.arange(steps)]
             return found
         total: IntArray = values.sum(axis=0)
         return total

@@ -79,10 +79,11 @@ def over_channels(blocks: np.ndarray, channels: int) -> np.ndarray:
         (channels, points, ceil(n_blocks / channels)) bool: block b is block b // channels of
         channel b mod channels.
     """
-    points, n_blocks = blocks.shape
-    padded = np.zeros((points, -(-n_blocks // channels) * channels), dtype=np.bool_)
-    padded[:, :n_blocks] = blocks
-    return np.ascontiguousarray(padded.reshape(points, -1, channels).transpose(2, 0, 1))
+    missing = -blocks.shape[1] % channels
+    if missing:
+        blocks = np.pad(blocks, ((0, 0), (0, missing)))
+    shares = blocks.reshape(len(blocks), blocks.shape[1] // channels, channels)
+    return np.ascontiguousarray(shares.transpose(2, 0, 1))
 
 
 def _gather(slot: Tensor, slots: int) -> tuple[Tensor | None, Tensor | None]:
