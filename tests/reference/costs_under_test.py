@@ -132,6 +132,14 @@ def layer_energy(
     return outcome.cycles, _by_part(own), _by_part(attacc)
 
 
+def idle_energy(one: Hardware, time_ns: float, channels: int) -> dict[str, list[float] | None]:
+    """Return the energy by part of channels that stand still."""
+    energy = charging.energy(one, charging.channel_events(time_ns, channels))
+    return {
+        part: None if value is None else value.tolist() for part, value in energy.parts().items()
+    }
+
+
 def _by_part(energy: Energy) -> dict[str, float | None]:
     values = {part: getattr(energy, f"{part}_pj") for part in (*PARTS, "total")}
     return {part: None if value is None else float(value[0]) for part, value in values.items()}

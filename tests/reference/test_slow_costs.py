@@ -138,14 +138,22 @@ def test_a_device_without_refresh_pays_none(level: str) -> None:
     assert columns["refresh_pj"] == [0.0]
 
 
+WORDS = ("PIM_WR_GB", "MAC", "PIM_MV_SB", "PIM_SFM", "PIM_MV_GB", "MAC", "LD", "ST", "LD")
+
+
+@pytest.mark.parametrize("words", [WORDS, ("LD", "LD"), ("ST",), ("PIM_MV_SB",)], ids=str)
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_layer_on_several_channels_is_charged_by_its_commands(level: str) -> None:
+def test_a_layer_on_several_channels_is_charged_by_its_commands(
+    level: str, words: tuple[str, ...]
+) -> None:
     one = fast.hardware(level, organisation={"channels": 2})
     device = fast.in_plain_numbers(one)
     mac = {"bank": "PIM_MAC_AB", "bg": "PIM_MAC_SB", "buffer": "PIM_MAC_PB"}[level]
-    words = ["PIM_WR_GB", mac, "PIM_MV_SB", "PIM_SFM", "PIM_MV_GB", mac, "LD", "ST", "LD"]
     requests = tuple(
-        (word, address_of(device, (index % 2, index % 4, 1, index % 3, index), channel))
+        (
+            mac if word == "MAC" else word,
+            address_of(device, (index % 2, index % 4, 1, index % 3, index), channel),
+        )
         for channel in (0, 1)
         for index, word in enumerate(words)
     )
@@ -169,6 +177,24 @@ def test_a_layer_on_several_channels_is_charged_by_its_commands(level: str) -> N
             **{part: near(energy) for part, energy in bill.parts.items()},
             "total": near(bill.total_pj),
         }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_channels_that_stand_still_pay_for_standby_and_refresh(model: str) -> None:
+    one = fast.hardware("bank", model=model)
+    found = fast.idle_energy(one, 50.0, 3)
+    bill = slow_energy.charge(
+        fast.in_plain_numbers(one),
+        [],
+        1,
+        model,
+        scores=0,
+        head_dim=1,
+        element_bytes=2,
+        channels=3,
+    )
+    scale = 50.0 / one.t_ck_ns  # of a bill over one cycle
+    assert found == {f"{part}_pj": near_all([scale * e]) for part, e in bill.parts.items()}
 
 
 LAYERS = {
