@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tracegen.base.command_line import CommandLine
+from tracegen.base.errors import UserError
 
 app = CommandLine()
 
@@ -65,6 +66,22 @@ def simulate_command(
         _print_simulation(row)
 
 
+def _print_phases(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
+    phases = ", ".join(f"{name} {cycles:,}" for name, cycles in found["phases"].items())
+    print(
+        f"{found['hardware']}, head_dim {found['head_dim']}, {found['read_tokens']:,} of "
+        f"{found['tokens']:,} tokens read\n"
+        f"  {found['cycles']:,} cycles = {found['time_ns']:,.1f} ns ({phases})"
+    )
+    for name, region in found["regions"].items():
+        print(f"  {name}: {region['blocks']:,} blocks, {region['cycles']:,} cycles")
+    for line in found["assumed"]:
+        print(f"  assumed: {line}")
+
+
 def _print_sequences(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
@@ -101,8 +118,8 @@ def _print_simulation(row: dict[str, object]) -> None:
 @app.command("attention")
 def attention_command(
     head_dim: Annotated[int, typer.Option(help="Elements of a key.")],
-    heads: Annotated[int, typer.Option(help="Heads on the stack.")],
     tokens: Annotated[int, typer.Option(help="Tokens in the cache.")],
+    heads: Annotated[int, typer.Option(help="Heads on the stack.")] = 1,
     hardware: Annotated[
         str | None,
         typer.Option(help="Name of a device, or a .toml file; default: --mode's AttAcc."),
@@ -131,9 +148,42 @@ def attention_command(
     export: Annotated[
         Path | None, typer.Option(help="Also write the requests as a command trace, gzip.")
     ] = None,
+    read_tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of the positions read, for a device with its own mapping."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Generate, run and cost the commands of one attention layer of one decode step."""
+    from pimreplay import mappings
+
+    if hardware is not None and mappings.is_device(hardware):
+        given = {
+            "--mode": mode, "--kv-budget": kv_budget, "--max-tokens": max_tokens,
+            "--timing": timing, "--org": org, "--export": export,
+            "--cluster-step": cluster_step or None,
+            "--bytes-per-element": None if bytes_per_element == 2 else bytes_per_element,
+        }  # fmt: skip
+        for option, value in given.items():
+            if value is not None:
+                raise UserError(f"{option}: not for {hardware}, whose mapping is its own")
+        _print_phases(
+            mappings.attention(
+                hardware,
+                head_dim=head_dim,
+                heads=heads,
+                tokens=tokens,
+                read=read_tokens,
+                refresh=not no_refresh,
+            ),
+            as_json,
+        )
+        return
+    if read_tokens is not None:
+        raise UserError(
+            "--read-tokens: only for a device with its own mapping: "
+            + ", ".join(mappings.devices())
+        )
     from pimreplay.attacc.layer import attention_layer
 
     row = attention_layer(

@@ -35,6 +35,8 @@ QUEUE = 64
 
 ENTER_ROW, LEAVE_ROW, REGISTER_ROW = 0x17FF, 0x1FFF, 0x3FFF
 """Reserved rows: activated, all banks work alike; precharged, banks work alone again; registers."""
+BANKS_OF_MODE_CHANGE = (0, 1, 8, 9)
+"""Banks whose ENTER_ROW must be activated."""
 PARK_ROW = 0x1000
 """Row that the library opens in every bank before and after all-bank mode."""
 MODE_COLUMN, SCALARS, PROGRAM, GRF_A, GRF_B = 0, 1, 4, 8, 24
@@ -379,7 +381,7 @@ def _issue_activate(memory, gaps, rank, bank, row, column, clock):
             ready[rank, one, ACT] = max(ready[rank, one, ACT], clock + gap)
     if row == ENTER_ROW and column == COLUMNS - 1 and not memory.together[rank]:
         for bit in range(4):
-            if bank == (0, 1, 8, 9)[bit]:
+            if bank == BANKS_OF_MODE_CHANGE[bit]:
                 memory.entering[rank] |= 1 << bit
         if memory.entering[rank] == 0b1111:
             memory.entering[rank] = 0

@@ -94,7 +94,7 @@ def test_energy_counts_each_activation() -> None:
 
 
 def test_an_unknown_coefficient_makes_its_part_and_the_total_unknown() -> None:
-    row = layer(hardware_name="skhynix_gddr6_aim", mode=None)
+    row = layer(hardware_name="skhynix_gddr6_aim_attacc_mapping", mode=None)
     assert row["energy"]["mac_pj"] is None
     assert row["energy_pj"] is None
     assert row["energy"]["activation_pj"] > 0

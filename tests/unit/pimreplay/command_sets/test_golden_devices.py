@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from pimreplay.command_sets import aim, hbm_pim, load_timing
+from pimreplay.mappings import aim as aim_mapping
+from pimreplay.mappings import hbm_pim as hbm_pim_mapping
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "devices"
 
@@ -61,3 +63,60 @@ def test_the_as_run_and_the_written_timings_differ_in_time_and_not_in_cycles() -
     written = load_timing("aim", "GDDR6_AiM")
     assert written.t_ck_ps == load_timing("aim", "GDDR6_AiM_as_run").t_ck_ps / 2
     assert aim.simulate(requests, written).cycles == case["cycles"]
+
+
+AIM_KEYS = {"keys_packed": "packed", "keys_row_of_16_tokens": "row_of_16_tokens"}
+
+
+@pytest.mark.parametrize(
+    "case", cases("aim", "tokens"), ids=lambda case: f"{case['name']} {case['tokens']}"
+)
+def test_attention_on_aim_takes_the_measured_cycles(case: Any) -> None:
+    blocks = case.get("block_list") or range(-(-case["tokens"] // aim_mapping.BLOCK_TOKENS))
+    if case["name"].startswith("keys"):
+        order = AIM_KEYS.get(case["name"], "packed")
+        requests = aim_mapping.key_requests(list(blocks), case["head_dim"], order)
+    else:
+        requests = aim_mapping.value_requests(list(blocks), case["head_dim"])
+    requests[:, 3] = int(case["channel_mask"], 0)
+    outcome = aim.simulate(requests, load_timing("aim", "GDDR6_AiM_as_run"))
+    assert (outcome.cycles, outcome.commands) == (case["cycles"], case["commands"])
+
+
+@pytest.mark.parametrize(
+    "case",
+    cases("hbm_pim", "readout_cycles"),
+    ids=lambda case: f"{case['outputs']} x {case['inputs']} on {case['channels']}",
+)
+def test_the_librarys_product_takes_the_measured_cycles(case: Any) -> None:
+    outputs = -(-case["outputs"] // case["channels"])
+    requests, kernel = hbm_pim_mapping.library_requests(outputs, case["inputs"])
+    ends, _ = hbm_pim.phases(
+        requests,
+        [kernel, len(requests)],
+        load_timing("hbm_pim", "HBM2_PIM_2Gbps"),
+        ranks=case["ranks"],
+        refresh=case["refresh"],
+    )
+    assert ends.tolist() == [case["cycles"], case["cycles"] + case["readout_cycles"]]
+
+
+@pytest.mark.parametrize(
+    "case", cases("hbm_pim", "density"), ids=lambda case: f"{case['name']} {case['tokens']}"
+)
+def test_sparse_attention_on_hbm_pim_takes_the_measured_cycles(case: Any) -> None:
+    read = np.array(case["token_list"] or range(case["tokens"]))
+    name = case["name"]
+    if name.startswith("keys"):
+        blocks = np.unique(read // hbm_pim_mapping.KEY_BLOCK)
+        every = name.endswith("as_library")
+        requests, _ = hbm_pim_mapping.key_requests(blocks, 128, every_tile=every)
+    elif name == "values_by_token_scattered":
+        requests, _ = hbm_pim_mapping.value_requests_by_token(read, 128)
+    else:
+        blocks = np.unique(read // hbm_pim_mapping.VALUE_BLOCK)
+        requests, _ = hbm_pim_mapping.value_requests(blocks, case["tokens"], 128)
+    outcome = hbm_pim.simulate(requests, load_timing("hbm_pim", "HBM2_PIM_2Gbps"))
+    assert outcome.cycles == case["cycles"]
+    assert outcome.commands["RD"] == case["channel0_reads"]
+    assert outcome.commands["WR"] == case["channel0_writes"]
