@@ -62,7 +62,7 @@ def text_problems(values: dict[str, Any]) -> list[str]:
 def pim_problems(table: dict[str, Any]) -> list[str]:
     """Check [pim]."""
     problems = _unknown("[pim] ", table, ("level", "refresh"))
-    if table.get("level") not in LEVELS:
+    if table.get("level") not in tuple(LEVELS):
         found = f"= {table['level']!r}" if "level" in table else "is missing"
         problems.append(f"[pim] level {found}; known: {', '.join(LEVELS)}")
     if not isinstance(table.get("refresh", True), bool):

@@ -298,6 +298,9 @@ def archive(how: str, path: Path) -> None:
             while at >= 0:
                 content[at + offset] = 97
                 at = content.find(mark, at + 4)
+    elif how == "a name altered in the directory":
+        at = content.rfind(b"prompt_query.npy")
+        content[at] ^= 1
     elif how == "truncated":
         del content[len(content) // 2 :]
     if how not in ("a pickle", "a foreign member", "a header of 10^9 heads", "an endless header"):
@@ -327,6 +330,7 @@ def archive(how: str, path: Path) -> None:
         "encrypted",
         "an unknown method",
         "truncated",
+        "a name altered in the directory",
         "a pickle",
         "a foreign member",
         "a header of 10^9 heads",
