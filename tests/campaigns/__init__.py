@@ -1,0 +1,1 @@
+"""Long attacks on the whole program, run as commands (`make fuzz`, `make kills`)."""
