@@ -91,8 +91,11 @@ OPERATORS = re.compile(
     r"|ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Is_IsNot|IsNot_Is|Lt_LtE|Lt_GtE|LtE_Lt|LtE_Gt"
     r"|Gt_GtE|Gt_LtE|GtE_Gt|GtE_Lt))$"
 )
-NO_FIGURE = ("order=", "factor=", "@dataclass(", "if TYPE_CHECKING:")
-"""Beginnings of lines that are no part of a figure: places and words in tables, the language."""
+NO_FIGURE = (
+    *("order=", "factor=", "@dataclass(", "if TYPE_CHECKING:"),
+    *("TILE_BYTES =", "KEPT_BYTES =", "step_bytes =", "self._tile_steps =", "self._keep ="),
+)
+"""Beginnings of lines that are no part of a figure: form of tables, language, memory of tiles."""
 OURS = ("pimreplay", "analysis", "tracegen", "tests", "conftest", "costs_under_test")
 SAME_FOR_ALL = (  # modules that import no file of a scope
     "pimreplay.bank_model.kernel",

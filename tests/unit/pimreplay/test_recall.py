@@ -1,5 +1,7 @@
 """Recall figures against an obvious loop, and at their edges."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,8 +35,9 @@ def random_mask(one, share=0.4, seed=1):
     return mask & seen_tokens(one)
 
 
-def slow_recall(one, mask):
-    """One query head, one step, one number at a time."""
+def slow_recall(one, mask, stored=None):
+    """One query head, one step, one number at a time; `stored` is what the device holds."""
+    stored = stored or one
     rows = {"mass": [], "overlap": [], "error": []}
     for step in range(one.steps):
         parts = {name: [] for name in rows}
@@ -52,8 +55,14 @@ def slow_recall(one, mask):
             best = np.argsort(logits)[::-1][: sum(chosen)]
             exact = sum(w * one.value[t].numpy() for w, t in zip(weights, tokens, strict=True))
             kept = np.array([w if c else 0 for w, c in zip(weights, chosen, strict=True)])
-            found = sum(w * one.value[t].numpy() for w, t in zip(kept, tokens, strict=True))
-            found = found / kept.sum()
+            read = [t for t, c in zip(tokens, chosen, strict=True) if c]
+            scores = [
+                float(one.query[q_head, step] @ stored.key[t]) * one.softmax_scale for t in read
+            ]
+            if one.soft_cap is not None:
+                scores = [one.soft_cap * np.tanh(x / one.soft_cap) for x in scores]
+            own = np.exp(scores) / np.exp(scores).sum()
+            found = sum(w * stored.value[t].numpy() for w, t in zip(own, read, strict=True))
             parts["mass"].append(kept.sum())
             parts["overlap"].append(np.mean([chosen[i] for i in best]))
             parts["error"].append(np.linalg.norm(found - exact) / np.linalg.norm(exact))
@@ -70,6 +79,38 @@ def test_recall_is_that_of_a_loop_over_heads_and_steps(changed):
     np.testing.assert_allclose(fast.attention_mass_ratio, slow["mass"], atol=1e-6)
     np.testing.assert_allclose(fast.topk_overlap_ratio, slow["overlap"], atol=1e-6)
     np.testing.assert_allclose(fast.output_error_ratio, slow["error"], atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", [{}, {"soft_cap": 2.0}, {"sliding_window": 9}])
+def test_the_output_is_that_of_the_keys_and_values_that_are_stored(changed):
+    one = head(**changed)
+    stored = replace(one, key=one.key.round(), value=one.value.round())
+    mask = random_mask(one)
+    fast, slow = ExactAttention(one, stored).recall(mask), slow_recall(one, mask, stored)
+    np.testing.assert_allclose(fast.attention_mass_ratio, slow["mass"], atol=1e-6)
+    np.testing.assert_allclose(fast.output_error_ratio, slow["error"], atol=1e-5)
+
+
+def test_of_stored_keys_too_nothing_selected_misses_the_whole_output():
+    one = head()
+    stored = replace(one, key=one.key.round())
+    found = ExactAttention(one, stored).recall(torch.zeros(2, 5, 25, dtype=torch.bool))
+    np.testing.assert_allclose(found.output_error_ratio, 1.0, atol=1e-6)
+
+
+def test_one_token_is_the_best_one_or_not():
+    one = head(q_heads=1, steps=2)
+    best = (one.query[0, 0] @ one.key[:21].T).argmax()
+    mask = torch.zeros(1, 2, 22, dtype=torch.bool)
+    mask[0, 0, best] = True
+    mask[0, 1, (one.query[0, 1] @ one.key[:22].T).argmin()] = True
+    assert ExactAttention(one).recall(mask).topk_overlap_ratio.tolist() == [1.0, 0.0]
+
+
+def test_an_output_of_nothing_is_missed_by_nothing():
+    one = head()
+    one.value[:] = 0
+    assert ExactAttention(one).recall(random_mask(one)).output_error_ratio.tolist() == [0.0] * 5
 
 
 def test_everything_kept_is_exact():
