@@ -86,7 +86,7 @@ def in_plain_numbers(one: Hardware) -> Device:
 def step_columns(
     one: Hardware,
     head_dim: int,
-    element_bytes: int,
+    element_bytes: float,
     n_blocks: int,
     steps: Sequence[Sequence[int]],
     q_heads: int,
@@ -100,7 +100,7 @@ def step_columns(
     blocks = np.zeros((len(steps), n_blocks), dtype=bool)
     for row, chosen in zip(blocks, steps, strict=True):
         row[list(chosen)] = True
-    geometry = one.geometry(head_dim, 8 * element_bytes)
+    geometry = one.geometry(head_dim, int(8 * element_bytes))
     cost = kv_head_cost(geometry, blocks, q_heads, fidelity, channels)
     columns = {
         name: [None] * len(steps) if values is None else values.tolist()
@@ -113,7 +113,7 @@ def layer_energy(
     one: Hardware,
     requests: Sequence[tuple[str, int]],
     head_dim: int,
-    element_bytes: int,
+    element_bytes: float,
     kv_heads: int,
     tokens: int,
 ) -> tuple[int, dict[str, float | None], dict[str, float | None]]:
@@ -127,7 +127,7 @@ def layer_energy(
         one.timing,
         refresh=one.refresh,
     )
-    geometry = one.geometry(head_dim, 8 * element_bytes)
+    geometry = one.geometry(head_dim, int(8 * element_bytes))
     own, attacc = charging.layer_energy(geometry, outcome, kv_heads, tokens)
     return outcome.cycles, _by_part(own), _by_part(attacc)
 
@@ -146,13 +146,13 @@ def _by_part(energy: Energy) -> dict[str, float | None]:
 
 
 def overhead_columns(
-    one: Hardware, head_dim: int, element_bytes: int, **counts: Sequence[int] | None
+    one: Hardware, head_dim: int, element_bytes: float, **counts: Sequence[int] | None
 ) -> dict[str, list[float] | None]:
     """Return the cost of scoring, clustering and remapping; counts by name as steps' numbers."""
     names = ("scored_vectors", "scored_bytes", "clustering_flops", "moved_tokens")
     given = {name: counts.get(name) for name in names}
     cost = overhead_cost(
-        one.geometry(head_dim, 8 * element_bytes),
+        one.geometry(head_dim, int(8 * element_bytes)),
         **{name: None if n is None else np.array(n, dtype=float) for name, n in given.items()},
     )
     found = {}

@@ -52,7 +52,7 @@ def issued(
 def step(
     device: Device,
     head_dim: int,
-    element_bytes: int,
+    element_bytes: float,
     n_blocks: int,
     chosen: Sequence[int],
     q_heads: int,
@@ -107,7 +107,7 @@ def step(
 def spread_step(
     device: Device,
     head_dim: int,
-    element_bytes: int,
+    element_bytes: float,
     n_blocks: int,
     chosen: Sequence[int],
     q_heads: int,

@@ -45,7 +45,7 @@ def charge(
     *,
     scores: int,
     head_dim: int,
-    element_bytes: int,
+    element_bytes: float,
     channels: int = 1,
 ) -> Bill:
     """Charge every command of a log, then the time; `scores` went through the softmax."""
@@ -71,7 +71,7 @@ def charge(
     return bill
 
 
-def charge_activation_model(bill: Bill, device: Device, command: str, element_bytes: int) -> None:
+def charge_activation_model(bill: Bill, device: Device, command: str, element_bytes: float) -> None:
     """Charge one command: rows opened, bits out of row buffers and over each distance, MACs."""
     price = device.energy
     bits = device.access_bytes * 8
@@ -104,7 +104,7 @@ def charge_activation_model(bill: Bill, device: Device, command: str, element_by
             bill.add("movement", bits, price[distance])
 
 
-def charge_attacc_model(bill: Bill, device: Device, command: str, element_bytes: int) -> None:
+def charge_attacc_model(bill: Bill, device: Device, command: str, element_bytes: float) -> None:
     """Charge one command as the AttAcc simulator does: pJ per bit times bytes on the data path."""
     if command in MACS:
         banks = {"bank": 64, "bg": 16, "buffer": 1}[device.level]

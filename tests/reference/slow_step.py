@@ -54,7 +54,7 @@ class Device:
         return self.lanes if self.level == "bg" else self.pseudo_channels
 
 
-def columns_of_a_vector(device: Device, head_dim: int, element_bytes: int) -> int:
+def columns_of_a_vector(device: Device, head_dim: int, element_bytes: float) -> int:
     """Count the columns that a bank gives for one vector, which bank level cuts over its lane."""
     elements = head_dim
     if device.level == "bank":
@@ -137,7 +137,7 @@ def move_places(device: Device, what: str) -> list[Place]:
 def step_requests(
     device: Device,
     head_dim: int,
-    element_bytes: int,
+    element_bytes: float,
     n_blocks: int,
     chosen: Sequence[int],
     q_heads: int,
@@ -170,7 +170,7 @@ def step_requests(
 
     found += [("PIM_SFM", NOWHERE)] * q_heads
 
-    elements = device.access_bytes // element_bytes
+    elements = int(device.access_bytes / element_bytes)
     for _ in range(q_heads):
         for rank, group_of_banks, *_rest in move_places(device, "probabilities"):
             for column in range(-(-len(chosen) // elements)):

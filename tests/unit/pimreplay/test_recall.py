@@ -98,6 +98,24 @@ def test_of_stored_keys_too_nothing_selected_misses_the_whole_output():
     np.testing.assert_allclose(found.output_error_ratio, 1.0, atol=1e-6)
 
 
+def test_everything_kept_is_not_exact_where_the_device_stores_other_keys():
+    one = head()
+    stored = replace(one, key=one.key.round(), value=one.value.round())
+    mask = seen_tokens(one)[None].expand(2, -1, -1)
+    fast, slow = ExactAttention(one, stored).recall(mask), slow_recall(one, mask, stored)
+    assert min(slow["error"]) > 0.01
+    np.testing.assert_allclose(fast.output_error_ratio, slow["error"], atol=1e-5)
+
+
+def test_ties_beyond_the_places_among_the_best_are_no_hits():
+    one = head(q_heads=1, steps=1)
+    one.key[:] = 0
+    one.key[2] = one.query[0, 0]  # the best, which is not selected; all others tie
+    mask = torch.zeros(1, 1, 21, dtype=torch.bool)
+    mask[0, 0, [5, 6]] = True
+    assert ExactAttention(one).recall(mask).topk_overlap_ratio.tolist() == [0.5]
+
+
 def test_one_token_is_the_best_one_or_not():
     one = head(q_heads=1, steps=2)
     best = (one.query[0, 0] @ one.key[:21].T).argmax()
