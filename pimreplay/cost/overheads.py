@@ -70,7 +70,7 @@ def _scoring(geometry: Geometry, vectors: FloatArray, scored_bytes: Amount | Non
     switch = timing.n_rtpl_cycles + timing.n_rp_cycles + timing.n_rcdrd_cycles
     spacing = hardware.level.mac_spacing_cycles(timing)
     cycles = blocks * geometry.key_columns * spacing + rows * switch
-    scoring_ns = np.where(vectors > 0, cycles * hardware.t_ck_ns, 0.0)
+    scoring_ns: FloatArray = cycles * hardware.t_ck_ns
     bits = (
         vectors * (geometry.head_dim * geometry.kv_bits)
         if scored_bytes is None

@@ -1,6 +1,7 @@
 """Tables of results and metrics are those that loops over rows find."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -299,6 +300,39 @@ def test_a_window_counts_for_as_many_steps_as_it_has(
     check(table.narrowed(steps=(4, 5)).measured().row(0, named=True), second)
     for found, layer in zip(table.measured("layer").iter_rows(named=True), LAYERS, strict=True):
         check(found, only(slow, partial(_is_at, {"layer": layer})))
+
+
+def test_loads_of_lanes_are_narrowed_to_layers(both: tuple[Table, Results]) -> None:
+    table, slow = both
+    lanes = table.narrowed(layers=[5, 7], policy_layers=True).lanes
+    assert lanes is not None
+    names = ("layer", "channel", "lane", "load")
+    assert sorted(lanes.select(names).rows()) == sorted(
+        (row["layer"], row["channel"], row["lane"], row["tokens"])
+        for row in slow.channels
+        if row["layer"] != 2
+    )
+    assert table.lane_windows is None  # these results have no loads by step
+    assert replace(table, tidy=replace(table.tidy, lanes=None)).lanes is None
+    assert table.narrowed(steps=(1, 2)).heads["window"].to_list() == [0] * 9
+
+
+def test_loads_of_lanes_by_window_are_narrowed_like_rows(both: tuple[Table, Results]) -> None:
+    table, _ = both
+    rows = table.tidy.rows.select("configuration", "layer", "kv_head", "window", "decided")
+    known = replace(table, tidy=replace(table.tidy, lane_windows=rows))
+    kept = known.narrowed(steps=(1, 2), kv_heads=[0]).lane_windows
+    assert kept is not None
+    assert set(kept.select("kv_head", "window").rows()) == {(0, 1), (0, 2)}
+
+
+def test_baselines_are_those_shown_or_those_given(both: tuple[Table, Results]) -> None:
+    table, _ = both
+    assert len(table.references) == 1
+    nothing = table.narrowed(configurations=[])
+    assert len(nothing.references) == 0
+    given = replace(nothing, baselines=table.configurations, _cache={})
+    assert len(given.references) == 1
 
 
 def _in_rows(name: str) -> str:
