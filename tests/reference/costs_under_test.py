@@ -13,6 +13,7 @@ from pimreplay.bank_model.scheduler import schedule
 from pimreplay.cost import channels as on_channels
 from pimreplay.cost import energy as charging
 from pimreplay.cost.channels import kv_head_cost
+from pimreplay.cost.command_fidelity import HeadStream
 from pimreplay.cost.energy_events import Energy
 from pimreplay.cost.overheads import overhead_cost
 from pimreplay.hardware.device import EnergyTable, Hardware
@@ -107,6 +108,17 @@ def step_columns(
         for name, values in cost.total.columns(one.t_ck_ns).items()
     }
     return columns, cost.channel_cycles, cost.hidden_cycles
+
+
+def step_requests(
+    one: Hardware, head_dim: int, n_blocks: int, chosen: Sequence[int], q_heads: int
+) -> list[tuple[str, int]]:
+    """Return the requests (word, address) that `command` fidelity makes of a step in 16 bits."""
+    blocks = np.zeros(n_blocks, dtype=bool)
+    blocks[list(chosen)] = True
+    made = HeadStream(one.geometry(head_dim, 16), n_blocks, q_heads).step(blocks)
+    words = [REQUEST_WORDS[kind] for kind in made.kind]
+    return list(zip(words, made.address.tolist(), strict=True))
 
 
 def layer_energy(

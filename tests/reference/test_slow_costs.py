@@ -8,6 +8,7 @@ import pytest
 import slow_costs
 import slow_energy
 import slow_overheads
+import slow_step
 from slow_step import address_of
 
 LEVELS = ("bank", "bg", "buffer")
@@ -61,6 +62,21 @@ def test_a_step_is_charged_by_its_commands(
         assert found == columns_of(slow, device.t_ck_ns)
         assert cycles.tolist() == [[slow.total]]
         assert hidden.tolist() == [[slow.cycles["softmax"] + slow.cycles["move"]]]
+
+
+@pytest.mark.parametrize("q_heads", [1, 2])
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_step_asks_for_the_places_where_its_blocks_lie(level: str, q_heads: int) -> None:
+    one = fast.hardware(level)
+    device = fast.in_plain_numbers(one)
+    slow = slow_step.step_requests(device, 80, 2, 300, SCATTERED, q_heads)
+    macs = [(w, address_of(device, place)) for w, place in slow if w.startswith("PIM_MAC")]
+    found = fast.step_requests(one, 80, 300, SCATTERED, q_heads)
+    assert [w for w, _ in found] == [w for w, _ in slow]
+    keys = len(macs) // 2
+    assert [one for one in found if one[0].startswith("PIM_MAC")][:keys] == macs[:keys]
+    if level != "buffer":  # values begin somewhat further there, on rows of their own too
+        assert [one for one in found if one[0].startswith("PIM_MAC")] == macs
 
 
 @pytest.mark.parametrize("level", LEVELS)
