@@ -17,8 +17,10 @@ from tracegen.reference_model.training import finished_weights, load_checkpoint,
 
 
 def _train(corpus: Path, out: Path, *options: str) -> str:
-    arguments = ["train-reference", "--corpus", str(corpus), "--out", str(out), "--size", "tiny"]
-    arguments += ["--minutes", "0.05", "--workers", "1", "--no-compile", *options]
+    arguments = ["train-reference", "--corpus", str(corpus), "--out", str(out), "--no-compile"]
+    for name, value in (("--size", "tiny"), ("--minutes", "0.05"), ("--workers", "1")):
+        arguments += [] if name in options else [name, value]
+    arguments += options
     return CliRunner().invoke(app, arguments, catch_exceptions=False).output
 
 
