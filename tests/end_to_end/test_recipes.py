@@ -40,7 +40,7 @@ def results(house: Path) -> Path:
     folder = house / "results"
     policies = ["--policy", "dense", "--policy", "quest"]
     trace = str(ROOT / "traces" / "needle_1k")
-    command = ["run", trace, *policies, "--budget", "64", "--layer", "3"]
+    command = ["run", trace, *policies, "--budget", "64", "--layer", "12"]
     hardware = ["--hardware", "attacc_hbm3_bank", "--workers", "0", "--out", str(folder)]
     done = CliRunner().invoke(pimreplay, [*command, *hardware], catch_exceptions=False)
     assert done.exit_code == 0, done.output
