@@ -1,5 +1,7 @@
 """What the page shows for an address: figures, the table, or the step inspector."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -50,6 +52,7 @@ class Content:
             "trace": state.setting.trace,
             "hardware": state.setting.hardware,
             "budget": state.setting.budget,
+            "cost": state.cost,
             "layers": "",
             "heads": "",
             "first": None,
@@ -98,11 +101,16 @@ class Content:
         for figure in figures().values():
             if figure.group != state.view:
                 continue
-            drawing = figure.draw(self._narrowed(state.filters(), figure.scope))
+            kept = state.filters()
+            if figure.marks:
+                kept = replace(kept, layers=None, kv_heads=None)
+            drawing = figure.draw(self._narrowed(kept, figure.scope))
             if drawing is None:
                 missing.append(html.P(f"{figure.title}: not drawn, it needs {figure.needs}."))
                 continue
             maps |= "updatemenus" in drawing.layout
+            if figure.marks:
+                drawing = marked(drawing, state.layers, state.kv_heads)
             cards.append(_card(figure, without_menu(drawing, state.method)))
         content = [html.H2(state.view)]
         if cards:
@@ -173,6 +181,31 @@ class Content:
                 **{"aria-label": "Table of all methods"},
             ),
         ]
+
+
+def marked(
+    drawing: Drawing, layers: Sequence[int] | None, kv_heads: Sequence[int] | None
+) -> Drawing:
+    """Outline the cells of the layers and KV heads that are kept, in every map."""
+    if layers is None and kv_heads is None:
+        return drawing
+    shapes = [
+        {
+            "type": "rect",
+            "xref": one["xaxis"],
+            "yref": one["yaxis"],
+            "x0": column - 0.5,
+            "x1": column + 0.5,
+            "y0": row - 0.5,
+            "y1": row + 0.5,
+            "line": {"color": "#ff003c", "width": 2},
+        }
+        for one in drawing.data
+        for row, layer in enumerate(one["y"])
+        for column, head in enumerate(one["x"])
+        if (layers is None or int(layer) in layers) and (kv_heads is None or int(head) in kv_heads)
+    ]
+    return Drawing(drawing.data, drawing.layout | {"shapes": shapes})
 
 
 def _card(figure: Figure, drawing: Drawing) -> html.Figure:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 import polars as pl
 
 from analysis.results.baselines import BASELINES
+from analysis.results.charge import CHARGES, DEFAULT_CHARGE
 from analysis.results.summary import Setting, settings
 from analysis.results.tables import Table
 from tracegen.base.numbers import parse_ranges, whole_number, within
@@ -18,8 +19,8 @@ KEYS = (
     "trace",
     "hardware",
     "budget",
-    "policy",
-    "layout",
+    "cost",
+    "methods",
     "layers",
     "heads",
     "first",
@@ -33,9 +34,6 @@ KEYS = (
 )
 """Keys of the query: one a control, the control's id."""
 
-MANY = ("run", "model", "policy", "layout", "dense")
-"""Keys that hold several values."""
-
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -45,8 +43,10 @@ class State:
     setting: Setting
     runs: tuple[str, ...]
     models: tuple[str, ...]
-    policies: tuple[str, ...]
-    layouts: tuple[str, ...]
+    cost: str
+    """What latency and energy contain, one of `CHARGES`."""
+    methods: tuple[str, ...]
+    """Methods that are shown; none: all."""
     layers: tuple[int, ...] | None
     kv_heads: tuple[int, ...] | None
     steps: tuple[int, int] | None
@@ -74,8 +74,8 @@ def read_state(query: str, table: Table, views: Sequence[str]) -> State:
     problems: list[str] = []
     described = table.configurations
 
-    def many(key: str) -> tuple[str, ...]:
-        known = described[key].unique().to_list()
+    def many(key: str, column: str = "") -> tuple[str, ...]:
+        known = described[column or key].unique().to_list()
         asked = given.get(key, [])
         problems.extend(f"{key} {one!r} is not in the results" for one in asked if one not in known)
         return tuple(one for one in asked if one in known)
@@ -114,13 +114,16 @@ def read_state(query: str, table: Table, views: Sequence[str]) -> State:
         steps = None
     view = given.get("view", [views[0]])[0]
     method = given.get("method", [""])[0]
+    cost = given.get("cost", [DEFAULT_CHARGE])[0]
+    if cost not in CHARGES:
+        problems.append(f"cost {cost!r} is none of {', '.join(CHARGES)}")
     return State(
         view=view if view in views else views[0],
         setting=setting,
         runs=many("run"),
         models=models,
-        policies=many("policy"),
-        layouts=many("layout"),
+        cost=cost if cost in CHARGES else DEFAULT_CHARGE,
+        methods=many("methods", "method"),
         layers=numbers("layers", sorted(table.rows["layer"].unique())),
         kv_heads=numbers("heads", sorted(table.rows["kv_head"].unique())),
         steps=steps,
@@ -155,19 +158,18 @@ def _setting(
 def narrowed(table: Table, state: State) -> Table:
     """Return the part of the table that the state asks for, every budget and device included.
 
-    Dense attention stays whatever policies and layouts are chosen: it is the baseline. The other
-    baselines are still compared with, whether they are shown or not.
+    Dense attention stays whatever methods are chosen: it is the baseline. The other baselines are
+    still compared with, whether they are shown or not.
     """
     described = table.configurations
     for key, values in (("run", state.runs), ("model", state.models)):
         if values:
             described = described.filter(pl.col(key).is_in(list(values)))
     baselines = described.filter(pl.col("policy").is_in(list(BASELINES)))
-    for key, values in (("policy", state.policies), ("layout", state.layouts)):
-        if values:
-            dense = pl.col("policy") == "dense"
-            described = described.filter(pl.col(key).is_in(list(values)) | dense)
-    return replace(table, baselines=baselines).narrowed(
+    if state.methods:
+        dense = pl.col("policy") == "dense"
+        described = described.filter(pl.col("method").is_in(list(state.methods)) | dense)
+    return replace(table.charging(state.cost), baselines=baselines).narrowed(
         configurations=described["configuration"].to_list(),
         layers=state.layers,
         kv_heads=state.kv_heads,

@@ -1,11 +1,10 @@
-"""One look for all figures: fixed colour-blind-safe colours, units on axes, quiet grids.
+"""One look for all figures: colours that everyone can tell apart, units on axes, quiet grids.
 
-Colours are the palettes of Okabe and Ito (Color Universal Design, 2008) and, beyond eight, of
-Paul Tol (SRON technical note 09-002). A colour never stands alone: symbols, dashes and patterns
-repeat what it says, and fills have a dark outline.
+The colours of methods were searched for: the least distance of two of them in CIE Lab is 41, and
+21 as people see them who lack one of the three kinds of cones; the tests compute both. A colour
+never stands alone: markers and dashes repeat what it says, and fills have a dark outline.
 """
 
-import zlib
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Any
@@ -18,29 +17,40 @@ INK = "#1f2328"
 GRID = "#e4e7eb"
 BASELINE = "#57606a"
 
-_COLOURS = {
-    "dense": "#000000",
-    "topk": "#0072B2",
-    "sparq": "#56B4E9",
-    "quest": "#E69F00",
-    "starc": "#D55E00",
-    "streaming_llm": "#009E73",
-    "h2o": "#F0E442",
-    "snapkv": "#CC79A7",
-    "clusterkv": "#332288",
-    "retroinfer": "#882255",
-    "pqcache": "#999933",
-    "magicpig": "#44AA99",
-}
-_SPARE = ("#AA4499", "#117733", "#88CCEE", "#DDCC77", "#CC6677", "#777777")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x")
-_OPEN = ("", "-open", "-open-dot", "-dot")
-_LAYOUTS = {"sequential": 0, "clustered": 1, "clustered_aligned": 2, "random": 3}
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
+COLOURS = (
+    "#000000",
+    "#000fff",
+    "#5ac3f0",
+    "#b4c300",
+    "#ff003c",
+    "#4b2d69",
+    "#961e4b",
+    "#5a2d00",
+    "#9696ff",
+    "#ff4bb4",
+    "#f0a5a5",
+    "#5a782d",
+    "#c300f0",
+    "#3c0096",
+)
+"""Of methods, by their look; the first is dense attention."""
 
-PARTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999933", "#882255")
-"""Colours of the parts of a stack: no method's meaning is attached to them."""
+SYMBOLS = (
+    *("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x"),
+    *("triangle-down", "pentagon", "bowtie", "hourglass", "star-diamond"),
+)
+"""As many as have no divisor in common with the colours: beyond 14 methods, colour and marker
+together are still unlike all others."""
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+PARTS = (
+    *("#c3cfda", "#8d9fae", "#5d6f7e", "#e4ddd0", "#b7ab97", "#867a66", "#37424b"),
+    *("#d5e6da", "#96b39f", "#587361"),
+)
+"""Greys of the parts of a stack: no method has one of them."""
+
+PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
 
 MARGIN = {"l": 8, "r": 16, "t": 44, "b": 8}
 """Pixels around a plot; axes add what their labels need."""
@@ -49,68 +59,44 @@ SCALE = "Cividis"
 """Colour scale of heat maps: reads the same with every kind of colour vision."""
 
 
-def colour(policy: str) -> str:
-    """Return the colour of a policy: the same in every figure, also for one never seen before."""
-    return _COLOURS.get(policy) or _SPARE[zlib.crc32(policy.encode()) % len(_SPARE)]
+def colour(look: int) -> str:
+    """Return the colour of a method."""
+    return COLOURS[look % len(COLOURS)]
 
 
-def symbol(policy: str, layout: str = "sequential") -> str:
-    """Return the marker: its shape says the policy, filled or open says the layout."""
-    return _SYMBOLS[_place(policy) % len(_SYMBOLS)] + _OPEN[_layout_place(layout) % len(_OPEN)]
+def symbol(look: int) -> str:
+    """Return the marker of a method."""
+    return SYMBOLS[look % len(SYMBOLS)]
 
 
-def dash(layout: str) -> str:
-    """Return the line style of a layout: solid for the sequential one."""
-    return _DASHES[_layout_place(layout) % len(_DASHES)]
+def line(look: int, width: float = 2) -> dict[str, Any]:
+    """Return the line of a method."""
+    return {"color": colour(look), "dash": DASHES[look % len(DASHES)], "width": width}
 
 
-def pattern(layout: str) -> str:
-    """Return the fill pattern of a layout: plain for the sequential one."""
-    return PATTERNS[_layout_place(layout) % len(PATTERNS)]
+def marker(look: int, size: int = 10) -> dict[str, Any]:
+    """Return the marker of a point of a method."""
+    edge = {"color": INK, "width": 1}
+    return {"symbol": symbol(look), "size": size, "color": colour(look), "line": edge}
 
 
-def marker(policy: str, layout: str, size: int = 10) -> dict[str, Any]:
-    """Return the marker of a point; an open one is drawn in the policy's colour."""
-    shape = symbol(policy, layout)
-    edge = colour(policy) if "open" in shape else INK
-    width = 2.5 if "open" in shape else 1
-    return {
-        "symbol": shape,
-        "size": size,
-        "color": colour(policy),
-        "line": {"color": edge, "width": width},
-    }
-
-
-def pick(method: str, policy: str, layout: str, **others: Any) -> dict[str, Any]:
+def pick(method: str, **others: Any) -> dict[str, Any]:
     """Return what a click on a mark chooses: controls of the dashboard with their values.
 
     Dense attention is only named: it is the baseline, and stays whatever is kept.
     """
-    kept = {} if policy == "dense" else {"policy": policy, "layout": layout}
+    kept = {} if method.split(maxsplit=1)[0] == "dense" else {"methods": method}
     return {"method": method, **kept, **others}
 
 
 def picks(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Return what a click on the mark of each row chooses."""
-    return [pick(*row) for row in frame.select("method", "policy", "layout").iter_rows()]
-
-
-def _layout_place(layout: str) -> int:
-    known = _LAYOUTS.get(layout.partition(":")[0])
-    return 4 + zlib.crc32(layout.encode()) if known is None or ":" in layout else known
-
-
-def _place(policy: str) -> int:
-    order = list(_COLOURS)
-    return order.index(policy) if policy in order else zlib.crc32(policy.encode())
+    return [pick(method) for method in frame["method"]]
 
 
 def in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by method as the reader expects: dense, token-wise, then the others."""
-    places = {policy: place for place, policy in enumerate(_COLOURS)}
-    place = pl.col("policy").replace_strict(places, default=len(places), return_dtype=pl.Int32)
-    return frame.sort(place, "policy", "layout", "method", maintain_order=True)
+    """Sort rows by method as the reader expects."""
+    return frame.sort("rank", maintain_order=True)
 
 
 _LARGER = {
@@ -185,9 +171,13 @@ def lines_height(entries: int) -> int:
     return 300 + 20 * max(4, entries)
 
 
+MAP_PIXELS = 480
+"""Most pixels of a map's cells, however many there are."""
+
+
 def map_height(rows: int) -> int:
     """Return the height of a map with so many rows."""
-    return 130 + 24 * max(6, rows)
+    return 130 + min(24 * max(6, rows), MAP_PIXELS)
 
 
 def colour_bar(text: str) -> dict[str, Any]:
@@ -208,7 +198,7 @@ def baseline_line(value: float | None, text: str) -> dict[str, Any]:
     """Return the layout that marks a named baseline on the x axis; empty without a value."""
     if value is None:
         return {}
-    line = {"color": BASELINE, "width": 1.5, "dash": "dash"}
+    dashed = {"color": BASELINE, "width": 1.5, "dash": "dash"}
     shape = {"type": "line", "x0": value, "x1": value, "y0": 0, "y1": 1, "yref": "paper"}
     note = {
         "x": value,
@@ -219,7 +209,7 @@ def baseline_line(value: float | None, text: str) -> dict[str, Any]:
         "showarrow": False,
         "font": {"size": 12, "color": BASELINE},
     }
-    return {"shapes": [shape | {"line": line}], "annotations": [note]}
+    return {"shapes": [shape | {"line": dashed}], "annotations": [note]}
 
 
 def labels(frame: pl.DataFrame) -> Sequence[str]:

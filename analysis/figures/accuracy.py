@@ -8,10 +8,9 @@ from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     BASELINE,
     axis_title,
-    colour,
-    dash,
     drawing,
     in_order,
+    line,
     lines_height,
     marker,
     pick,
@@ -39,7 +38,7 @@ def against(table: Table, measure: str, cost: str) -> Drawing | None:
     lines: list[dict[str, Any]] = []
     for (method,), group in points.group_by("method", maintain_order=True):
         own = group.sort("cost")
-        policy, layout = own["policy"][0], own["layout"][0]
+        look = own["look"][0]
         up = (own["high"] - own["value"]).to_list()
         down = (own["value"] - own["low"]).to_list()
         lines.append(
@@ -48,13 +47,11 @@ def against(table: Table, measure: str, cost: str) -> Drawing | None:
                 "x": own["cost"].to_list(),
                 "y": own["value"].to_list(),
                 "error_y": {"type": "data", "array": up, "arrayminus": down, "thickness": 1},
-                "customdata": [
-                    pick(str(method), policy, layout, budget=budget) for budget in own["budget"]
-                ],
+                "customdata": [pick(str(method), budget=budget) for budget in own["budget"]],
                 "mode": "lines+markers",
                 "name": str(method),
-                "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
-                "marker": marker(policy, layout, size=11),
+                "line": line(look, width=1),
+                "marker": marker(look, size=11),
                 "text": [f"budget {budget}" for budget in own["budget"]],
                 "hovertemplate": f"{method}<br>%{{text}}<br>{cost} %{{x:.3f}} \u00d7 dense"
                 f"<br>{title.lower()} %{{y:.4g}}<extra></extra>",
@@ -78,7 +75,11 @@ def against(table: Table, measure: str, cost: str) -> Drawing | None:
     note = {"xref": "paper", "x": 1, "xanchor": "right", "y": reference, "yanchor": "bottom"}
     return drawing(
         lines,
-        axis_title(f"{cost.capitalize()} of a decode step", "multiple of dense", "lower is better"),
+        axis_title(
+            f"{cost.capitalize()} of a decode step",
+            "multiple of dense",
+            f"{table.charge.words}; lower is better",
+        ),
         axis_title(title, unit, f"{better} is better"),
         lines_height(len(lines)),
         shapes=[{"type": "line", "line": edge, **ends}],

@@ -30,6 +30,7 @@ def comparison(table: Table, name: str) -> Drawing | None:
     if spread.is_empty():
         return None
     one = metric(name)
+    note = f" {table.charge.words};" if one.charged else ""
     factor, unit = scaled(spread[f"{name}_high"].to_list(), one.unit)
     rows = spread.to_dicts()
     boxes: list[dict[str, Any]] = [
@@ -44,7 +45,7 @@ def comparison(table: Table, name: str) -> Drawing | None:
             "orientation": "h",
             "meta": {"pick": chosen},
             "name": row["method"],
-            "fillcolor": colour(row["policy"]),
+            "fillcolor": colour(row["look"]),
             "line": {"color": INK if row["policy"] != "dense" else "#6e7781", "width": 1.2},
             "showlegend": False,
             "hoverinfo": "x+name",
@@ -60,7 +61,7 @@ def comparison(table: Table, name: str) -> Drawing | None:
         "name": "mean",
         "showlegend": False,
         "marker": {
-            "symbol": [symbol(row["policy"]) for row in rows],
+            "symbol": [symbol(row["look"]) for row in rows],
             "size": 9,
             "color": "#ffffff",
             "line": {"color": INK, "width": 1.5},
@@ -70,7 +71,7 @@ def comparison(table: Table, name: str) -> Drawing | None:
     dense = next((row[f"{name}_mean"] / factor for row in rows if row["policy"] == "dense"), None)
     return drawing(
         [*boxes, means],
-        axis_title(one.title, unit, f"per layer and KV head; {one.better} is better"),
+        axis_title(one.title, unit, f"per layer and KV head;{note} {one.better} is better"),
         "",
         bars_height(len(rows)),
         yaxis={"autorange": "reversed", "type": "category"},
@@ -96,7 +97,7 @@ def _spreads(table: Table) -> pl.DataFrame:
     means = [pl.col(name).mean().alias(f"{name}_mean") for name in whole_metrics()]
     return in_order(
         table.measured("layer", "kv_head")
-        .group_by("policy", "layout", "method", maintain_order=True)
+        .group_by("policy", "method", "rank", "look", maintain_order=True)
         .agg(*quantiles, *means)
     )
 
@@ -104,7 +105,7 @@ def _spreads(table: Table) -> pl.DataFrame:
 FIGURES = tuple(
     Figure(
         name=f"comparison_{name}",
-        title=one.title,
+        title=f"{one.title}: spread over layers and KV heads",
         caption=f"{one.source} Each box spans the middle half of the layers and KV heads, its"
         " whiskers 90 % of them, the marker is their mean. The dashed line is dense attention.",
         draw=partial(comparison, name=name),

@@ -9,10 +9,9 @@ from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     BASELINE,
     axis_title,
-    colour,
-    dash,
     drawing,
     in_order,
+    line,
     lines_height,
     marker,
     pick,
@@ -32,19 +31,17 @@ def pareto(table: Table, name: str) -> Drawing | None:
     lines: list[dict[str, Any]] = []
     for (method,), group in points.group_by("method", maintain_order=True):
         own = group.sort("cost")
-        policy, layout = own["policy"][0], own["layout"][0]
+        look = own["look"][0]
         lines.append(
             {
                 "type": "scatter",
                 "x": own["cost"].to_list(),
                 "y": own[name].to_list(),
-                "customdata": [
-                    pick(str(method), policy, layout, budget=budget) for budget in own["budget"]
-                ],
+                "customdata": [pick(str(method), budget=budget) for budget in own["budget"]],
                 "mode": "lines+markers",
                 "name": str(method),
-                "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
-                "marker": marker(policy, layout, size=11),
+                "line": line(look, width=1),
+                "marker": marker(look, size=11),
                 "text": [f"budget {budget}" for budget in own["budget"]],
                 "hovertemplate": f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
                 f"<br>{one.title.lower()} %{{y:.4g}}<extra></extra>",
@@ -62,7 +59,11 @@ def pareto(table: Table, name: str) -> Drawing | None:
     }
     return drawing(
         [*lines, edge],
-        axis_title("Latency of a decode step", "multiple of dense", "lower is better"),
+        axis_title(
+            "Latency of a decode step",
+            "multiple of dense",
+            f"{table.charge.words}; lower is better",
+        ),
         axis_title(one.title, one.unit, f"{one.better} is better"),
         lines_height(len(lines) + 1),
     )

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from analysis.metrics import whole_metrics
+from analysis.results.charge import DEFAULT_CHARGE
 from analysis.results.summary import overview
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import Results
@@ -43,7 +44,12 @@ class Changes:
     only_after: list[str]
 
 
-def changes(before: Results, after: Results, different_traces: bool = False) -> Changes:
+def changes(
+    before: Results,
+    after: Results,
+    different_traces: bool = False,
+    cost: str = DEFAULT_CHARGE,
+) -> Changes:
     """Compare two runs.
 
     Raises:
@@ -52,7 +58,7 @@ def changes(before: Results, after: Results, different_traces: bool = False) -> 
     """
     if not different_traces:
         _refuse_different_traces(before, after)
-    table = tidy([before, after])
+    table = tidy([before, after]).charging(cost)
     rows = overview(table.narrowed(policy_layers=True))
     left, right = rows.filter(run=before.name), rows.filter(run=after.name)
     relaxed = [

@@ -35,6 +35,10 @@ def assumed_of(runs: Sequence[Results]) -> dict[str, list[str]]:
     }
 
 
+NO_CAUSE = ("capacity_bytes",)
+"""Numbers that change no cost: devices that differ in them alone are not a sweep over them."""
+
+
 def varied_parameter(runs: Sequence[Results], machines: Sequence[str]) -> Varied | None:
     """Return the one number that differs between devices; None unless exactly one does."""
     recorded = hardware_of(runs)
@@ -43,7 +47,9 @@ def varied_parameter(runs: Sequence[Results], machines: Sequence[str]) -> Varied
     numbers = {name: dict(_numbers(recorded[name].get("values", {}))) for name in machines}
     shared = set.intersection(*(set(one) for one in numbers.values()))
     differing = [
-        key for key in sorted(shared) if len({numbers[name][key] for name in machines}) > 1
+        key
+        for key in sorted(shared)
+        if len({numbers[name][key] for name in machines}) > 1 and not key.endswith(NO_CAUSE)
     ]
     if len(differing) != 1:
         return None

@@ -76,6 +76,8 @@ SCHEMAS = {
             "layer": pa.int32(),
             "step": pa.int32(),
             "latency_ns": pa.float64(),
+            "latency_with_scoring_ns": pa.float64(),
+            "latency_with_overheads_ns": pa.float64(),
             "energy_pj": pa.float64(),
             "busiest_channel_ns": pa.float64(),
             "mean_channel_ns": pa.float64(),

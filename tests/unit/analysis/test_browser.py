@@ -26,6 +26,7 @@ if MISSING and os.environ.get("BROWSER_TESTS") != "required":  # .ci/run asks wh
 
 WIDTHS = (1280, 390)
 WAIT_S = 120.0
+BASELINES = "?view=Against+the+baselines"
 
 
 class Browser:
@@ -225,12 +226,14 @@ class TestReport:
         browser, _ = opened
         click = (
             "const b = [...document.querySelectorAll('#overview thead button')]"
-            ".find((e) => e.textContent.startsWith('Latency (')); b.click();"
+            ".find((e) => e.textContent.startsWith('Latency (') && e.offsetParent); b.click();"
             "return b.closest('th').getAttribute('aria-sort')"
         )
         values = (
+            "const shown = [...document.querySelectorAll('#overview thead th')]"
+            ".findIndex((e) => e.textContent.startsWith('Latency (') && e.offsetParent);"
             "return [...document.querySelectorAll('#overview tbody tr')]"
-            ".map((row) => Number(row.cells[1].dataset.value))"
+            ".map((row) => Number(row.cells[shown].dataset.value))"
         )
         assert browser.js(click) == "ascending"
         assert browser.js(values) == sorted(browser.js(values))
@@ -285,15 +288,15 @@ def choose(browser: Browser, control: str, text: str) -> None:
 
 
 def test_a_filter_changes_the_figures_and_the_address(browser: Browser, dashboard: str) -> None:
-    open_dashboard(browser, dashboard)
+    open_dashboard(browser, dashboard + BASELINES)
     bars = "document.querySelectorAll('#latency_against_dense .bars .point').length"
     browser.wait(f"{bars} === 3")
-    choose(browser, "policy", "starc")
+    choose(browser, "methods", "starc")
     browser.wait(f"{bars} === 1")
-    assert browser.js("return location.search") == "?policy=starc"
-    choose(browser, "policy", "starc")
+    assert browser.js("return location.search") == f"{BASELINES}&methods=starc"
+    choose(browser, "methods", "starc")
     browser.wait(f"{bars} === 3")
-    assert browser.js("return location.search") == ""
+    assert browser.js("return location.search") == BASELINES
     assert browser.console() == []
 
 
@@ -310,21 +313,19 @@ def press(browser: Browser, selector: str) -> None:
 def test_clicking_a_bar_keeps_its_method_and_clicking_again_lets_go(
     browser: Browser, dashboard: str
 ) -> None:
-    open_dashboard(browser, dashboard)
+    open_dashboard(browser, dashboard + BASELINES)
     bars = "document.querySelectorAll('#latency_against_dense .bars .point').length"
     browser.wait(f"{bars} === 3")
     press(browser, "#latency_against_dense .bars .point:nth-of-type(2) path")
     browser.wait(f"{bars} === 1")
-    checked = (
-        "return [...document.querySelectorAll('#policy input:checked, #layout input:checked')]"
-    )
-    assert len(browser.js(checked)) == 2
-    query = "?method=quest+%C2%B7+sequential&policy=quest&layout=sequential"
+    checked = "return [...document.querySelectorAll('#methods input:checked')]"
+    assert len(browser.js(checked)) == 1
+    query = f"{BASELINES}&method=quest&methods=quest"
     assert browser.js("return location.search") == query
     press(browser, "#latency_against_dense .bars .point path")
     browser.wait(f"{bars} === 3")
     assert browser.js(checked) == []
-    assert "policy" not in browser.js("return location.search")
+    assert "methods" not in browser.js("return location.search")
     assert browser.console() == []
 
 
@@ -368,10 +369,10 @@ def test_a_click_that_takes_long_says_that_it_works(browser: Browser, dashboard:
 
 
 def test_a_shared_address_opens_the_same_view(browser: Browser, dashboard: str) -> None:
-    query = "?view=Layer+by+layer&policy=quest&layers=1&first=2&last=5"
+    query = "?view=Layer+by+layer&methods=quest&layers=1&first=2&last=5"
     open_dashboard(browser, dashboard + query)
     browser.wait("document.querySelector('#grid_attention_mass .main-svg')")
-    checked = "return [...document.querySelectorAll('#policy input:checked')].length"
+    checked = "return [...document.querySelectorAll('#methods input:checked')].length"
     assert browser.js(checked) == 1
     assert browser.js("return document.getElementById('layers').value") == "1"
     assert browser.js("return document.getElementById('first').value") == "2"
@@ -379,7 +380,7 @@ def test_a_shared_address_opens_the_same_view(browser: Browser, dashboard: str) 
 
 
 def test_the_back_button_restores_the_controls(browser: Browser, dashboard: str) -> None:
-    open_dashboard(browser, dashboard)
+    open_dashboard(browser, dashboard + BASELINES)
     choose(browser, "view", "Banks")
     browser.wait("document.querySelector('#banks_channel_lane .main-svg')")
     browser.driver.back()
@@ -415,7 +416,7 @@ def test_the_step_inspector_marks_the_selected_tokens(
     run = Results.open(replayed)
     row = tidy([run]).configurations.filter(policy="starc").row(0, named=True)
     expected = inspect(run, row, layer=1, kv_head=1, q_head=1, step=5)
-    query = "?view=Step+inspector&method=starc+·+clustered&layer=1&kv_head=1&q_head=1&step=5"
+    query = "?view=Step+inspector&method=starc&layer=1&kv_head=1&q_head=1&step=5"
     open_dashboard(browser, dashboard + query)
     browser.wait("document.getElementById('inspector-text')")
     text = browser.js("return document.getElementById('inspector-text').textContent")
@@ -486,7 +487,7 @@ def test_good_results_are_shown_beside_broken_ones(
     (newer / "run.json").write_text(json.dumps(config | {"schema_version": 99}))
     url, stop = served([str(replayed), str(newer)])
     try:
-        open_dashboard(browser, url)
+        open_dashboard(browser, url + BASELINES)
         body = browser.js("return document.body.textContent")
         assert "results schema 99 is newer than this version reads" in body
         browser.wait("document.querySelector('#latency_against_dense .main-svg')")

@@ -26,7 +26,8 @@ def test_a_bare_address_shows_the_best_setting(content: Content) -> None:
 
 
 def test_an_address_carries_every_filter(content: Content) -> None:
-    query = "?budget=128&hardware=slow&policy=starc&policy=quest&layers=1-2&heads=0&first=4&last=7"
+    query = "?budget=128&hardware=slow&methods=starc&methods=quest&layers=1-2&heads=0&first=4"
+    query += "&last=7&cost=scoring"
     state = content.state(query)
     table = narrowed(content.table, state)
     assert state.setting.label() == "trace needle, hardware slow, budget 128"
@@ -34,15 +35,17 @@ def test_an_address_carries_every_filter(content: Content) -> None:
     assert sorted(table.rows["layer"].unique()) == [1, 2]
     assert table.rows["kv_head"].unique().to_list() == [0]
     assert sorted(table.rows["window"].unique()) == [4, 5, 6, 7]
+    assert table.charged == "scoring"
 
 
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
         ("?budget=999", "budget '999' is not in the results"),
-        ("?policy=starcc", "policy 'starcc' is not in the results"),
+        ("?methods=starcc", "methods 'starcc' is not in the results"),
         ("?layers=x", "layers 'x' names none of 0 to 2"),
         ("?layers=77", "layers '77' names none of 0 to 2"),
+        ("?cost=most", "cost 'most' is none of attention, scoring, all"),
         ("?first=9&last=3", "the last step 3 is before the first 9"),
         ("?first=minus", "first 'minus' is not a whole number"),
     ],
@@ -65,7 +68,7 @@ def test_every_view_shows_something(content: Content) -> None:
         children, status, _, no_method, no_numbers = content.update(f"?view={view}")
         assert children[0].children == view, view
         assert status == "Shown: trace needle, hardware fast, budget 256."
-        assert no_method == (view not in ("Banks", "Layer by layer")), view
+        assert no_method == (view != "Banks"), view
         assert no_numbers
 
 
@@ -76,7 +79,7 @@ def test_the_views_hold_every_figure_of_the_report(content: Content) -> None:
 def test_the_inspector_says_when_the_trace_is_gone(content: Content) -> None:
     children, _, methods, *hidden = content.update("?view=Step inspector")
     assert "the trace needle is not at traces/needle any more" in children[0].children
-    assert methods[0] == "topk · sequential"
+    assert methods[0] == "topk"
     assert hidden == [False, False]
 
 
@@ -93,26 +96,29 @@ def drawn(content: Content, query: str, name: str) -> dict[str, Any]:
 
 
 def test_a_baseline_is_compared_with_where_a_filter_does_not_show_it(content: Content) -> None:
-    figure = drawn(content, "?policy=starc", "latency_against_topk")
+    figure = drawn(
+        content, "?view=Against the baselines&methods=starc&cost=attention", "latency_against_topk"
+    )
     bars = dict(zip(figure["data"][0]["y"], figure["data"][0]["x"], strict=True))
-    assert bars == {"dense · sequential": pytest.approx(2), "starc · clustered": pytest.approx(0.5)}
-    table = content.overview("?policy=starc").filter(policy="starc")
+    assert bars == {"dense": pytest.approx(2), "starc": pytest.approx(0.5)}
+    table = content.overview("?methods=starc&cost=attention").filter(policy="starc")
     assert table["latency_vs_topk"].to_list() == pytest.approx([0.5] * 4)
     assert table["latency_vs_sparq"].null_count() == 0
 
 
 def test_a_map_shows_the_chosen_method_and_its_name(content: Content) -> None:
-    query = "?view=Banks&method=quest+·+sequential"
+    query = "?view=Banks&method=quest"
     figure = drawn(content, query, "banks_channel_lane")
     shown = [trace["name"] for trace in figure["data"] if trace["visible"]]
-    assert shown == ["quest · sequential"] == [figure["layout"]["title"]["text"]]
+    assert shown == ["quest"] == [figure["layout"]["title"]["text"]]
     assert "updatemenus" not in figure["layout"]
 
 
 def test_what_is_not_drawn_says_what_it_needs(load: Load) -> None:
-    children, *_ = Content(load()).update("?view=Sensitivity to the hardware")
+    children, *_ = Content(load()).update("?view=Device by device")
     texts = [one.children for one in children[1].children]
-    assert texts[0] == "Latency on each device: not drawn, it needs results on two devices."
+    needed = "results of dense attention and of another method on two devices"
+    assert texts[0] == f"Latency on each device: not drawn, it needs {needed}."
 
 
 @pytest.mark.parametrize("name", figures())
@@ -124,7 +130,9 @@ def test_what_a_mark_stands_for_are_values_of_controls(content: Content, name: s
     found = 0
     for trace in drawing.data:
         meta = trace.get("meta", {})
-        picks = [meta.get("pick", {}), *trace.get("customdata", [])]
+        marks = trace.get("customdata", [])
+        cells = [cell for row in marks if isinstance(row, list) for cell in row]
+        picks = [meta.get("pick", {}), *(cells or marks)]
         assert {*meta.get("x", []), *meta.get("y", [])} <= set(KEYS)
         for pick in picks:
             state = content.state("?" + urlencode(pick))
