@@ -161,6 +161,7 @@ OUTPUTS = (
     ("content", "children"),
     ("status", "children"),
     ("method", "options"),
+    ("beside", "options"),
     ("one-method", "hidden"),
     ("inspector-numbers", "hidden"),
 )

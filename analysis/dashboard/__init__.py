@@ -37,6 +37,7 @@ def make_app(table: Table | None, problems: Sequence[str] = ()) -> dash.Dash:
         Output("content", "children"),
         Output("status", "children"),
         Output("method", "options"),
+        Output("beside", "options"),
         Output("one-method", "hidden"),
         Output("inspector-numbers", "hidden"),
         Input("url", "search"),

@@ -8,19 +8,18 @@ from typing import Any
 import polars as pl
 from dash import dcc, html
 
-from analysis.dashboard.inspection import inspect
+from analysis.dashboard.inspection import Inspection, inspect
 from analysis.dashboard.inspector_view import GRAPH, inspector
 from analysis.dashboard.state import KEYS, State, narrowed, read_state
 from analysis.figures import Drawing, Figure, figures
 from analysis.figures._menu import without_menu
-from analysis.figures._style import in_order
+from analysis.figures._style import INSPECTOR, in_order
 from analysis.report.columns import columns, shown_settings
 from analysis.results.summary import at, overview
 from analysis.results.tables import Table
 from tracegen.base.errors import UserError
 
 TABLE = "Table"
-INSPECTOR = "Step inspector"
 CLICK = (
     "Click a bar, a point, a line or a cell to keep only its method, budget, device, layer or KV"
     " head; click it again for everything. The step inspector opens at what was clicked."
@@ -58,6 +57,7 @@ class Content:
             "first": None,
             "last": None,
             "method": self._methods(state)[0],
+            "beside": "",
             "layer": layer,
             "kv_head": 0,
             "q_head": 0,
@@ -65,8 +65,10 @@ class Content:
         }
         return many | single
 
-    def update(self, query: str | None) -> tuple[list[Any], str, list[str], bool, bool]:
+    def update(self, query: str | None) -> tuple[list[Any], str, list[str], list[Any], bool, bool]:
         """Return the content, a line of status, the methods to choose from, and what is hidden.
+
+        The methods are given twice: to show one, and to show one beside it, or none.
 
         Hidden are the choice of one method, and the numbers of the step inspector, where the view
         does not use them.
@@ -83,10 +85,12 @@ class Content:
                 content, one_method = self._figures(state)
         except UserError as error:
             content = [html.P(str(error), className="banner", role="alert")]
-        status = f"Shown: {state.setting.label()}."
+        status = f"Shown: {state.label()}."
         if state.problems:
             status += " Not used: " + "; ".join(state.problems) + "."
-        return content, status, self._methods(state), not one_method, not inspecting
+        methods = self._methods(state)
+        beside = [{"value": "", "label": "none"}, *methods]
+        return content, status, methods, beside, not one_method, not inspecting
 
     def overview(self, query: str) -> pl.DataFrame:
         """Return the overview of what the address asks for, every budget and device of it."""
@@ -125,19 +129,21 @@ class Content:
         return [*sparse, *described.filter(policy="dense")["method"].to_list()]
 
     def _inspector(self, state: State) -> list[Any]:
-        described = at(self.table, state.setting).configurations
+        """Return one step of the method, and of another beside it where one is chosen."""
         methods = self._methods(state)
         method = state.method if state.method in methods else methods[0]
+        chosen = [method, *(one for one in (state.beside,) if one in methods)]
+        parts = [
+            inspector(self._inspected(state, one), one, place) for place, one in enumerate(chosen)
+        ]
+        return [html.H2(INSPECTOR), html.Div(parts, className="side-by-side")]
+
+    def _inspected(self, state: State, method: str) -> Inspection:
+        described = at(self.table, state.setting).configurations
         row = described.filter(method=method).row(0, named=True)
         run = next(one for one in self.table.runs if one.name == row["run"])
-        layers = sorted(self.table.rows["layer"].unique())
-        heads = sorted(self.table.rows["kv_head"].unique())
-        layer = state.layer
-        if layer is None or layer not in layers:
-            layer = int(self.initial()["layer"])
-        kv_head = state.kv_head if state.kv_head in heads else heads[0]
-        one = inspect(run, row, layer, kv_head, state.q_head, state.step)
-        return [html.H2(INSPECTOR), *inspector(one, method)]
+        layer = int(self.initial()["layer"]) if state.layer is None else state.layer
+        return inspect(run, row, layer, state.kv_head, state.q_head, state.step)
 
     def _table(self, state: State, query: str) -> list[Any]:
         rows = overview(narrowed(self.table, state))

@@ -112,6 +112,7 @@ def _inspector_numbers(table: Table) -> list[object]:
     heads = sorted(table.rows["kv_head"].unique())
     last = int((table.rows["first_step"] + table.rows["steps"]).max()) - 1  # type: ignore[arg-type]
     return [
+        _choice("beside", "Beside it", [], row=True),
         _number("layer", f"Layer, {layers[0]} to {layers[-1]}", layers[0], layers[-1]),
         _number("kv_head", f"KV head, {heads[0]} to {heads[-1]}", heads[0], heads[-1]),
         _number("q_head", "Query head of its group, from 0", 0, 1024),

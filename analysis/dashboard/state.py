@@ -10,7 +10,7 @@ from analysis.results.baselines import BASELINES
 from analysis.results.charge import CHARGES, DEFAULT_CHARGE
 from analysis.results.summary import Setting, settings
 from analysis.results.tables import Table
-from tracegen.base.numbers import parse_ranges, whole_number, within
+from tracegen.base.numbers import parse_ranges, whole_number, within, write_ranges
 
 KEYS = (
     "view",
@@ -27,12 +27,17 @@ KEYS = (
     "last",
     "dense",
     "method",
+    "beside",
     "layer",
     "kv_head",
     "q_head",
     "step",
 )
 """Keys of the query: one a control, the control's id."""
+
+
+LAST = 1 << 30
+"""Last step of a range that has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class State:
     """Show the layers that the run kept dense too."""
     method: str
     """Inspected method."""
+    beside: str
+    """Another to be shown beside it; empty: none."""
     layer: int | None
     kv_head: int
     q_head: int
@@ -61,10 +68,41 @@ class State:
     problems: tuple[str, ...]
     """What the query said that could not be used."""
 
+    def label(self) -> str:
+        """Return every filter that is set, in words."""
+        parts = [self.setting.label(), CHARGES[self.cost].words]
+        listed = {
+            "results": self.runs,
+            "models": self.models,
+            "methods": self.methods,
+            "layers": write_ranges(self.layers or ()),
+            "KV heads": write_ranges(self.kv_heads or ()),
+            "steps": () if self.steps is None else (f"{self.steps[0]} to {self.last_step()}",),
+        }
+        for name, values in listed.items():
+            if values:
+                text = values if isinstance(values, str) else ", ".join(values)
+                parts.append(f"{name} {text}")
+        if self.dense_layers:
+            parts.append("layers kept dense too")
+        return ", ".join(parts)
+
+    def last_step(self) -> str:
+        """Return the last step that is kept, in words."""
+        return "the last" if self.steps is None or self.steps[1] == LAST else str(self.steps[1])
+
     def filters(self) -> "State":
         """Return the state with only what decides which rows are shown."""
         return replace(
-            self, view="", method="", layer=None, kv_head=0, q_head=0, step=0, problems=()
+            self,
+            view="",
+            method="",
+            beside="",
+            layer=None,
+            kv_head=0,
+            q_head=0,
+            step=0,
+            problems=(),
         )
 
 
@@ -106,9 +144,7 @@ def read_state(query: str, table: Table, views: Sequence[str]) -> State:
     chosen = described.filter(pl.col("model").is_in(list(models))) if models else described
     setting = _setting(given, table, chosen, problems)
     first, last = number("first"), number("last")
-    steps = (
-        None if first is None and last is None else (first or 0, 1 << 30 if last is None else last)
-    )
+    steps = None if first is None and last is None else (first or 0, LAST if last is None else last)
     if steps is not None and steps[1] < steps[0]:
         problems.append(f"the last step {steps[1]} is before the first {steps[0]}")
         steps = None
@@ -129,6 +165,7 @@ def read_state(query: str, table: Table, views: Sequence[str]) -> State:
         steps=steps,
         dense_layers="yes" in given.get("dense", []),
         method=method,
+        beside=given.get("beside", [""])[0],
         layer=number("layer"),
         kv_head=number("kv_head") or 0,
         q_head=number("q_head") or 0,

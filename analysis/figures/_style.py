@@ -89,6 +89,15 @@ def pick(method: str, **others: Any) -> dict[str, Any]:
     return {"method": method, **kept, **others}
 
 
+INSPECTOR = "Step inspector"
+"""View of the dashboard that shows one step up close."""
+
+
+def pick_step(method: str, step: int) -> dict[str, Any]:
+    """Return what a click on one step of a method chooses: the inspector, opened there."""
+    return {"method": method, "step": step, "view": INSPECTOR}
+
+
 def picks(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Return what a click on the mark of each row chooses."""
     return [pick(method) for method in frame["method"]]

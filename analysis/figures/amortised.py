@@ -14,7 +14,7 @@ from analysis.figures._style import (
     line,
     lines_height,
     marker,
-    pick,
+    pick_step,
     scaled,
 )
 from analysis.metrics import metric
@@ -44,7 +44,7 @@ def amortised(table: Table, cost: str) -> Drawing | None:
                 "x": shown["decoded"].to_list(),
                 "y": (shown["mean"] / factor).to_list(),
                 "name": method,
-                "meta": {"pick": pick(method)},
+                "customdata": [pick_step(method, step) for step in shown["first_step"]],
                 "mode": "lines+markers",
                 "line": line(look),
                 "marker": marker(look, size=8) | {"maxdisplayed": 8},
@@ -69,6 +69,7 @@ def running_means(table: Table, cost: str) -> pl.DataFrame:
     return in_order(
         windows.select(
             *own,
+            "first_step",
             decoded=pl.col("steps").cum_sum().over("configuration"),
             mean=(pl.col(cost) * pl.col("steps")).cum_sum().over("configuration")
             / pl.col("steps").cum_sum().over("configuration"),
@@ -82,7 +83,7 @@ FIGURES = tuple(
         title=f"{cost.capitalize()} a step, over the tokens decoded",
         caption="The mean of all steps up to this one. Work on the prompt, such as clustering it,"
         " is charged to the first step; a line that falls is still paying it off. Both axes are"
-        " logarithmic.",
+        " logarithmic. A click on a point shows its step up close.",
         draw=partial(amortised, cost=cost),
         group="Context and budget",
         order=48 + place,

@@ -8,6 +8,7 @@ import polars as pl
 from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
 from analysis.figures._style import (
+    INSPECTOR,
     SCALE,
     axis_title,
     baseline_line,
@@ -78,7 +79,7 @@ def lanes_by_steps(table: Table) -> Drawing | None:
             x=(own["window"] * bucket * table.window_steps).to_list(),
             y=list(range(len(there))),
             hover="step %{x}, lane %{y}",
-        ) | {"meta": {"x": ["step"]}}
+        ) | {"meta": {"x": ["step"], "pick": {"method": method, "view": INSPECTOR}}}
     data, menu = choice(maps)
     return drawing(
         data,

@@ -99,7 +99,8 @@ def _differing(own: dict[str, str], others: Iterable[dict[str, str]]) -> list[st
     values = list(others)
     names = [name for name in own if len({other.get(name) for other in values}) > 1]
     return [
-        own[name] if _is_word(own[name]) else f"{_UNIT.sub('', name)} {own[name]}" for name in names
+        own[name] if _is_word(own[name]) else f"{_UNIT.sub('', name)} {own[name]}".strip()
+        for name in names
     ]
 
 

@@ -313,6 +313,7 @@ def _aggregated(rows: pl.DataFrame, by: Sequence[str], needed: Collection[str]) 
     layers = rows.group_by(per_layer).agg(
         *[known(name, mean(name) * heads) for name in amounts],
         *[known(name, mean(name)) for name in (*layer_amounts, *ratios)],
+        pl.col("first_step").min(),
         steps=weight.sum() // heads,
         heads=heads,
     )
@@ -323,4 +324,5 @@ def _aggregated(rows: pl.DataFrame, by: Sequence[str], needed: Collection[str]) 
         *[known(name, pl.col(name).sum()) for name in (*amounts, *layer_amounts)],
         *[known(name, (pl.col(name) * share).sum()) for name in ratios],
         pl.col("steps").max(),
+        pl.col("first_step").min(),
     )

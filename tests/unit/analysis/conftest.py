@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.results.accuracy import Accuracy
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
@@ -253,3 +254,28 @@ def replayed(tmp_path_factory: pytest.TempPathFactory, make_trace: Callable[...,
     result = CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder / "results"
+
+
+@pytest.fixture(scope="session")
+def accuracy_of() -> Callable[..., Accuracy]:
+    """Return a function that makes up the accuracy of every method and budget of a table."""
+
+    def made(table: Table, **description: Any) -> Accuracy:
+        """Return made-up accuracy of every method and budget: each has the number of its row."""
+        named = pl.concat_str("policy", "policy_parameters", separator=":").str.strip_chars_end(":")
+        cells = (
+            table.configurations.filter(pl.col("policy") != "dense")
+            .select(policy=named, budget=pl.col("budget"))
+            .unique(maintain_order=True)
+        )
+        cells = pl.concat([pl.DataFrame({"policy": ["dense"], "budget": ["all"]}), cells])
+        values = pl.Series("value", range(len(cells)), dtype=pl.Float64)
+        numbered = cells.with_columns(values, low=values - 1, high=values + 2)
+        measures = pl.concat(
+            numbered.with_columns(task=pl.lit("t"), measure=pl.lit(one))
+            for one in ("perplexity", "ruler_score_ratio")
+        )
+        known = {"model": "reference", "layers": 3, "dense_layers": 1} | description
+        return Accuracy("acc", known, pl.DataFrame(), measures)
+
+    return made

@@ -421,14 +421,14 @@ def test_the_step_inspector_marks_the_selected_tokens(
     browser.wait("document.getElementById('inspector-text')")
     text = browser.js("return document.getElementById('inspector-text').textContent")
     marked = browser.js(
-        "return [...document.querySelectorAll('#inspector-text mark.read')]"
+        "return [...document.querySelectorAll('#inspector-text mark.selected')]"
         ".map((e) => e.textContent).join('')"
     )
     assert text == "".join(expected.text)
     words = [word for word, kept in zip(expected.text, expected.selected, strict=True) if kept]
     assert marked == "".join(words)
     summary = browser.js("return document.getElementById('inspector-summary').textContent")
-    assert f"{expected.selected.sum()} of 306 tokens were read" in summary
+    assert f"{expected.selected.sum()} of 306 tokens are selected" in summary
     browser.js("document.getElementById('step').focus()")
     browser.driver.switch_to.active_element.send_keys("\ue013")
     browser.wait("document.getElementById('inspector-summary').textContent.includes('step 6')")

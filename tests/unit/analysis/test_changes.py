@@ -89,8 +89,8 @@ def test_names_that_look_like_markup_are_names(make: Make) -> None:
     for folders in ([first], [first, second]):
         result = CliRunner().invoke(app, ["compare", *map(str, folders)], catch_exceptions=False)
         assert result.exit_code == 0
-        assert "quest:[/bold] " in result.output
-        assert "quest:[red]x " in result.output
+        assert "quest [/bold] " in result.output
+        assert "quest [red]x " in result.output
 
 
 def test_a_change_reads_as_percent() -> None:

@@ -7,6 +7,7 @@ import pytest
 from analysis.dashboard.content import Content
 from analysis.dashboard.state import KEYS, narrowed
 from analysis.figures import figures
+from analysis.results.accuracy import Accuracy, beside
 from analysis.results.summary import at
 from analysis.results.tables import Table
 
@@ -14,8 +15,9 @@ Load = Callable[..., Table]
 
 
 @pytest.fixture
-def content(load: Load) -> Content:
-    return Content(load(budgets=("128", "256"), hardware=("fast", "slow")))
+def content(load: Load, accuracy_of: Callable[..., Accuracy]) -> Content:
+    table = load(budgets=("128", "256"), hardware=("fast", "slow"))
+    return Content(beside(table, accuracy_of(table)))
 
 
 def test_a_bare_address_shows_the_best_setting(content: Content) -> None:
@@ -64,10 +66,11 @@ def test_dense_layers_come_back_when_asked_for(content: Content) -> None:
 
 
 def test_every_view_shows_something(content: Content) -> None:
+    everything = "all overheads included"
     for view in content.views[:-1]:
-        children, status, _, no_method, no_numbers = content.update(f"?view={view}")
+        children, status, _, _, no_method, no_numbers = content.update(f"?view={view}")
         assert children[0].children == view, view
-        assert status == "Shown: trace needle, hardware fast, budget 256."
+        assert status == f"Shown: trace needle, hardware fast, budget 256, {everything}."
         assert no_method == (view != "Banks"), view
         assert no_numbers
 
@@ -77,7 +80,7 @@ def test_the_views_hold_every_figure_of_the_report(content: Content) -> None:
 
 
 def test_the_inspector_says_when_the_trace_is_gone(content: Content) -> None:
-    children, _, methods, *hidden = content.update("?view=Step inspector")
+    children, _, methods, _, *hidden = content.update("?view=Step inspector")
     assert "the trace needle is not at traces/needle any more" in children[0].children
     assert methods[0] == "topk"
     assert hidden == [False, False]
@@ -140,3 +143,11 @@ def test_what_a_mark_stands_for_are_values_of_controls(content: Content, name: s
             assert state.problems == ()
             found += bool(pick)
     assert found >= 4
+
+
+def test_the_line_of_status_names_every_filter(content: Content) -> None:
+    query = "?methods=starc&layers=1-2&heads=0&first=4&dense=yes&cost=scoring&budget=128"
+    assert content.update(query)[1] == (
+        "Shown: trace needle, hardware fast, budget 128, attention and scoring, methods starc,"
+        " layers 1-2, KV heads 0, steps 4 to the last, layers kept dense too."
+    )

@@ -40,29 +40,10 @@ def draw(table: Table, name: str) -> Drawing:
 
 
 @pytest.fixture(scope="module")
-def sweep(make_once: Callable[..., Path]) -> Table:
+def sweep(make_once: Callable[..., Path], accuracy_of: Callable[..., Accuracy]) -> Table:
     settings = {"budgets": ("128", "256"), "hardware": ("attacc_hbm3_bank", "attacc_hbm3_bg")}
     table = tidy(open_results([make_once(**settings)])).charging("attention")
     return beside(table, accuracy_of(table))
-
-
-def accuracy_of(table: Table, **description: Any) -> Accuracy:
-    """Return made-up accuracy of every method and budget: each has the number of its row."""
-    named = pl.concat_str("policy", "policy_parameters", separator=":").str.strip_chars_end(":")
-    cells = (
-        table.configurations.filter(pl.col("policy") != "dense")
-        .select(policy=named, budget=pl.col("budget"))
-        .unique(maintain_order=True)
-    )
-    cells = pl.concat([pl.DataFrame({"policy": ["dense"], "budget": ["all"]}), cells])
-    values = pl.Series("value", range(len(cells)), dtype=pl.Float64)
-    numbered = cells.with_columns(values, low=values - 1, high=values + 2)
-    measures = pl.concat(
-        numbered.with_columns(task=pl.lit("t"), measure=pl.lit(one))
-        for one in ("perplexity", "ruler_score_ratio")
-    )
-    known = {"model": "reference", "layers": 3, "dense_layers": 1} | description
-    return Accuracy("acc", known, pl.DataFrame(), measures)
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +206,8 @@ def test_work_on_the_prompt_is_paid_off_by_decoding() -> None:
     class Once:
         def measured(self, *_: str, only: tuple[str, ...]) -> pl.DataFrame:
             one = {"configuration": [0] * 3, "method": ["m"] * 3, "rank": [0] * 3, "look": [0] * 3}
-            return pl.DataFrame(
-                one | {"window": [0, 1, 2], "steps": [1, 1, 2], "latency": [100.0, 10.0, 10.0]}
-            )
+            steps = {"window": [0, 1, 2], "first_step": [0, 1, 2], "steps": [1, 1, 2]}
+            return pl.DataFrame(one | steps | {"latency": [100.0, 10.0, 10.0]})
 
     means = running_means(Once(), "latency")  # type: ignore[arg-type]
     assert means["decoded"].to_list() == [1, 2, 4]
@@ -321,13 +301,18 @@ def test_accuracy_stands_against_cost_with_dense_as_the_line(sweep: Table) -> No
     ],
 )
 def test_accuracy_of_another_run_is_refused(
-    alone: Table, other: dict[str, Any], sentence: str
+    alone: Table,
+    other: dict[str, Any],
+    sentence: str,
+    accuracy_of: Callable[..., Accuracy],
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         beside(alone, accuracy_of(alone, **other))
 
 
-def test_accuracy_of_other_budgets_is_refused(alone: Table, sweep: Table) -> None:
+def test_accuracy_of_other_budgets_is_refused(
+    alone: Table, accuracy_of: Callable[..., Accuracy]
+) -> None:
     measures = accuracy_of(alone).measures.with_columns(budget=pl.lit("77"))
     other = Accuracy("acc", accuracy_of(alone).description, pl.DataFrame(), measures)
     with pytest.raises(UserError, match="no policy at a budget of it is in the results"):
