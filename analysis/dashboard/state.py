@@ -33,9 +33,6 @@ KEYS = (
 )
 """Keys of the query: one a control, the control's id."""
 
-MANY = ("run", "model", "policy", "layout", "dense")
-"""Keys that hold several values."""
-
 
 @dataclass(frozen=True, slots=True)
 class State:

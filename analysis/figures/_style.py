@@ -96,6 +96,23 @@ def picks(frame: pl.DataFrame) -> list[dict[str, Any]]:
     return [pick(*row) for row in frame.select("method", "policy", "layout").iter_rows()]
 
 
+def budget_curve(method: str, own: pl.DataFrame, value: str, hover: str) -> dict[str, Any]:
+    """Return one method's points over its budgets, joined by a line: `value` against `cost`."""
+    policy, layout = own["policy"][0], own["layout"][0]
+    return {
+        "type": "scatter",
+        "x": own["cost"].to_list(),
+        "y": own[value].to_list(),
+        "customdata": [pick(method, policy, layout, budget=budget) for budget in own["budget"]],
+        "mode": "lines+markers",
+        "name": method,
+        "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
+        "marker": marker(policy, layout, size=11),
+        "text": [f"budget {budget}" for budget in own["budget"]],
+        "hovertemplate": f"{method}<br>%{{text}}<br>{hover}<extra></extra>",
+    }
+
+
 def _layout_place(layout: str) -> int:
     known = _LAYOUTS.get(layout.partition(":")[0])
     return 4 + zlib.crc32(layout.encode()) if known is None or ":" in layout else known

@@ -8,13 +8,10 @@ from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     BASELINE,
     axis_title,
-    colour,
-    dash,
+    budget_curve,
     drawing,
     in_order,
     lines_height,
-    marker,
-    pick,
 )
 from analysis.figures.pareto import pareto_front
 from analysis.results.baselines import relative
@@ -39,27 +36,11 @@ def against(table: Table, measure: str, cost: str) -> Drawing | None:
     lines: list[dict[str, Any]] = []
     for (method,), group in points.group_by("method", maintain_order=True):
         own = group.sort("cost")
-        policy, layout = own["policy"][0], own["layout"][0]
         up = (own["high"] - own["value"]).to_list()
         down = (own["value"] - own["low"]).to_list()
-        lines.append(
-            {
-                "type": "scatter",
-                "x": own["cost"].to_list(),
-                "y": own["value"].to_list(),
-                "error_y": {"type": "data", "array": up, "arrayminus": down, "thickness": 1},
-                "customdata": [
-                    pick(str(method), policy, layout, budget=budget) for budget in own["budget"]
-                ],
-                "mode": "lines+markers",
-                "name": str(method),
-                "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
-                "marker": marker(policy, layout, size=11),
-                "text": [f"budget {budget}" for budget in own["budget"]],
-                "hovertemplate": f"{method}<br>%{{text}}<br>{cost} %{{x:.3f}} \u00d7 dense"
-                f"<br>{title.lower()} %{{y:.4g}}<extra></extra>",
-            }
-        )
+        hover = f"{cost} %{{x:.3f}} \u00d7 dense<br>{title.lower()} %{{y:.4g}}"
+        bars = {"type": "data", "array": up, "arrayminus": down, "thickness": 1}
+        lines.append(budget_curve(str(method), own, "value", hover) | {"error_y": bars})
     reference = float(dense["value"][0])
     front = pareto_front(points, "value", better)
     lines.append(

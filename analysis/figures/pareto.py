@@ -9,13 +9,10 @@ from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     BASELINE,
     axis_title,
-    colour,
-    dash,
+    budget_curve,
     drawing,
     in_order,
     lines_height,
-    marker,
-    pick,
 )
 from analysis.metrics import metric
 from analysis.results.baselines import relative
@@ -32,24 +29,8 @@ def pareto(table: Table, name: str) -> Drawing | None:
     lines: list[dict[str, Any]] = []
     for (method,), group in points.group_by("method", maintain_order=True):
         own = group.sort("cost")
-        policy, layout = own["policy"][0], own["layout"][0]
-        lines.append(
-            {
-                "type": "scatter",
-                "x": own["cost"].to_list(),
-                "y": own[name].to_list(),
-                "customdata": [
-                    pick(str(method), policy, layout, budget=budget) for budget in own["budget"]
-                ],
-                "mode": "lines+markers",
-                "name": str(method),
-                "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
-                "marker": marker(policy, layout, size=11),
-                "text": [f"budget {budget}" for budget in own["budget"]],
-                "hovertemplate": f"{method}<br>%{{text}}<br>latency %{{x:.3f}} \u00d7 dense"
-                f"<br>{one.title.lower()} %{{y:.4g}}<extra></extra>",
-            }
-        )
+        hover = f"latency %{{x:.3f}} \u00d7 dense<br>{one.title.lower()} %{{y:.4g}}"
+        lines.append(budget_curve(str(method), own, name, hover))
     front = pareto_front(points, name, one.better)
     edge = {
         "type": "scatter",
