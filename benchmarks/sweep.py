@@ -86,7 +86,7 @@ def write_trace(path: Path, layers: int) -> Path:
         layers=tuple(range(layers)),
         q_heads=q_heads,
         kv_heads=KV_HEADS,
-        head_dim=HEAD_DIM,
+        head_dim=(HEAD_DIM,) * layers,
         dtype="float16",
         prompt_tokens=PROMPT_TOKENS,
         decode_steps=STEPS,

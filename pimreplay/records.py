@@ -40,6 +40,9 @@ class KvHeadTrace:
     """Sum over all prompt queries of the attention weights, (q_heads, prompt_tokens)."""
     prompt_attention_decayed: "Tensor | None" = None
     """The same sum, decayed by 0.98 a prompt query."""
+    sink_logit: "Tensor | None" = None
+    """Logit of each query head that joins its softmax beside the tokens' and has no value,
+    (q_heads,); None: none."""
     seed: int = 0
     """Seed of everything random that a policy does with this KV head."""
     kv_bits: int = 16
@@ -51,6 +54,24 @@ class KvHeadTrace:
         if self.soft_cap is not None:
             products.div_(self.soft_cap).tanh_().mul_(self.soft_cap)
         return products
+
+    def softmax(self, logits: "Tensor") -> "Tensor":
+        """Return the attention weights of logits (q_heads, ..., n), less what a sink takes."""
+        import torch
+
+        if self.sink_logit is None:
+            return torch.softmax(logits, dim=-1)
+        return torch.cat([logits, self.sinks(logits)], dim=-1).softmax(-1)[..., :-1]
+
+    def sinks(self, logits: "Tensor") -> "Tensor":
+        """Return each query head's sink logit beside logits (q_heads, ..., n): (q_heads, ..., 1).
+
+        -inf where there is none: it then adds nothing to a softmax.
+        """
+        if self.sink_logit is None:
+            return logits.new_full((*logits.shape[:-1], 1), float("-inf"))
+        shape = (-1, *[1] * (logits.ndim - 1))
+        return self.sink_logit.view(shape).expand(*logits.shape[:-1], 1)
 
     @property
     def q_heads(self) -> int:

@@ -46,7 +46,7 @@ def write_random_trace(
         layers=tuple(range(layers)),
         q_heads=q_heads,
         kv_heads=kv_heads,
-        head_dim=head_dim,
+        head_dim=(head_dim,) * layers,
         dtype="float16",
         prompt_tokens=prompt_tokens,
         decode_steps=decode_steps,

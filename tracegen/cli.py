@@ -190,11 +190,13 @@ def verify(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the tra
 
 
 def _print_written(trace: Any) -> None:
+    from tracegen.trace.verify import head_sizes
+
     manifest = trace.manifest
     size = sum(one.size_bytes for one in manifest.files)
     typer.echo(
         f"{manifest.kind} trace {trace.hash[:12]}: {len(manifest.layers)} layers, "
-        f"{manifest.q_heads} query and {manifest.kv_heads} KV heads of {manifest.head_dim}, "
+        f"{manifest.q_heads} query and {manifest.kv_heads} KV heads of {head_sizes(manifest)}, "
         f"{manifest.prompt_tokens:,} + {manifest.decode_steps:,} tokens, {size / 1e6:.1f} MB"
     )
     typer.echo(trace.where)

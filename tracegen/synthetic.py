@@ -82,7 +82,7 @@ class Synthesis:
             layers=tuple(range(self.layers)),
             q_heads=self.q_heads,
             kv_heads=self.kv_heads,
-            head_dim=self.head_dim,
+            head_dim=(self.head_dim,) * self.layers,
             dtype=self.dtype,
             prompt_tokens=self.prompt_tokens,
             decode_steps=self.decode_steps,
@@ -138,10 +138,10 @@ def synthesize_trace(
 def _write_layer(synthesis: Synthesis, writer: TraceWriter, layer: int) -> None:
     manifest = writer.manifest
     group, n_prompt = manifest.group, manifest.prompt_tokens
-    shape = (manifest.q_heads, manifest.decode_steps, manifest.head_dim)
+    shape = (manifest.q_heads, manifest.decode_steps, manifest.head_dim[0])
     query = np.empty(shape, dtype=_bits(np.empty(0, np.float32), manifest.dtype).dtype)
     kept = manifest.prompt_queries
-    prompt_query = np.empty((manifest.q_heads, kept, manifest.head_dim), dtype=query.dtype)
+    prompt_query = np.empty((manifest.q_heads, kept, manifest.head_dim[0]), dtype=query.dtype)
     sums = [np.empty((manifest.q_heads, n_prompt), np.float32) for _ in range(2)]
 
     def heads() -> Any:

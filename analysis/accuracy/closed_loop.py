@@ -67,6 +67,7 @@ class _Loop:
         key = torch.cat([before.key, asked.key[:, -new:]], dim=1).float()
         value = torch.cat([before.value, asked.value[:, -new:]], dim=1).float()
         group = len(asked.query) // len(key)
+        sinks = asked.sink_logit
         output = torch.empty_like(asked.query)
         for kv_head in range(len(key)):
             heads = slice(kv_head * group, (kv_head + 1) * group)
@@ -84,6 +85,7 @@ class _Loop:
                     prompt_query=before.query[heads].float(),
                     prompt_attention=before.attention[heads],
                     prompt_attention_decayed=before.attention_decayed[heads],
+                    sink_logit=None if sinks is None else sinks[heads].float(),
                     seed=self._chooser.seed,
                 )
             )

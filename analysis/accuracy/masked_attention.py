@@ -29,20 +29,26 @@ def attend(head: KvHeadTrace, mask: Tensor) -> Tensor:
             scores = torch.mm(query[q_head, steps], head.key[:stop].T)
             if head.soft_cap is not None:
                 scores.div_(head.soft_cap).tanh_().mul_(head.soft_cap)
-            weight = _weights(scores, kept)
-            total = weight.sum(-1, keepdim=True)
+            sink = None if head.sink_logit is None else head.sink_logit[q_head]
+            weight, total = _weights(scores, kept, sink)
             output[q_head, steps] = torch.mm(weight, head.value[:stop]).div_(total)
     return output
 
 
-def _weights(scores: Tensor, kept: Tensor) -> Tensor:
-    """Return the softmax weights before their division by the total, in place of `scores`.
+def _weights(scores: Tensor, kept: Tensor, sink: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the softmax weights before their division, in place of `scores`, and their totals.
+
+    A sink logit adds to the totals alone.
 
     Where no score is far from zero the usual subtraction of each row's maximum is left out: it
     only guards against overflow and costs as much as the powers.
     """
     low, high = scores.aminmax()
-    if not (low > -SAFE_EXPONENT and high < SAFE_EXPONENT):
+    extra = scores.new_full((1,), float("-inf")) if sink is None else sink.float().reshape(1)
+    if not (low > -SAFE_EXPONENT and high < SAFE_EXPONENT and extra < SAFE_EXPONENT):
         scores.masked_fill_(~kept, float("-inf"))
-        return scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-    return scores.exp_().mul_(kept)
+        top = torch.maximum(scores.amax(-1, keepdim=True), extra)
+        weight = scores.sub_(top).exp_()
+        return weight, weight.sum(-1, keepdim=True) + (extra - top).exp()
+    weight = scores.exp_().mul_(kept)
+    return weight, weight.sum(-1, keepdim=True) + extra.exp()

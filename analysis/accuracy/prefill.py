@@ -1,7 +1,6 @@
 """A prompt read once by the model's own attention, from which many blocks of steps may start."""
 
 import copy
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from tracegen.base.errors import UserError
+from tracegen.capture.generation import last_only
 from tracegen.capture.recording import Call, recording
 from tracegen.trace.schema import PROMPT_QUERIES
 
@@ -66,7 +66,8 @@ def prefill(model: Any, prompt_ids: Sequence[int]) -> Prefill:
     """
     sink = _Sink()
     with torch.inference_mode(), recording(model, sink):
-        result = model(input_ids=ids_tensor(model, prompt_ids), use_cache=True, **last_only(model))
+        last = last_only(model, len(prompt_ids))
+        result = model(input_ids=ids_tensor(model, prompt_ids), use_cache=True, **last)
     cache = getattr(result, "past_key_values", None)
     if not hasattr(cache, "layers") or not sink.layers:
         raise UserError(
@@ -79,12 +80,6 @@ def prefill(model: Any, prompt_ids: Sequence[int]) -> Prefill:
 def ids_tensor(model: Any, ids: Sequence[int]) -> Tensor:
     """Return token ids on the model's device, (1, tokens)."""
     return torch.tensor([list(ids)], device=model.get_input_embeddings().weight.device)
-
-
-def last_only(model: Any) -> dict[str, int]:
-    """Return the argument that spares the logits of all but the last token, where there is one."""
-    known = inspect.signature(model.forward).parameters
-    return {"logits_to_keep": 1} if "logits_to_keep" in known else {}
 
 
 class _Sink:

@@ -138,7 +138,9 @@ def inspect(
     if described["policy_parameters"]:
         policy = f"{policy}:{described['policy_parameters']}"
     recorded = next(one for one in run.config["traces"] if one["name"] == described["trace"])
-    geometry = _geometry(run, described["hardware"], int(recorded["head_dim"]))
+    sizes = recorded["head_dim"]  # one for all layers, or one a layer
+    size = sizes[recorded["layers"].index(layer)] if isinstance(sizes, list) else sizes
+    geometry = _geometry(run, described["hardware"], int(size))
     computed = _computed(
         path,
         trace_hash,
@@ -180,8 +182,10 @@ def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:
     logits = head.logits((head.key[:visible] @ head.query[q_head, step]).double()).numpy()
     if head.sliding_window is not None:
         logits[: max(0, visible - head.sliding_window)] = -np.inf
-    weights = np.exp(logits - logits.max())
-    return np.asarray(weights / weights.sum())
+    sink = -np.inf if head.sink_logit is None else float(head.sink_logit[q_head])
+    top = max(logits.max(), sink)
+    weights = np.exp(logits - top)
+    return np.asarray(weights / (weights.sum() + np.exp(sink - top)))
 
 
 @dataclass(frozen=True, slots=True)

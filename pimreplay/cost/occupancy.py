@@ -1,5 +1,6 @@
 """How full a KV cache makes the channels and stacks of a device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pimreplay.hardware.device import Geometry
@@ -9,7 +10,8 @@ from pimreplay.hardware.device import Geometry
 class KvCache:
     """The KV cache of one request as a device must hold it, padding of layouts apart."""
 
-    layers: int
+    layers: tuple[Geometry, ...]
+    """Of each layer that has keys and values of its own: how its heads lie."""
     kv_heads: int
     tokens: int
 
@@ -39,27 +41,38 @@ class Occupancy:
         return self.fullest_stack_bytes / self.stack_bytes
 
 
-def occupancy(geometry: Geometry, cache: KvCache, spread: int, stacks: int) -> Occupancy:
+def occupancy(cache: KvCache, spread: int, stacks: int) -> Occupancy:
     """Return how full a cache makes its device.
 
     Layers are dealt out over the stacks; in each stack KV heads go round the channels, or lie in
     `spread` channels each.
     """
-    org = geometry.hardware.organisation
+    org = cache.layers[0].hardware.organisation
     channel_bytes = org.capacity_bytes // org.channels
-    head_bytes = kv_head_bytes(geometry, -(-cache.tokens // spread))
+    tokens = -(-cache.tokens // spread)
+    sizes = {one: kv_head_bytes(one, tokens) for one in set(cache.layers)}
+    head_bytes = [sizes[one] for one in cache.layers]
     # shares of one layer that the fullest channel and the whole stack hold
     in_channel = cache.kv_heads if spread > 1 else -(-cache.kv_heads // org.channels)
-    layers = -(-cache.layers // stacks)
-    layers_that_fit = channel_bytes // (in_channel * head_bytes)
+    fullest = _fullest(head_bytes, stacks)
+    enough = (
+        number
+        for number in range(1, len(head_bytes) + 1)
+        if in_channel * _fullest(head_bytes, number) <= channel_bytes
+    )
     return Occupancy(
         channel_bytes=channel_bytes,
-        fullest_channel_bytes=layers * in_channel * head_bytes,
+        fullest_channel_bytes=in_channel * fullest,
         stack_bytes=org.capacity_bytes,
-        fullest_stack_bytes=layers * cache.kv_heads * spread * head_bytes,
+        fullest_stack_bytes=cache.kv_heads * spread * fullest,
         stacks=stacks,
-        stacks_needed=-(-cache.layers // layers_that_fit) if layers_that_fit else 0,
+        stacks_needed=next(enough, 0),
     )
+
+
+def _fullest(head_bytes: Sequence[int], stacks: int) -> int:
+    """Return the bytes of one KV head in all layers of the fullest of so many stacks."""
+    return max(sum(head_bytes[first::stacks]) for first in range(min(stacks, len(head_bytes))))
 
 
 def kv_head_bytes(geometry: Geometry, tokens: int) -> int:

@@ -70,7 +70,7 @@ class H2O:
                 _evict(kept, weight, visible, tokens, window)
                 mask[:, step] = kept
                 seen = scores[:, step - steps.start, :visible]
-                attention = seen.masked_fill(~kept[:, :visible], float("-inf")).softmax(-1)
+                attention = head.softmax(seen.masked_fill(~kept[:, :visible], float("-inf")))
                 weight[:, :visible] += (
                     attention if heads > 1 or head.q_heads == 1 else attention.sum(0, keepdim=True)
                 )

@@ -77,7 +77,7 @@ class MagicPIG:
             mask[:, steps, : part.shape[-1]] = part
             exact = logits(head, steps).masked_fill_(~part, float("-inf"))
             self._correct(exact[..., first:last], sampled & ~whole, head.query[:, steps], hashed)
-            output[:, steps] = exact.softmax(-1) @ head.value[: exact.shape[-1]]
+            output[:, steps] = head.softmax(exact) @ head.value[: exact.shape[-1]]
         return Selection(mask, None, self._overhead(head, last - first, hits), output)
 
     def _hashed(self, head: KvHeadTrace) -> tuple[int, int]:

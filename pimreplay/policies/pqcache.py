@@ -71,7 +71,7 @@ class PQCache:
             scores.masked_fill_(keep, float("-inf"))
             if self.gqa == "group_shared":
                 hidden = torch.isneginf(scores[:1])
-                weights = scores.softmax(-1).nan_to_num_(0.0)  # no candidates: all hidden
+                weights = head.softmax(scores).nan_to_num_(0.0)  # no candidates: all hidden
                 scores = weights.sum(0, keepdim=True).masked_fill_(hidden, float("-inf"))
             keep &= seen_mask(head, steps, stop)
             best = top_mask(scores, now[steps] - keep.sum(-1))

@@ -81,7 +81,7 @@ class RetroInfer:
             absent = torch.arange(scores.shape[-1], device=scores.device) >= existing
             absent |= clusters.size == 0
             scores.masked_fill_(absent, float("-inf"))
-            rank_by = scores.softmax(-1).nan_to_num_(0.0).sum(0, keepdim=True)
+            rank_by = head.softmax(scores).nan_to_num_(0.0).sum(0, keepdim=True)
             order, size = whole.ranked(rank_by.masked_fill_(absent, float("-inf")), steps)
             read = self._read(head, whole, size, existing, steps, now)
             part = whole.tokens(order, torch.where(read, size, 0), steps)[0]
@@ -131,15 +131,17 @@ class RetroInfer:
         """Merge exact and estimated attention by their softmax denominators.
 
         A cluster adds its size times exp(score) below and its sum of values times exp(score)
-        above. In a sliding window both shrink with the tokens that are still seen.
+        above. In a sliding window both shrink with the tokens that are still seen. A sink adds
+        below alone.
         """
         exact, exact_total = attend(head, steps, mask)
-        best = torch.cat([exact_total[..., None], scores], dim=-1).amax(-1, keepdim=True)
+        sink = head.sinks(scores)
+        best = torch.cat([exact_total[..., None], scores, sink], dim=-1).amax(-1, keepdim=True)
         weight = (exact_total[..., None] - best).exp()
         guess = (scores - best).exp_()  # (q_heads, tile, clusters)
         seen_ratio = present / clusters.size.clamp_min(1)
         above = weight * exact + (guess * seen_ratio) @ value_sum
-        return above / (weight + (guess * present).sum(-1, keepdim=True))
+        return above / (weight + (guess * present).sum(-1, keepdim=True) + (sink - best).exp())
 
     def cluster(self, head: KvHeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""

@@ -90,7 +90,7 @@ class SnapKV:
         hidden = token > at
         if head.sliding_window is not None:
             hidden |= token <= at - head.sliding_window
-        weights = scores.masked_fill_(hidden, float("-inf")).softmax(-1)
+        weights = head.softmax(scores.masked_fill_(hidden, float("-inf")))
         votes = weights[..., : prompt - window].sum(dim=1)
         pool = avg_pool1d if self.pooling == "avg" else max_pool1d
         return pool(votes, kernel_size=self.kernel, padding=self.kernel // 2, stride=1)

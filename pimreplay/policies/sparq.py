@@ -118,11 +118,13 @@ def _sum_before(value: Tensor, stop: Tensor) -> Tensor:
 def _output(head: KvHeadTrace, steps: slice, scores: Tensor, mask: Tensor, mean: Tensor) -> Tensor:
     """Return alpha * attention over the mask + (1 - alpha) * mean value, for one tile.
 
-    alpha is the approximate softmax weight of what is selected.
+    alpha is the approximate softmax weight of what is selected. Beside a sink all of it shrinks:
+    the tokens' weight is taken as that of the selected ones, which is exact, over alpha.
     """
     index, real = positions(mask)
     chosen = scores.gather(-1, index.expand(head.q_heads, -1, -1))
     chosen.masked_fill_(~real, float("-inf"))
     alpha = torch.exp(log_sum_exp(chosen) - log_sum_exp(scores))[..., None]
-    attended, _ = attend(head, steps, mask)
-    return alpha * attended + (1 - alpha) * mean[steps]
+    attended, total = attend(head, steps, mask)
+    mixed = alpha * attended + (1 - alpha) * mean[steps]
+    return mixed * torch.sigmoid(total[..., None] - alpha.log() - head.sinks(scores))

@@ -31,7 +31,7 @@ class TopK:
         for steps in tiles(head):
             scores = logits(head, steps)
             if self.gqa == "group_shared":
-                scores = torch.softmax(scores, dim=-1).sum(dim=0, keepdim=True)
+                scores = head.softmax(scores).sum(dim=0, keepdim=True)
                 hide_unseen(scores, head, steps)
             mask[:, steps, : scores.shape[-1]] = top_mask(scores, k[steps])
         scan = vector_scan(head, head.visible - first_seen(head))

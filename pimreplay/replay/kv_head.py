@@ -25,6 +25,7 @@ from pimreplay.selection.masks import count_true, packed, union
 from pimreplay.selection.quantisation import as_stored
 from pimreplay.selection.recall import ExactAttention, Recall, seen_tokens
 from tracegen.base.errors import UserError
+from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace, as_float32
 
 if TYPE_CHECKING:
@@ -185,9 +186,18 @@ def read_kv_head(trace: Trace, layer: int, kv_head: int, settings: Settings) -> 
         prompt_query=None if prompt_query is None else tensor(prompt_query),
         prompt_attention=None if attention is None else tensor(attention[0]),
         prompt_attention_decayed=None if attention is None else tensor(attention[1]),
+        sink_logit=_sinks(manifest, index, kv_head, settings.device),
         seed=settings.seed,
         kv_bits=settings.kv_bits,
     )
+
+
+def _sinks(manifest: Manifest, index: int, kv_head: int, device: str) -> Tensor | None:
+    """Return the sink logits of a KV head's query heads, (q_heads,); None: there are none."""
+    if not manifest.sink_logit:
+        return None
+    first = kv_head * manifest.group
+    return torch.tensor(manifest.sink_logit[index][first : first + manifest.group], device=device)
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ GATHER_RATIO = 0.125
 
 
 def attend(head: KvHeadTrace, steps: slice, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the softmax attention of a tile over one mask for all query heads.
+    """Return the softmax attention of a tile over one mask for all query heads, sinks left out.
 
     Args:
         head: The head.

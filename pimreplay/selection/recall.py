@@ -1,8 +1,8 @@
 """What a selection keeps of the model's attention: mass, best tokens, output.
 
 Three figures per query head and step, against exact attention over everything the step may see:
-attention mass kept, overlap with the exact top-k of as many tokens, and relative L2 error of the
-attention output.
+attention mass kept (of what the tokens get: a sink's share is nobody's), overlap with the exact
+top-k of as many tokens, and relative L2 error of the attention output.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,6 +37,7 @@ class _Tile:
     steps: slice
     logits: Tensor  # (q_heads, steps, tokens), -inf where a step must not look
     weights: Tensor  # softmax of them
+    total: Tensor  # sum of the weights, (q_heads, steps): 1 less what a sink takes
     ranked: np.ndarray  # logits ascending, (q_heads, steps, tokens) float32
     output: Tensor  # (q_heads, steps, head_dim)
 
@@ -81,10 +82,11 @@ class ExactAttention:
 
     def _tile(self, steps: slice) -> _Tile:
         logits = self._logits(self.head, steps)
-        weights = torch.softmax(logits, dim=-1)
+        weights = self.head.softmax(logits)
+        total = weights.sum(-1) if self.head.sink_logit is not None else torch.ones(())
         # numpy sorts float32 with vector instructions, several times faster than torch
         ranked = np.sort(logits.cpu().numpy(), axis=-1)
-        return _Tile(steps, logits, weights, ranked, weights @ self.head.value)
+        return _Tile(steps, logits, weights, total, ranked, weights @ self.head.value)
 
     def _logits(self, head: KvHeadTrace, steps: slice) -> Tensor:
         """Return (q_heads, steps, tokens), -inf where a step must not look."""
@@ -131,22 +133,22 @@ class ExactAttention:
         found = self._attended(tile, chosen, kept, mass) if output is None else output
         norm = torch.linalg.vector_norm(tile.output, dim=-1).clamp_min(1e-30)
         error = torch.linalg.vector_norm(found - tile.output, dim=-1) / norm
-        return mass, _overlap(tile, chosen), error
+        return mass / tile.total.clamp_min(TINY_MASS), _overlap(tile, chosen), error
 
     def _everything(self) -> Recall:
         ones = np.ones(self.head.steps)
         return Recall(ones, ones.copy(), np.zeros(self.head.steps))
 
     def _attended(self, tile: _Tile, chosen: Tensor, kept: Tensor, mass: Tensor) -> Tensor:
-        """Return the output over the chosen tokens: their weights, made to sum to one."""
+        """Return the output over the chosen tokens: their weights, beside a sink's."""
         if self.stored is not self.head:
             scores = self._logits(self.stored, tile.steps).masked_fill_(~chosen, float("-inf"))
-            return torch.nan_to_num_(torch.softmax(scores, dim=-1), nan=0.0) @ self.stored.value
+            return torch.nan_to_num_(self.head.softmax(scores), nan=0.0) @ self.stored.value
         found = kept @ self.head.value
         if bool((mass > TINY_MASS).all()):
-            return found / mass[..., None]
+            return found / (mass + (1 - tile.total))[..., None]
         # weights this small have lost their digits: take the softmax anew, 0 if nothing is chosen
-        weights = torch.softmax(tile.logits.masked_fill(~chosen, float("-inf")), dim=-1)
+        weights = self.head.softmax(tile.logits.masked_fill(~chosen, float("-inf")))
         return torch.nan_to_num_(weights, nan=0.0) @ self.head.value
 
 

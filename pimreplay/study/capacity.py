@@ -63,6 +63,6 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
 def head_bytes(point: Point, budgets: int) -> int:
     """Estimate what a worker holds of one KV head: float32 vectors, and masks of all steps."""
     manifest = point.trace.manifest
-    vectors = 2 * manifest.tokens * manifest.head_dim * (4 + 4)
+    vectors = 2 * manifest.tokens * max(manifest.head_dim) * (4 + 4)
     masks = manifest.group * manifest.decode_steps * manifest.tokens * (3 + budgets)
     return vectors + masks

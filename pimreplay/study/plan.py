@@ -84,10 +84,13 @@ class Point:
 def occupancy_of(point: Point, settings: Settings) -> Occupancy:
     """Return how full the KV cache of a point's trace makes its device."""
     manifest = point.trace.manifest
-    geometry = point.hardware.geometry(manifest.head_dim, settings.kv_bits)
-    cache = KvCache(len(manifest.layers), manifest.kv_heads, manifest.tokens)
+    layers = tuple(
+        point.hardware.geometry(manifest.head_dim_of(layer), settings.kv_bits)
+        for layer in manifest.kv_layers
+    )
+    cache = KvCache(layers, manifest.kv_heads, manifest.tokens)
     spread = channels_of(point.method.placer.heads, point.hardware.organisation.channels)
-    return occupancy(geometry, cache, spread, settings.stacks)
+    return occupancy(cache, spread, settings.stacks)
 
 
 def refuse_overfull(point: Point, settings: Settings) -> None:
@@ -100,7 +103,7 @@ def refuse_overfull(point: Point, settings: Settings) -> None:
     if found.stacks_needed:
         remedy = f"--stacks {found.stacks_needed} (layers are dealt out over stacks), {remedy}"
     raise UserError(
-        f"hardware {point.hardware.name}: {len(manifest.layers)} layers x {manifest.kv_heads} KV"
+        f"hardware {point.hardware.name}: {len(manifest.kv_layers)} layers x {manifest.kv_heads} KV"
         f" heads x {manifest.tokens:,} tokens take {found.fullest_channel_bytes / 1e6:,.1f} MB of"
         f" a channel that has {found.channel_bytes / 1e6:,.1f} MB; give {remedy}"
     )

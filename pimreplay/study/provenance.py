@@ -16,7 +16,7 @@ from pimreplay.results.seal import digest
 from pimreplay.selection.budget_schedule import BudgetSchedule
 from pimreplay.study.plan import Point, occupancy_of
 
-TRACE_FACTS = ("q_heads", "kv_heads", "head_dim", "dtype", "prompt_tokens", "decode_steps")
+TRACE_FACTS = ("q_heads", "kv_heads", "dtype", "prompt_tokens", "decode_steps")
 LIBRARIES = ("numpy", "torch", "numba", "polars", "pyarrow")
 
 
@@ -87,6 +87,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
                 "kind": trace.kind,
                 "model": trace.model,
                 "layers": list(trace.layers),
+                "head_dim": _one_or_all(trace.manifest.head_dim),
                 **{name: getattr(trace.manifest, name) for name in TRACE_FACTS},
             }
             for trace in traces.values()
@@ -104,7 +105,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
                 "t_ck_ns": one.t_ck_ns,
                 "occupancy": _fullest(points, one.name, settings),
                 "geometry": {
-                    trace.name: one.geometry(trace.manifest.head_dim, settings.kv_bits).facts()
+                    trace.name: one.geometry(max(trace.manifest.head_dim), settings.kv_bits).facts()
                     for trace in traces.values()
                 },
                 "values": one.values,
@@ -113,6 +114,11 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
         ],
         "versions": versions(),
     }
+
+
+def _one_or_all(head_dim: Sequence[int]) -> int | list[int]:
+    """Return the head size of all layers, or of each where they differ."""
+    return head_dim[0] if len(set(head_dim)) == 1 else list(head_dim)
 
 
 def _fullest(points: Sequence[Point], hardware: str, settings: Settings) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tracegen.trace.store import Trace
 
 ALIKE = (
     *("kind", "model", "layers", "q_heads", "kv_heads", "head_dim", "dtype"),
-    *("softmax_scale", "soft_cap", "sliding_window"),
+    *("softmax_scale", "soft_cap", "sliding_window", "kv_layer", "sink_logit"),
 )
 """What the manifests of a folder of traces must have in common."""
 

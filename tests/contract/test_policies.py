@@ -68,13 +68,18 @@ def exact_output(head: KvHeadTrace, mask: torch.Tensor) -> torch.Tensor:
     scores = head.query @ head.key.T * head.softmax_scale
     if head.soft_cap is not None:
         scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
-    return scores.masked_fill(~mask, float("-inf")).softmax(-1) @ head.value
+    weight = scores.masked_fill(~mask, float("-inf")).exp()
+    total = weight.sum(-1, keepdim=True)
+    if head.sink_logit is not None:
+        total += head.sink_logit[:, None, None].exp()
+    return weight @ head.value / total
 
 
 HEADS = {
     "plain": head_of(),
     "soft capped": head_of(1, soft_cap=5.0),
     "sliding window": head_of(2, sliding_window=70),
+    "attention sinks": head_of(4, sink_logit=torch.tensor([1.0, 6.0, -2.0])),
     "one query head": dataclasses.replace(
         head_of(3),
         query=head_of(3).query[:1],

@@ -38,13 +38,14 @@ def random_trace(where: Path, seed: int) -> Trace:
         layers=(int(rng.integers(0, 9)),),
         q_heads=group * kv_heads,
         kv_heads=kv_heads,
-        head_dim=head_dim,
+        head_dim=(head_dim,),
         dtype=str(numpy_type),
         prompt_tokens=prompt,
         decode_steps=steps,
         softmax_scale=(float(rng.uniform(0.5, 2)) * head_dim**-0.5,),
         sliding_window=(int(rng.integers(60, 120)) if seed % 4 == 1 else None,),
         soft_cap=float(rng.uniform(5, 50)) if seed % 3 == 1 else None,
+        sink_logit=(tuple(rng.normal(4, 2, group * kv_heads).tolist()),) if seed % 5 == 2 else (),
         prompt_queries=64,
         has_prompt_attention=True,
     )
@@ -89,7 +90,10 @@ def figures(
             if one.soft_cap is not None:
                 logit = one.soft_cap * np.tanh(logit / one.soft_cap)
             weight = np.exp(logit - logit.max())
-            weight /= weight.sum()
+            q = kv_head * one.group + q_head
+            sink = np.exp(one.sink_logit[0][q] - logit.max()) if one.sink_logit else 0.0
+            share = sink / (weight.sum() + sink)
+            weight /= weight.sum() + sink
             mask = selected[q_head, step]
             assert not mask[:first].any() and not mask[last + 1 :].any(), "an unseen token"
             chosen = np.flatnonzero(mask[first : last + 1])
@@ -97,11 +101,11 @@ def figures(
             exact = weight @ value[first : last + 1]
             kept = weight[chosen]
             own = (
-                kept @ value[first : last + 1][chosen] / kept.sum()
+                kept @ value[first : last + 1][chosen] / (kept.sum() + share)
                 if own_output is None
                 else own_output[q_head, step]
             )
-            rows["mass"].append(kept.sum())
+            rows["mass"].append(kept.sum() / (1 - share))
             rows["overlap"].append(len(np.intersect1d(chosen, best)) / len(chosen))
             rows["error"].append(np.linalg.norm(own - exact) / np.linalg.norm(exact))
             rows["count"].append(len(chosen))

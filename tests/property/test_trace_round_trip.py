@@ -22,6 +22,7 @@ from tracegen.trace.writer import TraceWriter
     kv_heads=st.integers(1, 3),
     group=st.integers(1, 3),
     head_dim=st.integers(1, 9),
+    shared=st.booleans(),
     prompt_tokens=st.integers(1, 40),
     decode_steps=st.integers(1, 9),
     seed=st.integers(0, 2**32 - 1),
@@ -32,17 +33,22 @@ def test_every_bit_pattern_of_a_finite_number_survives(
     kv_heads: int,
     group: int,
     head_dim: int,
+    shared: bool,
     prompt_tokens: int,
     decode_steps: int,
     seed: int,
 ) -> None:
+    # every second layer is one larger, and where they share, reads what the first of its size does
+    sizes = {layer: head_dim + index % 2 for index, layer in enumerate(layers)}
+    owner = {layer: layers[index % 2] for index, layer in enumerate(layers)}
     manifest = Manifest(
         kind="imported",
         model="bits",
         layers=tuple(layers),
         q_heads=kv_heads * group,
         kv_heads=kv_heads,
-        head_dim=head_dim,
+        head_dim=tuple(sizes.values()),
+        kv_layer=tuple(owner.values()) if shared else (),
         dtype=dtype,
         prompt_tokens=prompt_tokens,
         decode_steps=decode_steps,
@@ -54,9 +60,10 @@ def test_every_bit_pattern_of_a_finite_number_survives(
     rng = np.random.default_rng(seed)
     numpy_dtype = np.dtype(NUMPY_DTYPE[dtype])
 
-    def bits(heads: int, rows: int) -> np.ndarray:
-        raw = rng.bytes(heads * rows * head_dim * numpy_dtype.itemsize)
-        numbers = np.frombuffer(raw, numpy_dtype).reshape(heads, rows, head_dim).copy()
+    def bits(layer: int, heads: int, rows: int) -> np.ndarray:
+        shape = (heads, rows, sizes[layer])
+        raw = rng.bytes(np.prod(shape) * numpy_dtype.itemsize)
+        numbers = np.frombuffer(raw, numpy_dtype).reshape(shape).copy()
         while (place := first_not_finite(numbers, dtype)) is not None:
             numbers[place] = 0
         return numbers
@@ -67,11 +74,11 @@ def test_every_bit_pattern_of_a_finite_number_survives(
         with TraceWriter(where, manifest) as writer:
             for layer in layers:
                 written[layer] = {
-                    "key": bits(kv_heads, manifest.tokens),
-                    "value": bits(kv_heads, manifest.tokens),
-                    "query": bits(manifest.q_heads, decode_steps),
-                    "output": bits(manifest.q_heads, decode_steps),
-                    "prompt_query": bits(manifest.q_heads, manifest.prompt_queries),
+                    "key": bits(layer, kv_heads, manifest.tokens),
+                    "value": bits(layer, kv_heads, manifest.tokens),
+                    "query": bits(layer, manifest.q_heads, decode_steps),
+                    "output": bits(layer, manifest.q_heads, decode_steps),
+                    "prompt_query": bits(layer, manifest.q_heads, manifest.prompt_queries),
                 }
                 writer.write_layer(layer, **written[layer])
             writer.write_tokens()
@@ -81,7 +88,8 @@ def test_every_bit_pattern_of_a_finite_number_survives(
                 heads = slice(kv_head * group, (kv_head + 1) * group)
                 for name in ("key", "value"):
                     read = getattr(trace, name)(layer, kv_head)
-                    assert read.tobytes() == written[layer][name][kv_head].tobytes()
+                    holder = owner[layer] if shared else layer
+                    assert read.tobytes() == written[holder][name][kv_head].tobytes()
                 for name in ("query", "output", "prompt_query"):
                     read = getattr(trace, name)(layer, kv_head)
                     assert read.tobytes() == written[layer][name][heads].tobytes()

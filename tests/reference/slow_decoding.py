@@ -63,6 +63,7 @@ class Stepwise:
         scaling: float | None = None,
         softcap: float | None = None,
         sliding_window: int | None = None,
+        s_aux: Tensor | None = None,
         **_: Any,
     ) -> tuple[Tensor, None]:
         layer, new = module.layer_idx, query.shape[2]
@@ -88,7 +89,7 @@ class Stepwise:
             kept = seen
             own = None
             if new == 1 and layer >= self.dense_layers:
-                head = self.head(layer, kv_head, group, scale, softcap, sliding_window)
+                head = self.head(layer, kv_head, group, scale, softcap, sliding_window, s_aux)
                 selection = self.policy.select(head, self.budget)
                 kept = selection.mask[q_head % group, -1:]
                 if selection.output is not None:
@@ -96,7 +97,10 @@ class Stepwise:
             scores = query[0, q_head] @ keys.T * scale
             if softcap is not None:
                 scores = softcap * torch.tanh(scores / softcap)
-            weights = scores.masked_fill(~kept, float("-inf")).softmax(-1)
+            weights = scores.masked_fill(~kept, float("-inf"))
+            if s_aux is not None:
+                weights = torch.cat([weights, s_aux[q_head].expand(new, 1)], dim=1)
+            weights = weights.softmax(-1)[:, :tokens]
             output[q_head] = weights @ values if own is None else own
         return output[None].transpose(1, 2), None
 
@@ -108,6 +112,7 @@ class Stepwise:
         scale: float,
         soft_cap: float | None,
         sliding_window: int | None,
+        sinks: Tensor | None,
     ) -> KvHeadTrace:
         """Return what a trace of all steps until now would hold of one KV head."""
         heads = slice(kv_head * group, (kv_head + 1) * group)
@@ -124,6 +129,7 @@ class Stepwise:
             softmax_scale=scale,
             soft_cap=soft_cap,
             sliding_window=sliding_window,
+            sink_logit=None if sinks is None else sinks[heads],
             prompt_query=query[:, max(0, prompt - 128) : prompt],
             prompt_attention=weights.sum(1),
             prompt_attention_decayed=(weights * decay[:, None]).sum(1),

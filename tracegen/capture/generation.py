@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tracegen.base.errors import UserError
 
@@ -19,16 +20,12 @@ def generate(
     """
     with torch.inference_mode():
         device = model.get_input_embeddings().weight.device
-        last_only = (
-            {"logits_to_keep": 1}
-            if "logits_to_keep" in inspect.signature(model.forward).parameters
-            else {}
-        )
         ids = torch.tensor([list(prompt_ids)], device=device)
         cache = None
         decoded, log_probs = [], []
         for step in range(steps + 1):
-            result = model(input_ids=ids, past_key_values=cache, use_cache=True, **last_only)
+            last = last_only(model, ids.shape[1])
+            result = model(input_ids=ids, past_key_values=cache, use_cache=True, **last)
             cache = getattr(result, "past_key_values", None)
             if cache is None:
                 raise UserError(
@@ -47,3 +44,14 @@ def generate(
             log_probs.append(distribution[ids[0, 0]])
         chosen = torch.cat(decoded, dim=1)[0].tolist()
         return [*prompt_ids, *chosen], torch.stack(log_probs).tolist()
+
+
+def last_only(model: Any, tokens: int) -> dict[str, Tensor]:
+    """Return the argument that spares the logits of all but the last token, where there is one.
+
+    An index and not a count: given a count, layers that share their keys and values (Gemma 4)
+    attend from the last token only, and nothing would be known of how the prompt attends in them.
+    """
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        return {}
+    return {"logits_to_keep": torch.tensor([tokens - 1])}

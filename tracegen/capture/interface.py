@@ -22,6 +22,8 @@ NAME = "tracegen_attending"
 _PADDED, _NOT_CAUSAL = -1, -2
 # Tensors that models hand to the interface and that change nothing about the attention itself.
 _HARMLESS = frozenset({"position_ids", "cache_position", "position_embeddings", "token_type_ids"})
+SINK = "s_aux"
+"""Name under which transformers hands over the sink logits of a layer, one a query head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Asked:
     softmax_scale: float
     soft_cap: float | None
     sliding_window: int | None
+    sink_logit: Tensor | None
+    """Logits that join the softmax beside the tokens' and have no value, (q_heads,)."""
 
 
 Attend = Callable[[Asked], Tensor]
@@ -175,7 +179,8 @@ class _Adapter:
                 f"{self._name}: it builds an attention mask of its own, so it cannot be captured"
             )
         scale = float(query.shape[-1] ** -0.5 if scaling is None else scaling)
-        asked = Asked(module, layer, query[0], key[0], value[0], scale, softcap, window)
+        sink = others.get(SINK)
+        asked = Asked(module, layer, query[0], key[0], value[0], scale, softcap, window, sink)
         return self._attend(asked)[None].transpose(1, 2), None
 
     def _refuse(self, query: Tensor, key: Tensor, value: Tensor, others: dict[str, Any]) -> None:
@@ -191,7 +196,7 @@ class _Adapter:
         strange = [
             name
             for name, value in others.items()
-            if isinstance(value, Tensor) and name not in _HARMLESS
+            if isinstance(value, Tensor) and name not in _HARMLESS | {SINK}
         ]
         if strange:
             raise UserError(

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tracegen.base.errors import UserError
 from tracegen.capture.generation import generate
@@ -58,7 +59,7 @@ def plan(loaded: LoadedModel, request: Request) -> Manifest:
         layers=tuple(layers),
         q_heads=shape.q_heads,
         kv_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
+        head_dim=tuple(one.key.shape[2] for one in first),
         dtype=_name(stored),
         compute_dtype=_name(computed) if computed != stored else None,
         prompt_tokens=len(request.prompt_ids),
@@ -66,6 +67,8 @@ def plan(loaded: LoadedModel, request: Request) -> Manifest:
         softmax_scale=tuple(one.softmax_scale for one in first),
         sliding_window=tuple(one.sliding_window for one in first),
         soft_cap=shape.soft_cap,
+        kv_layer=_owners(calls, layers),
+        sink_logit=_sinks(first),
         has_output=True,
         prompt_queries=min(PROMPT_QUERIES, len(request.prompt_ids)),
         has_prompt_attention=True,
@@ -85,25 +88,26 @@ def plan(loaded: LoadedModel, request: Request) -> Manifest:
 class _Shape:
     q_heads: int
     kv_heads: int
-    head_dim: int
     soft_cap: float | None
 
     def __str__(self) -> str:
         cap = "" if self.soft_cap is None else f", soft cap {self.soft_cap:g}"
-        return f"{self.q_heads} query and {self.kv_heads} KV heads of {self.head_dim}{cap}"
+        return f"{self.q_heads} query and {self.kv_heads} KV heads{cap}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     shape: _Shape
-    tokens: int
+    key: Tensor
+    """(kv_heads, tokens, head_dim); kept, so that no other tensor can come to lie where it does."""
     dtype: torch.dtype
     softmax_scale: float
     sliding_window: int | None
+    sink_logit: Tensor | None
 
 
 class _Probe:
-    """Sink that keeps the shapes of the calls and none of their vectors."""
+    """Sink that keeps what a manifest needs of the calls."""
 
     def __init__(self) -> None:
         self.calls: dict[int, list[_Seen]] = {}
@@ -112,9 +116,17 @@ class _Probe:
         dtype = call.query.dtype
         for one in (call.key, call.value, call.output):
             dtype = torch.promote_types(dtype, one.dtype)
-        shape = _Shape(call.query.shape[0], call.key.shape[0], call.key.shape[2], call.soft_cap)
-        seen = _Seen(shape, call.key.shape[1], dtype, call.softmax_scale, call.sliding_window)
-        self.calls.setdefault(call.layer, []).append(seen)
+        shape = _Shape(call.query.shape[0], call.key.shape[0], call.soft_cap)
+        self.calls.setdefault(call.layer, []).append(
+            _Seen(
+                shape,
+                call.key,
+                dtype,
+                call.softmax_scale,
+                call.sliding_window,
+                call.sink_logit,
+            )
+        )
 
 
 def _probe(loaded: LoadedModel, token_id: int) -> dict[int, list[_Seen]]:
@@ -156,7 +168,8 @@ def _refuse_unusable(name: str, calls: dict[int, list[_Seen]]) -> None:
 def _grows(calls: list[_Seen]) -> bool:
     """Return whether a layer saw its two prompt tokens again beside the third one."""
     window = calls[0].sliding_window or 3
-    return calls[0].tokens == 2 and calls[1].tokens >= min(3, window)
+    before, after = (call.key.shape[1] for call in calls)
+    return before == 2 and after >= min(3, window)
 
 
 def _layers(name: str, calls: dict[int, list[_Seen]], asked: Any) -> list[int]:
@@ -181,6 +194,28 @@ def _shape(name: str, calls: dict[int, list[_Seen]], layers: list[int]) -> _Shap
             f"{name}: layers of different shapes ({found}); choose layers of one shape by --layers"
         )
     return shapes[layers[0]]
+
+
+def _owners(calls: dict[int, list[_Seen]], layers: list[int]) -> tuple[int, ...]:
+    """Return for each layer the first one that reads the same keys; empty: each has its own."""
+    first: dict[tuple[int, ...], int] = {}
+    owners = []
+    for layer in layers:
+        key = calls[layer][-1].key
+        owners.append(first.setdefault((key.data_ptr(), *key.shape), layer))
+    return () if owners == layers else tuple(owners)
+
+
+def _sinks(first: list[_Seen]) -> tuple[tuple[float, ...], ...]:
+    """Return the sink logits of each layer; empty: no layer has any."""
+    found = [one.sink_logit for one in first]
+    if all(one is None for one in found):
+        return ()
+    if any(one is None for one in found):
+        raise UserError(
+            "some layers have sink logits and some have none; choose layers of one kind by --layers"
+        )
+    return tuple(tuple(one.float().tolist()) for one in found if one is not None)
 
 
 def _attends_in(name: str, calls: dict[int, list[_Seen]], layers: list[int]) -> torch.dtype:

@@ -31,6 +31,7 @@ def attend_in_tiles(
     scale: float,
     soft_cap: float | None,
     window: int | None,
+    sink: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Attend, and add up how much attention each token receives from all queries.
 
@@ -43,6 +44,7 @@ def attend_in_tiles(
         scale: factor on query . key.
         soft_cap: logits become cap * tanh(logits / cap).
         window: causal window in tokens.
+        sink: logits that join the softmax beside the tokens', (q_heads,); they have no value.
 
     Returns:
         The output, (q_heads, new_tokens, head_dim) in the type of `query`, and two float32 tensors
@@ -61,13 +63,14 @@ def attend_in_tiles(
         heads = slice(head * group, (head + 1) * group)
         queries, keys, values = query[heads].float() * scale, key[head].float(), value[head].float()
         safe = _bounded(queries, keys) if soft_cap is None else soft_cap < _SAFE_EXPONENT
+        extra = None if sink is None else sink[heads].float()[:, None]  # (group, 1)
         for rows, columns in _tiles(new_tokens, tokens, group, window, device):
             logits, tile = _logits(queries[:, rows], keys[columns], tile)
             if soft_cap is not None:
                 logits.div_(soft_cap).tanh_().mul_(soft_cap)
-            weight, total = _weights(
-                logits, rows, columns, tokens - new_tokens, window, safe or _small(logits)
-            )
+            small = (safe or _small(logits)) and (extra is None or _small(extra))
+            offset = tokens - new_tokens
+            weight, total = _weights(logits, rows, columns, offset, window, small, extra)
             mixed = torch.mm(weight.flatten(0, 1), values[columns]).view(group, -1, head_dim)
             output[heads, rows] = mixed.div_(total[..., None])
             share = factors[:, rows] / total[:, None]  # (group, 2, rows)
@@ -102,7 +105,13 @@ def _small(logits: Tensor) -> bool:
 
 
 def _weights(
-    logits: Tensor, rows: slice, columns: slice, offset: int, window: int | None, safe: bool
+    logits: Tensor,
+    rows: slice,
+    columns: slice,
+    offset: int,
+    window: int | None,
+    safe: bool,
+    sink: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return softmax weights before their division by the row's total, and the totals.
 
@@ -113,15 +122,19 @@ def _weights(
     if safe and window is None:
         weight = torch.exp(logits, out=logits)
         weight[..., -weight.shape[1] :].tril_()  # many times faster than a mask
-        return weight, weight.sum(dim=-1)
+        return weight, weight.sum(dim=-1) + (0 if sink is None else sink.exp())
     hidden = _hidden(rows, columns, offset, window, logits.device)
     if not safe:
         logits[..., -hidden.shape[-1] :].masked_fill_(hidden, float("-inf"))
-        logits -= logits.amax(dim=-1, keepdim=True)
+        top = logits.amax(dim=-1, keepdim=True)
+        if sink is not None:
+            top = torch.maximum(top, sink[..., None])
+            sink = sink - top[..., 0]
+        logits -= top
     weight = torch.exp(logits, out=logits)
     if safe:
         weight *= ~hidden  # several times faster than masked_fill_
-    return weight, weight.sum(dim=-1)
+    return weight, weight.sum(dim=-1) + (0 if sink is None else sink.exp())
 
 
 def _tiles(

@@ -32,6 +32,7 @@ class Call:
     softmax_scale: float
     soft_cap: float | None
     sliding_window: int | None
+    sink_logit: Tensor | None
 
 
 class Sink(Protocol):
@@ -76,7 +77,8 @@ class _Recorder:
         if self._stored not in (None, asked.query.dtype):
             asked = _rounded(asked, self._stored)
         sums = None
-        if new == 1 < cached and asked.soft_cap is None and self._sdpa:
+        plain = asked.soft_cap is None and asked.sink_logit is None
+        if new == 1 < cached and plain and self._sdpa:
             output = _step(asked)
         else:
             output, *sums = attend_in_tiles(
@@ -86,6 +88,7 @@ class _Recorder:
                 asked.softmax_scale,
                 asked.soft_cap,
                 asked.sliding_window,
+                asked.sink_logit,
             )
         self._sink.record(
             Call(
@@ -98,6 +101,7 @@ class _Recorder:
                 asked.softmax_scale,
                 asked.soft_cap,
                 asked.sliding_window,
+                asked.sink_logit,
             )
         )
         return output

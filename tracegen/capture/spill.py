@@ -71,6 +71,7 @@ class _Layer:
         self._writer = writer
         self._manifest = writer.manifest
         self._number = layer
+        self._head_dim = self._manifest.head_dim_of(layer)
         self._path = folder / f"{layer:03d}"
         self._file: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT)
         self._forgets = _forgets(self._manifest, layer)
@@ -142,7 +143,9 @@ class _Layer:
         self._writer.write_queries(
             self._number, self._read(_QUERY, 0, *queries), self._read(_OUTPUT, 0, *queries)
         )
-        self._writer.write_kv(self._number, self._spilled() if self._forgets else self._kept(call))
+        if self._number in manifest.kv_layers:
+            kv_heads = self._spilled() if self._forgets else self._kept(call)
+            self._writer.write_kv(self._number, kv_heads)
         self._batch = []
         self.close()
 
@@ -197,25 +200,25 @@ class _Layer:
         vectors = np.fromfile(
             self._path,
             dtype=NUMPY_DTYPE[manifest.dtype],
-            count=heads * rows * manifest.head_dim,
+            count=heads * rows * self._head_dim,
             offset=self._offset(part, head, 0),
         )
-        return vectors.reshape(heads, rows, manifest.head_dim)
+        return vectors.reshape(heads, rows, self._head_dim)
 
     def _offset(self, part: int, head: int, row: int) -> int:
         manifest = self._manifest
         rows = manifest.decode_steps if part in (_QUERY, _OUTPUT) else manifest.tokens
-        return self._starts[part] + (head * rows + row) * manifest.vector_bytes
+        return self._starts[part] + (head * rows + row) * manifest.vector_bytes(self._number)
 
 
 def _forgets(manifest: Manifest, layer: int) -> bool:
-    """Return whether a layer's cache may drop a token before the last step."""
+    """Return whether a layer has a cache of its own that may drop a token before the last step."""
     window = manifest.sliding_window[manifest.layers.index(layer)]
-    return window is not None and window < manifest.tokens
+    return layer in manifest.kv_layers and window is not None and window < manifest.tokens
 
 
 def _part_bytes(manifest: Manifest, layer: int) -> list[int]:
     """Return the size of each part of a layer's scratch file."""
-    queries = manifest.q_heads * manifest.decode_steps * manifest.vector_bytes
-    keys = manifest.kv_heads * manifest.tokens * manifest.vector_bytes
+    queries = manifest.q_heads * manifest.decode_steps * manifest.vector_bytes(layer)
+    keys = manifest.kv_heads * manifest.tokens * manifest.vector_bytes(layer)
     return [queries, queries, *([keys, keys] if _forgets(manifest, layer) else [])]

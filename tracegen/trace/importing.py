@@ -24,6 +24,7 @@ OPTIONAL = (
     "prompt_attention_decayed",
     "softmax_scale",
     "soft_cap",
+    "sink_logit",
     "sliding_window",
     "token_id",
     "dtype",
@@ -43,8 +44,8 @@ def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = Fals
     or uint16 holding bfloat16 with an array `dtype` = "bfloat16". Optional: `output` as query,
     `prompt_query` (q_heads, n, head_dim), `prompt_attention` and `prompt_attention_decayed`
     (q_heads, prefill_tokens), `softmax_scale` (1/sqrt(head_dim) when absent) and `sliding_window`
-    (-1: none), each one value or one a layer, `soft_cap`, `token_id` (tokens), `layers` (the
-    layers' numbers). Others are not read.
+    (-1: none), each one value or one a layer, `soft_cap`, `sink_logit` (q_heads), `token_id`
+    (tokens), `layers` (the layers' numbers). Others are not read.
 
     Raises:
         UserError: no such file, not an .npz, or arrays missing, of shapes or types that
@@ -67,7 +68,7 @@ def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = Fals
         layers=tuple(numbers.of("layers", int, n_layers) or range(n_layers)),
         q_heads=q_heads,
         kv_heads=given.key.shape[1],
-        head_dim=head_dim,
+        head_dim=(head_dim,) * n_layers,
         dtype=dtype,
         prompt_tokens=given.prompt_tokens,
         decode_steps=steps,
@@ -76,6 +77,7 @@ def import_arrays(source: str | Path, out: str | Path, *, overwrite: bool = Fals
             None if one == NO_WINDOW else one for one in windows or [NO_WINDOW] * n_layers
         ),
         soft_cap=soft_cap[0] if soft_cap else None,
+        sink_logit=_sinks(arrays, n_layers, q_heads, source),
         has_output=given.output is not None,
         prompt_queries=0 if given.prompt_query is None else given.prompt_query.shape[2],
         has_prompt_attention=given.sums is not None,
@@ -214,6 +216,22 @@ class _Arrays:
         if self.query.dtype != dtype:
             found.append(f"query is {self.query.dtype}, expected {np.dtype(dtype)}")
         return found
+
+
+def _sinks(
+    arrays: Mapping[str, Array], n_layers: int, q_heads: int, source: str | Path
+) -> tuple[tuple[float, ...], ...]:
+    """Return the sink logits of each layer and query head; empty: there are none."""
+    if "sink_logit" not in arrays:
+        return ()
+    array = arrays["sink_logit"]
+    array = array[None] if array.ndim == 1 else array
+    if array.shape != (n_layers, q_heads) or array.dtype.kind not in "iuf":
+        raise UserError(
+            f"{source}: sink_logit has type {array.dtype} and shape {array.shape}, expected "
+            f"numbers {(n_layers, q_heads)} (layers, query heads); correct the array"
+        )
+    return tuple(tuple(map(float, one)) for one in array.tolist())
 
 
 def _sums(vectors: Mapping[str, Array], source: str | Path) -> tuple[Array, Array] | None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracegen.trace.schema import NUMPY_DTYPE, Manifest
+from tracegen.trace.schema import ITEM_BYTES, NUMPY_DTYPE, Manifest
 
 # The exponent bits of each type as stored: all set in infinities and in what is not a number.
 _EXPONENT = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F80_0000}
@@ -63,7 +63,7 @@ def group_problem(kind: str, manifest: Manifest, kv_head: int, table: pa.Table) 
             )
     for name in table.column_names[2:]:
         array = table.column(name)
-        values = array.to_numpy() if name in SUMS else vectors_of(array, manifest)
+        values = array.to_numpy() if name in SUMS else vectors_of(array, manifest.dtype)
         place = first_not_finite(values, "float32" if name in SUMS else manifest.dtype)
         if place is not None:
             head, number = (int(one[place[0]]) for one in expected)
@@ -92,9 +92,10 @@ def tokens_problem(manifest: Manifest, table: pa.Table) -> str | None:
     return None
 
 
-def vectors_of(column: pa.ChunkedArray, manifest: Manifest) -> npt.NDArray[Any]:
+def vectors_of(column: pa.ChunkedArray, dtype: str) -> npt.NDArray[Any]:
     """Return a column of vectors as (rows, head_dim), without a copy; bfloat16 as uint16."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    flat = np.frombuffer(array.buffers()[1], dtype=NUMPY_DTYPE[manifest.dtype])
-    start = array.offset * manifest.head_dim
-    return flat[start : start + len(array) * manifest.head_dim].reshape(-1, manifest.head_dim)
+    flat = np.frombuffer(array.buffers()[1], dtype=NUMPY_DTYPE[dtype])
+    head_dim = array.type.byte_width // ITEM_BYTES[dtype]
+    start = array.offset * head_dim
+    return flat[start : start + len(array) * head_dim].reshape(-1, head_dim)

@@ -17,7 +17,9 @@ import pyarrow as pa
 from tracegen.base.documents import parse_json
 from tracegen.base.errors import UserError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+"""The newest version. A trace is written as 2 unless it needs what only 3 can say: several head
+sizes, layers that read another layer's keys and values, sink logits."""
 MANIFEST: Final = "manifest.json"
 TOKENS: Final = "tokens.parquet"
 ITEM_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -59,7 +61,8 @@ class Manifest:
     layers: tuple[int, ...]
     q_heads: int
     kv_heads: int
-    head_dim: int
+    head_dim: tuple[int, ...]
+    """Per layer: elements of a key and of a value."""
     dtype: str
     """float16, bfloat16 or float32: type of every stored vector."""
     prompt_tokens: int
@@ -70,6 +73,11 @@ class Manifest:
     """Per layer: a step sees only the last so many tokens; None: all of them."""
     soft_cap: float | None = None
     """Logits become soft_cap * tanh(logits / soft_cap); None: no cap."""
+    kv_layer: tuple[int, ...] = ()
+    """Per layer: the layer of this trace whose keys and values it reads; empty: each its own."""
+    sink_logit: tuple[tuple[float, ...], ...] = ()
+    """Per layer and query head: a logit that takes its share of the softmax and has no value (an
+    attention sink); empty: none."""
     has_output: bool = False
     """Whether the model's own attention output of each step is stored."""
     prompt_queries: int = 0
@@ -94,7 +102,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the software that wrote the trace."""
     files: tuple[FileEntry, ...] = ()
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 2
 
     @property
     def tokens(self) -> int:
@@ -106,29 +114,61 @@ class Manifest:
         """Query heads that share one KV head."""
         return self.q_heads // self.kv_heads
 
+    def head_dim_of(self, layer: int) -> int:
+        """Elements of a key of a layer."""
+        return self.head_dim[self.layers.index(layer)]
+
+    def vector_bytes(self, layer: int) -> int:
+        """Bytes of one stored vector of a layer."""
+        return self.head_dim_of(layer) * ITEM_BYTES[self.dtype]
+
+    def kv_layer_of(self, layer: int) -> int:
+        """Layer in whose file the keys and values lie that a layer reads."""
+        return self.kv_layer[self.layers.index(layer)] if self.kv_layer else layer
+
     @property
-    def vector_bytes(self) -> int:
-        """Bytes of one stored vector."""
-        return self.head_dim * ITEM_BYTES[self.dtype]
+    def kv_layers(self) -> tuple[int, ...]:
+        """Layers that have keys and values of their own."""
+        return tuple(layer for layer in self.layers if self.kv_layer_of(layer) == layer)
+
+    @property
+    def least_version(self) -> int:
+        """Oldest schema version that can say all this."""
+        return 3 if self.kv_layer or self.sink_logit or len(set(self.head_dim)) > 1 else 2
 
     @property
     def hash(self) -> str:
         """Identity of the trace: SHA-256 over its shape and the checksums of its files."""
-        fields = {k: v for k, v in dataclasses.asdict(self).items() if k not in _NOT_IDENTITY}
+        fields = {k: v for k, v in self._fields().items() if k not in _NOT_IDENTITY}
         fields["files"] = sorted((one.path, one.sha256) for one in self.files)
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> str:
         """Return the text of `manifest.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(self._fields(), indent=1, ensure_ascii=False) + "\n"
+
+    def _fields(self) -> dict[str, Any]:
+        """Return the fields as they are written: what only version 3 knows, only where it is used.
+
+        So a trace that version 2 can hold keeps its bytes and its identity.
+        """
+        fields = dataclasses.asdict(self)
+        if len(set(self.head_dim)) == 1:
+            fields["head_dim"] = self.head_dim[0]
+        return {k: v for k, v in fields.items() if v or k not in ("kv_layer", "sink_logit")}
 
     def paths(self) -> list[str]:
         """Return the relative path of every file that a complete trace of this shape has."""
         kinds = ["kv", "queries"]
         kinds += ["prompt_queries"] if self.prompt_queries else []
         kinds += ["prompt_attention"] if self.has_prompt_attention else []
-        return [layer_path(kind, layer) for layer in self.layers for kind in kinds] + [TOKENS]
+        return [
+            layer_path(kind, layer)
+            for layer in self.layers
+            for kind in kinds
+            if kind != "kv" or layer in self.kv_layers
+        ] + [TOKENS]
 
 
 _NOT_IDENTITY = ("files", "versions", "model", "prompt", "quantized", "compute_dtype")
@@ -139,9 +179,9 @@ def layer_path(kind: str, layer: int) -> str:
     return f"{kind}/layer_{layer:03d}.parquet"
 
 
-def columns(kind: str, manifest: Manifest) -> pa.Schema:
+def columns(kind: str, manifest: Manifest, layer: int | None = None) -> pa.Schema:
     """Return the Parquet schema of a file of `kind`; vectors are raw little-endian bytes."""
-    vector = pa.binary(manifest.vector_bytes)
+    vector = pa.binary(-1 if layer is None else manifest.vector_bytes(layer))
     fields: dict[str, list[tuple[str, pa.DataType]]] = {
         "kv": [("kv_head", pa.int32()), ("token", pa.int32()), ("key", vector), ("value", vector)],
         "queries": [("q_head", pa.int32()), ("step", pa.int32()), ("query", vector)]
@@ -170,13 +210,17 @@ def estimate_bytes(manifest: Manifest) -> int:
 
     Row numbers cost 8 bytes a row before their run-length encoding, which is not counted on.
     """
-    per_layer = manifest.kv_heads * manifest.tokens * (2 * manifest.vector_bytes + 8)
-    vectors = 2 if manifest.has_output else 1
-    per_layer += manifest.q_heads * manifest.decode_steps * (vectors * manifest.vector_bytes + 8)
-    per_layer += manifest.q_heads * manifest.prompt_queries * (manifest.vector_bytes + 8)
-    if manifest.has_prompt_attention:
-        per_layer += manifest.q_heads * manifest.prompt_tokens * 16
-    return per_layer * len(manifest.layers) + manifest.tokens * 32 + 4096
+    size = manifest.tokens * 32 + 4096
+    for layer in manifest.layers:
+        vector = manifest.vector_bytes(layer)
+        if layer in manifest.kv_layers:
+            size += manifest.kv_heads * manifest.tokens * (2 * vector + 8)
+        outputs = vector if manifest.has_output else 0
+        size += manifest.q_heads * manifest.decode_steps * (vector + outputs + 8)
+        size += manifest.q_heads * manifest.prompt_queries * (vector + 8)
+        if manifest.has_prompt_attention:
+            size += manifest.q_heads * manifest.prompt_tokens * 16
+    return size
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
@@ -214,7 +258,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         )
     problems = [
         f"{name} is {shown(raw[name])}, expected a list"
-        for name in ("layers", "softmax_scale", "sliding_window", "files")
+        for name in (*_LISTS, "files")
         if not isinstance(raw.get(name, []), list)
     ]
     if not problems:
@@ -228,8 +272,12 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 def _build(raw: dict[str, Any]) -> Manifest:
     """Return the manifest as it was written; `check` sees what is wrong with its values."""
     values = dict(raw)
-    for name in ("layers", "softmax_scale", "sliding_window"):
-        values[name] = tuple(raw[name])
+    head_dim = raw["head_dim"]  # one number stands for all layers
+    values["head_dim"] = head_dim if isinstance(head_dim, list) else [head_dim] * len(raw["layers"])
+    for name in ("head_dim", *_LISTS):
+        values[name] = tuple(
+            tuple(one) if isinstance(one, list) else one for one in values.get(name, ())
+        )
     values["files"] = tuple(
         FileEntry(one.get("path"), one.get("size_bytes"), one.get("sha256"))  # type: ignore[arg-type]
         if isinstance(one, dict)
@@ -245,6 +293,10 @@ def _whole(value: Any, least: int = 0, most: int = (1 << 63) - 1) -> TypeGuard[i
 
 def _positive(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf
+
+
+def _finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _named(value: Any) -> bool:
@@ -274,6 +326,7 @@ _SIZE = (lambda value: _whole(value, 1, MOST_HEADS), f"a whole number from 1 to 
 _COUNT = (lambda value: _whole(value, 1, MOST_TOKENS), f"a whole number from 1 to {MOST_TOKENS:,}")
 _FLAG = (lambda value: isinstance(value, bool), "true or false")
 _OBJECT = (_storable, "an object of plain values")
+_LISTS = ("layers", "softmax_scale", "sliding_window", "kv_layer", "sink_logit")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (lambda value: value in KINDS, f"one of {', '.join(KINDS)}"),
     "dtype": (lambda value: value in tuple(ITEM_BYTES), f"one of {', '.join(ITEM_BYTES)}"),
@@ -282,7 +335,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model_sha256": (_or_null(_named), "null or a SHA-256"),
     "q_heads": _SIZE,
     "kv_heads": _SIZE,
-    "head_dim": _SIZE,
+    "head_dim": (_each(_SIZE[0]), _SIZE[1]),
     "prompt_tokens": _COUNT,
     "decode_steps": _COUNT,
     "prompt_queries": (lambda value: _whole(value, 0, MOST_TOKENS), "a whole number"),
@@ -290,6 +343,11 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "layers": (lambda value: len(value) > 0 and all(map(_whole, value)), "layer numbers from 0"),
     "softmax_scale": (_each(_positive), "numbers above 0"),
     "sliding_window": (_each(_or_null(lambda value: _whole(value, 1))), "null or from 1"),
+    "kv_layer": (_each(_whole), "layer numbers from 0"),
+    "sink_logit": (
+        _each(lambda values: isinstance(values, tuple) and all(map(_finite, values))),
+        "a list of finite numbers a layer",
+    ),
     "has_output": _FLAG,
     "has_prompt_attention": _FLAG,
     "teacher_forced": _FLAG,
@@ -315,16 +373,35 @@ def check(manifest: Manifest) -> list[str]:
     n_layers = len(manifest.layers)
     if len(set(manifest.layers)) != n_layers:
         problems.append(f"layers {shown(list(manifest.layers))} repeats a layer")
-    for name in ("softmax_scale", "sliding_window"):
-        if len(getattr(manifest, name)) != n_layers:
-            problems.append(
-                f"{name} has {len(getattr(manifest, name))} values for {n_layers} layers"
-            )
+    for name in ("softmax_scale", "sliding_window", "head_dim", "kv_layer", "sink_logit"):
+        given = getattr(manifest, name)
+        if len(given) != n_layers and not (name in ("kv_layer", "sink_logit") and not given):
+            problems.append(f"{name} has {len(given)} values for {n_layers} layers")
+    if any(len(one) != manifest.q_heads for one in manifest.sink_logit):
+        problems.append(f"sink_logit is not one number for each of {manifest.q_heads} query heads")
+    if not problems:
+        problems += _sharing_problems(manifest)
+    if manifest.schema_version < manifest.least_version:
+        problems.append(
+            f"schema_version is {manifest.schema_version} and several head sizes, kv_layer or "
+            f"sink_logit need {manifest.least_version}"
+        )
     if manifest.prompt_queries > manifest.prompt_tokens:
         problems.append(
             f"prompt_queries = {manifest.prompt_queries} of {manifest.prompt_tokens} prompt tokens"
         )
     return problems
+
+
+def _sharing_problems(manifest: Manifest) -> list[str]:
+    """Return which layers read keys and values of a layer that cannot be theirs."""
+    return [
+        f"kv_layer: layer {layer} reads the keys and values of layer {owner}, which has none of "
+        "its own of that size here"
+        for layer, owner in zip(manifest.layers, manifest.kv_layer, strict=bool(manifest.kv_layer))
+        if owner not in manifest.kv_layers
+        or manifest.head_dim_of(owner) != manifest.head_dim_of(layer)
+    ]
 
 
 def _field_problems(manifest: Manifest) -> list[str]:

@@ -86,30 +86,30 @@ class Trace:
 
     def key(self, layer: int, kv_head: int) -> Vectors:
         """Return post-RoPE keys, (tokens, head_dim)."""
-        return self._vectors("kv", layer, kv_head, "key")
+        return self._vectors("kv", self._kv_layer(layer), kv_head, "key")
 
     def value(self, layer: int, kv_head: int) -> Vectors:
         """Return values, (tokens, head_dim)."""
-        return self._vectors("kv", layer, kv_head, "value")
+        return self._vectors("kv", self._kv_layer(layer), kv_head, "value")
 
     def query(self, layer: int, kv_head: int) -> Vectors:
         """Return post-RoPE queries of the KV head's group, (q_heads, steps, head_dim)."""
         rows = self._vectors("queries", layer, kv_head, "query")
-        return rows.reshape(self.manifest.group, -1, self.manifest.head_dim)
+        return rows.reshape(self.manifest.group, -1, rows.shape[-1])
 
     def output(self, layer: int, kv_head: int) -> Vectors | None:
         """Return the model's own attention output, (q_heads, steps, head_dim); None: not stored."""
         if not self.manifest.has_output:
             return None
         rows = self._vectors("queries", layer, kv_head, "output")
-        return rows.reshape(self.manifest.group, -1, self.manifest.head_dim)
+        return rows.reshape(self.manifest.group, -1, rows.shape[-1])
 
     def prompt_query(self, layer: int, kv_head: int) -> Vectors | None:
         """Return the last prompt queries, (q_heads, n, head_dim); None: not stored."""
         if not self.manifest.prompt_queries:
             return None
         rows = self._vectors("prompt_queries", layer, kv_head, "query")
-        return rows.reshape(self.manifest.group, -1, self.manifest.head_dim)
+        return rows.reshape(self.manifest.group, -1, rows.shape[-1])
 
     def prompt_attention(
         self, layer: int, kv_head: int
@@ -192,11 +192,18 @@ class Trace:
         system, root = file_system(self.where)
         return self._reading(path, lambda: pq.ParquetFile(system.open_input_file(f"{root}/{path}")))
 
+    def _kv_layer(self, layer: int) -> int:
+        self._refuse_unknown(layer)
+        return self.manifest.kv_layer_of(layer)
+
+    def _refuse_unknown(self, layer: int) -> None:
+        if layer not in self.manifest.layers:
+            known = ", ".join(map(str, self.manifest.layers))
+            raise UserError(f"{self.where}: no layer {layer} in this trace; known: {known}")
+
     def _row_group(self, kind: str, layer: int, kv_head: int, names: list[str]) -> pa.Table:
         manifest = self.manifest
-        if layer not in manifest.layers:
-            known = ", ".join(map(str, manifest.layers))
-            raise UserError(f"{self.where}: no layer {layer} in this trace; known: {known}")
+        self._refuse_unknown(layer)
         if not 0 <= kv_head < manifest.kv_heads:
             raise UserError(
                 f"{self.where}: no kv_head {kv_head} in this trace; known: 0 to "
@@ -204,7 +211,7 @@ class Trace:
             )
         path = layer_path(kind, layer)
         with self._open(path) as file:
-            self._check_columns(file, kind, path)
+            self._check_columns(file, kind, path, layer)
             if file.num_row_groups != manifest.kv_heads:
                 raise UserError(
                     f"{self.where}/{path}: holds {file.num_row_groups} row groups for "
@@ -219,8 +226,10 @@ class Trace:
         self._sound.add((path, kv_head))
         return table.select(names)
 
-    def _check_columns(self, file: pq.ParquetFile, kind: str, path: str) -> None:
-        if file.schema_arrow.remove_metadata() != columns(kind, self.manifest):
+    def _check_columns(
+        self, file: pq.ParquetFile, kind: str, path: str, layer: int | None = None
+    ) -> None:
+        if file.schema_arrow.remove_metadata() != columns(kind, self.manifest, layer):
             raise UserError(
                 f"{self.where}/{path}: columns are not those of trace schema "
                 f"{self.manifest.schema_version}; capture the trace again"
@@ -239,7 +248,7 @@ class Trace:
     def _vectors(self, kind: str, layer: int, kv_head: int, name: str) -> Vectors:
         """Return one column of a KV head's row group as (rows, head_dim), without a copy."""
         column = self._row_group(kind, layer, kv_head, [name]).column(0)
-        return vectors_of(column, self.manifest)
+        return vectors_of(column, self.manifest.dtype)
 
 
 def _first_line(error: BaseException) -> str:

@@ -56,15 +56,17 @@ def verify(trace: Trace, announce: Callable[[str], None] = lambda _: None) -> Ve
             output = trace.output(layer, kv_head)
             if output is not None:
                 ratio, absolute = _output_error(
-                    manifest, index, query, key, value, as_float32(output)
+                    manifest, index, kv_head, query, key, value, as_float32(output)
                 )
                 worst_ratio = max(worst_ratio, ratio)
                 worst_absolute = max(worst_absolute, absolute)
             attention = trace.prompt_attention(layer, kv_head)
             if attention is not None:
                 total = attention[0].sum(axis=1, dtype=np.float64)
-                error = np.abs(total / manifest.prompt_tokens - 1).max()
-                worst_sum = max(worst_sum, _nan_is_infinite(float(error)))
+                error = total / manifest.prompt_tokens - 1
+                # sinks take a share, so that a sum may be less
+                error = error if manifest.sink_logit else np.abs(error)
+                worst_sum = max(worst_sum, _nan_is_infinite(float(error.max())))
         announce(f"layer {layer} checked")
     switch = switch_tokens(manifest.rope, manifest.prompt_tokens, manifest.tokens)
     if switch is not None:
@@ -91,13 +93,14 @@ def verify(trace: Trace, announce: Callable[[str], None] = lambda _: None) -> Ve
 
 
 def attention_output(
-    manifest: Manifest, index: int, query: Array, key: Array, value: Array
+    manifest: Manifest, index: int, kv_head: int, query: Array, key: Array, value: Array
 ) -> npt.NDArray[np.float64]:
     """Return exact attention of every decode step, (q_heads, steps, head_dim) float64.
 
     Args:
         manifest: the trace's.
         index: position of the layer in `manifest.layers`.
+        kv_head: KV head whose group the queries are.
         query: (q_heads, steps, head_dim).
         key: (tokens, head_dim).
         value: (tokens, head_dim).
@@ -106,6 +109,9 @@ def attention_output(
     last = manifest.prompt_tokens + np.arange(query.shape[1])
     window = manifest.sliding_window[index]
     key64, value64 = key.astype(np.float64), value.astype(np.float64)
+    heads = slice(kv_head * manifest.group, (kv_head + 1) * manifest.group)
+    sinks = manifest.sink_logit[index][heads] if manifest.sink_logit else [-np.inf] * len(query)
+    sink = np.array(sinks, dtype=np.float64)[:, None, None]
     result = np.empty(query.shape, dtype=np.float64)
     for start in range(0, query.shape[1], _STEPS):
         steps = slice(start, start + _STEPS)
@@ -116,15 +122,23 @@ def attention_output(
         if window is not None:
             visible &= token > last[steps, None] - window
         logits = np.where(visible, logits, -np.inf)
-        weight = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        result[:, steps] = weight @ value64 / weight.sum(axis=-1, keepdims=True)
+        top = np.maximum(logits.max(axis=-1, keepdims=True), sink)
+        weight = np.exp(logits - top)
+        total = weight.sum(axis=-1, keepdims=True) + np.exp(sink - top)
+        result[:, steps] = weight @ value64 / total
     return result
 
 
 def _output_error(
-    manifest: Manifest, index: int, query: Array, key: Array, value: Array, recorded: Array
+    manifest: Manifest,
+    index: int,
+    kv_head: int,
+    query: Array,
+    key: Array,
+    value: Array,
+    recorded: Array,
 ) -> tuple[float, float]:
-    difference = attention_output(manifest, index, query, key, value) - recorded
+    difference = attention_output(manifest, index, kv_head, query, key, value) - recorded
     norm = np.linalg.norm(recorded.astype(np.float64), axis=-1)
     ratio = np.linalg.norm(difference, axis=-1) / np.maximum(norm, 1e-30)
     return _nan_is_infinite(float(ratio.max())), _nan_is_infinite(float(np.abs(difference).max()))
@@ -154,9 +168,14 @@ def describe(trace: Trace) -> list[tuple[str, str]]:
         ("model sha256", one.model_sha256 or "unknown"),
         ("quantised", _quantized(one.quantized) if one.quantized else "no, as far as known"),
         ("layers", f"{len(one.layers)}: {', '.join(map(str, one.layers))}"),
-        ("heads", f"{one.q_heads} query, {one.kv_heads} KV, head_dim {one.head_dim}, {one.dtype}"),
+        (
+            "heads",
+            f"{one.q_heads} query, {one.kv_heads} KV, head_dim {head_sizes(one)}, {one.dtype}",
+        ),
         ("tokens", f"{one.prompt_tokens:,} prompt + {one.decode_steps:,} decoded"),
         ("softmax scale", ", ".join(f"{scale:g}" for scale in scales)),
+        ("keys and values", _sharing(one)),
+        ("sink logits", "one a query head" if one.sink_logit else "none"),
         ("soft cap", "none" if one.soft_cap is None else f"{one.soft_cap:g}"),
         ("sliding window", windows),
         ("rope", ", ".join(f"{k}: {v}" for k, v in one.rope.items()) or "unknown"),
@@ -165,6 +184,23 @@ def describe(trace: Trace) -> list[tuple[str, str]]:
         ("size", f"{size:,} bytes in {len(one.files)} files"),
         ("versions", ", ".join(f"{k} {v}" for k, v in one.versions.items()) or "unknown"),
     ]
+
+
+def head_sizes(manifest: Manifest) -> str:
+    """Return the sizes of the heads, in words."""
+    return " and ".join(map(str, sorted(set(manifest.head_dim))))
+
+
+def _sharing(manifest: Manifest) -> str:
+    shared = [layer for layer in manifest.layers if layer not in manifest.kv_layers]
+    return (
+        "each layer its own"
+        if not shared
+        else (
+            f"each layer its own, but {len(shared)} that read those of an earlier layer: "
+            f"{', '.join(map(str, shared))}"
+        )
+    )
 
 
 def _quantized(weights: Mapping[str, Any]) -> str:

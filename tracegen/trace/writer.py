@@ -53,10 +53,10 @@ class TraceWriter:
     """
 
     def __init__(self, where: str | Path, manifest: Manifest, *, overwrite: bool = False) -> None:
-        problems = check(manifest)
+        self.manifest = replace(manifest, schema_version=manifest.least_version)
+        problems = check(self.manifest)
         if problems:
             raise UserError(f"{where}: {'; '.join(problems)}")
-        self.manifest = manifest
         self.where = str(where)
         self._overwrite = overwrite
         self._remote = is_url(where)
@@ -110,14 +110,15 @@ class TraceWriter:
             prompt_query: (q_heads, prompt_queries, head_dim), where the manifest says so.
             prompt_attention: plain and decayed column sums, (q_heads, prompt_tokens) float32 each.
         """
-        self.write_kv(layer, zip(key, value, strict=True))
+        if layer in self.manifest.kv_layers:
+            self.write_kv(layer, zip(key, value, strict=True))
         self.write_queries(layer, query, output)
         self.write_prompt(layer, prompt_query, prompt_attention)
 
     def write_kv(self, layer: int, heads: Iterable[tuple[Vectors, Vectors]]) -> None:
         """Write keys and values of one layer, KV head after KV head, (tokens, head_dim) each."""
         manifest = self.manifest
-        schema = columns("kv", manifest)
+        schema = columns("kv", manifest, layer)
         token = np.arange(manifest.tokens, dtype=np.int32)
         written = 0
         with self._parquet(layer_path("kv", layer), schema) as file:
@@ -125,7 +126,7 @@ class TraceWriter:
                 number = np.full(manifest.tokens, kv_head, dtype=np.int32)
                 for name, one in (("key", key), ("value", value)):
                     self._refuse_not_finite(layer, name, one[None], "KV", kv_head, 0)
-                vectors = [self._binary(one, manifest.tokens) for one in (key, value)]
+                vectors = [self._binary(layer, one, manifest.tokens) for one in (key, value)]
                 _write(file, [number, token, *vectors], schema)
                 written += 1
         assert written == manifest.kv_heads, f"{written} KV heads written of {manifest.kv_heads}"
@@ -192,7 +193,7 @@ class TraceWriter:
     ) -> None:
         """Write (q_heads, n, ...) arrays, one row group a KV head, its query heads in order."""
         manifest = self.manifest
-        schema = columns(kind, manifest)
+        schema = columns(kind, manifest, layer)
         group = manifest.group
         rows = group * len(numbers)
         with self._parquet(layer_path(kind, layer), schema) as file:
@@ -201,7 +202,7 @@ class TraceWriter:
                 arrays = [
                     one[first : first + group].reshape(rows)
                     if kind == "prompt_attention"
-                    else self._binary(one[first : first + group], rows)
+                    else self._binary(layer, one[first : first + group], rows)
                     for one in data
                 ]
                 _write(file, [heads, np.tile(numbers, group), *arrays], schema)
@@ -219,15 +220,16 @@ class TraceWriter:
                 "type, for example --dtype float32 or bfloat16, or correct the arrays"
             )
 
-    def _binary(self, vectors: Vectors, rows: int) -> pa.Array:
+    def _binary(self, layer: int, vectors: Vectors, rows: int) -> pa.Array:
         """Return vectors as fixed-size binary without copying them."""
         manifest = self.manifest
         expected = np.dtype(NUMPY_DTYPE[manifest.dtype])
         assert vectors.dtype == expected, f"{vectors.dtype} given, {expected} expected"
-        assert vectors.size == rows * manifest.head_dim, f"{vectors.shape}: {rows} rows expected"
+        size = rows * manifest.head_dim_of(layer)
+        assert vectors.size == size, f"{vectors.shape}: {rows} rows expected"
         data = np.ascontiguousarray(vectors.astype(expected.newbyteorder("<"), copy=False))
         return pa.Array.from_buffers(
-            pa.binary(manifest.vector_bytes), rows, [None, pa.py_buffer(data)]
+            pa.binary(manifest.vector_bytes(layer)), rows, [None, pa.py_buffer(data)]
         )
 
     @contextmanager

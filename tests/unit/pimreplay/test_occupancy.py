@@ -27,7 +27,7 @@ def test_every_level_takes_at_least_the_bytes_of_the_vectors(level: str) -> None
 
 def test_kv_heads_share_channels_and_layers_are_dealt_out_over_stacks() -> None:
     geometry = BANK.geometry(128)
-    found = occupancy(geometry, KvCache(layers=3, kv_heads=17, tokens=4096), spread=1, stacks=2)
+    found = occupancy(KvCache(layers=(geometry,) * 3, kv_heads=17, tokens=4096), spread=1, stacks=2)
     # 2 of 3 layers in the fuller stack, 2 of 17 KV heads in its first channel, 2 MB each
     assert found.fullest_channel_bytes == 2 * 2 * 2 * MB
     assert found.fullest_stack_bytes == 2 * 17 * 2 * MB
@@ -37,18 +37,26 @@ def test_kv_heads_share_channels_and_layers_are_dealt_out_over_stacks() -> None:
 
 def test_a_spread_kv_head_has_its_share_in_every_channel() -> None:
     geometry = BANK.geometry(128)
-    found = occupancy(geometry, KvCache(layers=1, kv_heads=2, tokens=65536), spread=16, stacks=1)
+    found = occupancy(KvCache(layers=(geometry,), kv_heads=2, tokens=65536), spread=16, stacks=1)
     assert found.fullest_channel_bytes == 2 * 2 * MB
     assert found.fullest_stack_bytes == 2 * 32 * MB
 
 
 def test_the_stacks_that_are_needed_are_just_enough() -> None:
     geometry = BANK.geometry(128)
-    cache = KvCache(layers=80, kv_heads=1, tokens=32768)  # 16 MB a layer
-    one = occupancy(geometry, cache, spread=1, stacks=1)
+    cache = KvCache(layers=(geometry,) * 80, kv_heads=1, tokens=32768)  # 16 MB a layer
+    one = occupancy(cache, spread=1, stacks=1)
     layers = one.channel_bytes // (16 * MB)
     assert one.channel_ratio > 1
     assert one.stacks_needed == -(-80 // layers)
-    assert occupancy(geometry, cache, 1, one.stacks_needed).channel_ratio <= 1
-    assert occupancy(geometry, cache, 1, one.stacks_needed - 1).channel_ratio > 1
-    assert occupancy(geometry, KvCache(1, 1, 1 << 24), 1, 1).stacks_needed == 0
+    assert occupancy(cache, 1, one.stacks_needed).channel_ratio <= 1
+    assert occupancy(cache, 1, one.stacks_needed - 1).channel_ratio > 1
+    assert occupancy(KvCache((geometry,), 1, 1 << 24), 1, 1).stacks_needed == 0
+
+
+def test_layers_of_two_head_sizes_take_what_each_takes() -> None:
+    small, large = BANK.geometry(128), BANK.geometry(256)  # 2 and 4 MB a layer
+    cache = KvCache(layers=(small, large, small), kv_heads=1, tokens=4096)
+    assert occupancy(cache, spread=1, stacks=1).fullest_channel_bytes == 8 * MB
+    # the first and the third layer in one stack, the second in the other
+    assert occupancy(cache, spread=1, stacks=2).fullest_channel_bytes == 4 * MB

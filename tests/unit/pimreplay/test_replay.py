@@ -91,7 +91,7 @@ def odd_trace(tmp_path):
         layers=(3,),
         q_heads=2,
         kv_heads=1,
-        head_dim=16,
+        head_dim=(16,),
         dtype="bfloat16",
         prompt_tokens=40,
         decode_steps=4,

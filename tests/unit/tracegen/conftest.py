@@ -45,9 +45,9 @@ def random_model(config_class: str, dtype: torch.dtype = torch.float32, **option
     torch.manual_seed(0)
     config = getattr(transformers, config_class)(**options)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    for weight in model.parameters():
-        if weight.ndim > 1:
-            torch.nn.init.normal_(weight, std=0.2)
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 or name.endswith("sinks"):
+            torch.nn.init.normal_(weight, std=2 if name.endswith("sinks") else 0.2)
     return model.to(dtype).eval()
 
 

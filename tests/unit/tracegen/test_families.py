@@ -34,6 +34,17 @@ BASE = {
 }
 EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
 MIXED = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+OVER_AND_OVER = ["sliding_attention", "full_attention"] * 2
+SHARED = BASE | {
+    "head_dim": 16,
+    "num_hidden_layers": 4,
+    "sliding_window": 8,
+    "layer_types": OVER_AND_OVER,
+    "num_kv_shared_layers": 2,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 96,
+}
+"""Layers 2 and 3 read the keys and values of layers 0 and 1."""
 GPT2 = {"n_embd": 48, "n_layer": 2, "n_head": 4, "vocab_size": 96, "n_positions": 256}
 LATENT = {
     "q_lora_rank": 16,
@@ -75,6 +86,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Glm4Config": BASE | {"head_dim": 16},
     "NemotronConfig": BASE,
     "Exaone4Config": BASE | {"sliding_window": 8},
+    "Gemma4TextConfig": SHARED | {"global_head_dim": 32},
+    "Gemma3nTextConfig": SHARED | {"intermediate_size": [64] * 4, "laurel_rank": 8},
+    "GptOssConfig": BASE | MIXED | {"head_dim": 16, "num_local_experts": 4, **EXPERTS},
 }
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -87,10 +101,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "BloomConfig": (BASE | {"n_head": 4}, "BloomForCausalLM: its attention does not go through"),
     "GPTJConfig": (GPT2 | {"rotary_dim": 8}, "GPTJForCausalLM: its attention does not go through"),
     "OpenAIGPTConfig": (GPT2, "OpenAIGPTLMHeadModel: its attention does not go through"),
-    "GptOssConfig": (
-        BASE | {"head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2},
-        "GptOssForCausalLM: its attention also depends on s_aux",
-    ),
     "Llama4TextConfig": (
         BASE | {"head_dim": 16, "intermediate_size_mlp": 64, "num_local_experts": 2},
         "Llama4ForCausalLM: chunked attention",
@@ -116,7 +126,7 @@ def test_recomputed_attention_is_the_models_own(
     assert found.output_error_ratio is not None and found.output_error_ratio < 1e-5
 
     manifest = trace.manifest
-    assert manifest.layers == (0, 1)
+    assert manifest.layers == tuple(range(model.config.num_hidden_layers))
     tokens = trace.tokens()
     ids = torch.tensor([tokens["token_id"].to_list()])
     with torch.inference_mode():
@@ -148,6 +158,30 @@ def test_what_cannot_be_captured_is_refused_by_name(
     with pytest.raises(UserError, match=f"^{message}"):
         capture_random_prompt(model, config_class, tmp_path / "t")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_keys_and_values_that_layers_share_are_stored_once(
+    build_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = build_model("Gemma4TextConfig", **FAMILIES["Gemma4TextConfig"])
+    trace = capture_random_prompt(model, "gemma4", tmp_path / "t")
+    manifest = trace.manifest
+    assert manifest.kv_layer == (0, 1, 0, 1)
+    assert manifest.head_dim == (16, 32, 16, 32)
+    assert manifest.sliding_window == (8, None, 8, None)
+    assert sorted(one.name for one in (tmp_path / "t/kv").iterdir()) == [
+        "layer_000.parquet",
+        "layer_001.parquet",
+    ]
+    np.testing.assert_array_equal(trace.key(3, 1), trace.key(1, 1))
+    # of layers 2 and 3 alone, the first that reads them holds them
+    ids = trace.tokens()["token_id"][:N_PROMPT].to_list()
+    request = Request(ids, N_STEPS, layers=[2, 3])
+    alone = capture(LoadedModel("gemma4", model, None), request, tmp_path / "alone")
+    assert alone.manifest.kv_layers == (2, 3)
+    np.testing.assert_array_equal(alone.key(3, 1), trace.key(1, 1))
+    np.testing.assert_array_equal(alone.output(2, 0), trace.output(2, 0))
 
 
 @pytest.mark.filterwarnings("ignore")

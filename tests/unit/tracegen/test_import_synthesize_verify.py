@@ -169,7 +169,7 @@ def test_attention_outside_the_window_is_not_recomputed(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **given)
     trace = import_arrays(tmp_path / "a.npz", tmp_path / "t")
     query, key, value = (as_float32(given[name]) for name in ("query", "key", "value"))
-    output = attention_output(trace.manifest, 0, query[:2], key[0], value[0])
+    output = attention_output(trace.manifest, 0, 0, query[:2], key[0], value[0])
     logits = query[0, 1] @ key[0, 8:12].T * 8**-0.5  # step 1 is token 11
     weight = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(output[0, 1], weight @ value[0, 8:12], rtol=1e-5)

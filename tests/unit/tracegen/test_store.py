@@ -27,7 +27,7 @@ def small_manifest(dtype: str = "float16") -> Manifest:
         layers=(3,),
         q_heads=4,
         kv_heads=2,
-        head_dim=8,
+        head_dim=(8,),
         dtype=dtype,
         prompt_tokens=5,
         decode_steps=2,
@@ -219,7 +219,7 @@ def test_a_missing_file_is_named(make_trace: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, r"trace schema 99 is newer than 2"),
+        ({"schema_version": 99}, r"trace schema 99 is newer than 3"),
         ({"schema_version": "x"}, r"schema_version is 'x'"),
         ({"dtype": "float8"}, r'dtype is "float8", allowed: one of float16, bfloat16, float32'),
         ({"q_heads": 3}, r"q_heads = 3 is not a multiple of kv_heads = 2"),

@@ -29,6 +29,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     # learned positions, one KV head a query head
     "GPT2Config": {"n_embd": 48, "n_layer": 3, "n_head": 4, "vocab_size": 96, "n_positions": 256},
     "MixtralConfig": BASE | {"num_local_experts": 4, "num_experts_per_tok": 2},
+    # a logit beside the tokens' in each query head's softmax
+    "GptOssConfig": BASE
+    | {"head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
+    | {"sliding_window": 48, "layer_types": WINDOWS},
+    # the last layer reads the keys and values of the second
+    "Gemma4TextConfig": BASE
+    | {"head_dim": 16, "global_head_dim": 32, "num_kv_shared_layers": 1, "sliding_window": 48}
+    | {"num_hidden_layers": 3, "layer_types": ["sliding_attention", *["full_attention"] * 2]}
+    | {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 96},
 }
 
 
@@ -38,9 +47,9 @@ def tiny_model(family: str, **options: Any) -> Any:
     torch.manual_seed(0)
     config = getattr(transformers, family)(**(FAMILIES[family] | options))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    for weight in model.parameters():
-        if weight.ndim > 1:
-            torch.nn.init.normal_(weight, std=0.2)
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 or name.endswith("sinks"):
+            torch.nn.init.normal_(weight, std=2 if name.endswith("sinks") else 0.2)
     return model.eval().requires_grad_(False)
 
 
