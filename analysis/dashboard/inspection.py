@@ -177,15 +177,16 @@ def inspect(
 
 
 def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:
-    """Return the softmax weights of exact attention, (visible tokens,) float64."""
+    """Return the softmax weights of exact attention, (visible tokens,) float64.
+
+    A sink's share is left out: what the tokens get adds up to one, as where the mass is measured.
+    """
     visible = int(head.visible[step])
     logits = head.logits((head.key[:visible] @ head.query[q_head, step]).double()).numpy()
     if head.sliding_window is not None:
         logits[: max(0, visible - head.sliding_window)] = -np.inf
-    sink = -np.inf if head.sink_logit is None else float(head.sink_logit[q_head])
-    top = max(logits.max(), sink)
-    weights = np.exp(logits - top)
-    return np.asarray(weights / (weights.sum() + np.exp(sink - top)))
+    weights = np.exp(logits - logits.max())
+    return np.asarray(weights / weights.sum())
 
 
 @dataclass(frozen=True, slots=True)
