@@ -106,6 +106,8 @@ def run(
     """Replay a trace under one or several policies and write a results folder."""
     if workers != 0 and ray is None:
         start_importing()
+    from pimreplay.replay.settings import Settings
+    from pimreplay.study.capacity import memory_bytes
     from pimreplay.study.runs import RunRequest, run_once
 
     request = RunRequest(
@@ -114,18 +116,20 @@ def run(
         layout=layout,
         hardware=hardware,
         budget=budget,
-        fidelity=fidelity,
-        kv_bits=kv_bits,
-        kv_quantisation=kv_quantisation,
-        stacks=stacks,
-        dense_layers=dense_layers,
         layers=tuple(layer) if layer else None,
-        seed=seed,
-        device=device,
-        memory_gb=memory_gb,
         workers=workers,
         ray=ray,
-        selections=selections,
+        settings=Settings(
+            dense_layers=dense_layers,
+            fidelity=fidelity,
+            kv_bits=kv_bits,
+            kv_quantisation=kv_quantisation,
+            stacks=stacks,
+            seed=seed,
+            device=device,
+            memory_bytes=memory_bytes(memory_gb, "--memory-gb"),
+            selections=selections,
+        ),
     )
     for line in run_once(request, out):
         print(line, flush=True)

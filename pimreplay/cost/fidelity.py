@@ -20,15 +20,15 @@ Evaluate = Callable[[Geometry, NDArray[np.bool_], int], tuple[Counts, Cycles]]
 """Count and time reading blocks (points, n_blocks) for so many query heads."""
 
 
-def check_fidelity(name: str, where: str = "fidelity") -> str:
+def check_fidelity(name: object) -> str:
     """Return the name if it is a fidelity.
 
     Raises:
-        UserError: it is none; `where` says who named it.
+        UserError: it is none.
     """
     if name not in FIDELITIES:
-        raise UserError(f"{where} {name!r}: unknown; {nearest(name, FIDELITIES)}")
-    return name
+        raise UserError(f"fidelity {name!r}: unknown; {nearest(str(name), FIDELITIES)}")
+    return str(name)
 
 
 def load_fidelity(name: str) -> Evaluate:

@@ -9,7 +9,6 @@ import numpy as np
 
 from pimreplay.bank_model.commands import REQUEST_WORDS
 from pimreplay.cost.command_fidelity import HeadStream
-from pimreplay.cost.fidelity import check_fidelity
 from pimreplay.cost.step_cost import StepCost
 from pimreplay.hardware.device import Geometry
 from pimreplay.hardware.reading import load
@@ -20,7 +19,7 @@ from pimreplay.replay.kv_head import read_kv_head
 from pimreplay.replay.method import Method, method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget_schedule import parse_budget
-from pimreplay.selection.quantisation import as_stored, check_quantisation
+from pimreplay.selection.quantisation import as_stored
 from pimreplay.selection.recall import ExactAttention, Recall
 from tracegen.base.errors import UserError
 from tracegen.base.numbers import write_ranges
@@ -76,8 +75,6 @@ def explain_step(request: StepRequest) -> str:
         UserError: an unknown name, or a layer, KV head or step that the trace does not have.
     """
     settings = request.settings
-    check_fidelity(settings.fidelity, "--fidelity")
-    check_quantisation(settings.kv_quantisation, settings.kv_bits, "--kv-quantisation")
     chosen = method(request.policy, request.layout)
     budget = parse_budget(request.budget)
     device = load(request.hardware)

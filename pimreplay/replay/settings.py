@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass
 
+from pimreplay.cost.fidelity import check_fidelity
+from pimreplay.hardware.device import check_kv_bits
+from pimreplay.selection.quantisation import check_quantisation
+from tracegen.base.errors import UserError
+
+LEAST = {"dense_layers": 0, "stacks": 1, "seed": 0}
+"""Least values of the whole numbers that a user gives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What belongs to the whole replay and not to a point."""
+    """What belongs to the whole replay and not to a point.
+
+    Raises:
+        UserError: a value that no replay can have, whoever gave it.
+    """
 
     dense_layers: int = 2
     fidelity: str = "analytic"
@@ -23,3 +35,12 @@ class Settings:
     """Bound on the memory of all workers together; None: 1.25 GB a worker."""
     selections: bool | None = False
     """Keep the selections in the results; None: when they are small."""
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UserError(f"{name} = {value!r}; give a whole number of at least {least}")
+        check_fidelity(self.fidelity)
+        check_kv_bits(self.kv_bits, "kv_bits")
+        check_quantisation(self.kv_quantisation, self.kv_bits)

@@ -19,19 +19,19 @@ GROUP = 32
 QUANTISATIONS = ("none", "kivi")
 
 
-def check_quantisation(name: str, kv_bits: int, where: str) -> str:
-    """Return the name if it is a quantisation of elements of so many bits.
+def check_quantisation(name: object, kv_bits: int) -> None:
+    """Check that a name is a quantisation of elements of so many bits.
 
     Raises:
-        UserError: it is none, or the width needs none; `where` says who named it.
+        UserError: it is none, or the width needs none.
     """
     if name not in QUANTISATIONS:
-        raise UserError(f"{where} {name!r}: unknown; {nearest(name, QUANTISATIONS)}")
+        raise UserError(f"kv_quantisation {name!r}: unknown; {nearest(str(name), QUANTISATIONS)}")
     if name != "none" and kv_bits > 8:
         raise UserError(
-            f"{where} {name!r}: elements of {kv_bits} bits are not quantised; give 4 or 8 bits"
+            f"kv_quantisation {name!r}: elements of {kv_bits} bits are not quantised;"
+            " give 4 or 8 bits"
         )
-    return name
 
 
 def as_stored(head: KvHeadTrace, quantisation: str) -> KvHeadTrace:

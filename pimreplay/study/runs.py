@@ -3,20 +3,17 @@
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pimreplay.cost.fidelity import check_fidelity
 from pimreplay.hardware import reading as devices
-from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.kv_head import HeadFailure
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.results.writer import ResultsWriter, refuse_existing_results
 from pimreplay.selection.budget_schedule import parse_budget
-from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.cache import MemoryParts, PartCache, Parts
-from pimreplay.study.capacity import local_crew, memory_bytes
+from pimreplay.study.capacity import local_crew
 from pimreplay.study.dispatch import work
 from pimreplay.study.headline import headline
 from pimreplay.study.jobs import make_jobs, units_of
@@ -42,18 +39,11 @@ class RunRequest:
     budget: str
     layout: str | None = None
     hardware: str = "attacc_hbm3_bank"
-    fidelity: str = "analytic"
-    kv_bits: int = 16
-    kv_quantisation: str = "none"
-    stacks: int = 1
-    dense_layers: int = 2
     layers: tuple[str, ...] | None = None
-    seed: int = 0
-    device: str = "cpu"
-    memory_gb: float | None = None
     workers: int | None = None
     ray: str | None = None
-    selections: bool | None = None
+    settings: Settings = field(default_factory=Settings)
+    """All but the layers, which `layers` names."""
 
 
 def run_once(request: RunRequest, out: str) -> Iterator[str]:
@@ -85,28 +75,16 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     Raises:
         UserError: an unknown name, a budget or a layer that the trace does not have.
     """
-    check_fidelity(request.fidelity, "--fidelity")
-    check_kv_bits(request.kv_bits, "--kv-bits")
-    check_quantisation(request.kv_quantisation, request.kv_bits, "--kv-quantisation")
-    device = str(torch_device(request.device))
+    settings = replace(request.settings, device=str(torch_device(request.settings.device)))
     budget = parse_budget(request.budget)
     hardware = devices.load(request.hardware)
     methods = [method(text, request.layout) for text in request.policies]
     sources = trace_sources(request.trace)
     for source in sources:
         budget.check(source.manifest.tokens)
-    settings = Settings(
-        dense_layers=request.dense_layers,
-        fidelity=request.fidelity,
-        kv_bits=request.kv_bits,
-        kv_quantisation=request.kv_quantisation,
-        stacks=request.stacks,
-        layers=chosen(request.layers, sources[0].layers, "--layer") if request.layers else None,
-        seed=request.seed,
-        device=device,
-        memory_bytes=memory_bytes(request.memory_gb, "--memory-gb"),
-        selections=request.selections,
-    )
+    if request.layers:
+        layers = chosen(request.layers, sources[0].layers, "--layer")
+        settings = replace(settings, layers=layers)
     points = [Point(source, one, budget, hardware) for source in sources for one in methods]
     refuse_double(points)
     for point in points:

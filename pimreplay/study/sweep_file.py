@@ -7,14 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pimreplay.cost.fidelity import check_fidelity
 from pimreplay.hardware import reading as devices
-from pimreplay.hardware.device import check_kv_bits
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.budget_schedule import BudgetSchedule, parse_budget
-from pimreplay.selection.quantisation import check_quantisation
 from pimreplay.study.capacity import memory_bytes
 from pimreplay.study.plan import (
     Point,
@@ -30,9 +27,7 @@ from tracegen.base.numbers import chosen
 
 LISTS = ("traces", "policies", "budgets", "hardware")
 """Keys that a sweep file must have; the grid is their product."""
-OPTIONS = (
-    "layouts",
-    "layers",
+SETTINGS = (
     "dense_layers",
     "fidelity",
     "kv_bits",
@@ -40,8 +35,9 @@ OPTIONS = (
     "stacks",
     "seed",
     "device",
-    "memory_gb",
 )
+"""Keys that set the setting of their name."""
+OPTIONS = ("layouts", "layers", *SETTINGS, "memory_gb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +117,11 @@ def _texts(path: Path, key: str, values: dict[str, Any]) -> list[str]:
 
 
 def _settings(path: Path, values: dict[str, Any]) -> Settings:
-    def number(key: str, default: int, least: int = 0) -> int:
-        value = values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise UserError(f"{path}: {key} = {value!r}; give a whole number of at least {least}")
-        return value
-
-    fidelity = check_fidelity(str(values.get("fidelity", "analytic")), f"{path}: fidelity")
-    kv_bits = check_kv_bits(values.get("kv_bits", 16), f"{path}: kv_bits")
-    quantisation = str(values.get("kv_quantisation", "none"))
-    return Settings(
-        dense_layers=number("dense_layers", 2),
-        fidelity=fidelity,
-        kv_bits=kv_bits,
-        kv_quantisation=check_quantisation(quantisation, kv_bits, f"{path}: kv_quantisation"),
-        stacks=number("stacks", 1, least=1),
-        seed=number("seed", 0),
-        device=str(values.get("device", "cpu")),
-        memory_bytes=memory_bytes(values.get("memory_gb"), f"{path}: memory_gb"),
-    )
+    with _naming(path):
+        return Settings(
+            **{key: values[key] for key in SETTINGS if key in values},
+            memory_bytes=memory_bytes(values.get("memory_gb"), "memory_gb"),
+        )
 
 
 def _location(path: Path, text: str) -> str:

@@ -152,8 +152,18 @@ BAD_INPUT = {
     ),
     "an unknown fidelity": (
         {"--fidelity": "exact"},
-        "--fidelity 'exact': unknown; known: analytic, command",
+        "error: fidelity 'exact': unknown; known: analytic, command",
         "",
+    ),
+    "elements of three bits": (
+        {"--kv-bits": "3"},
+        "error: kv_bits = 3: a KV element has 4, 8, 16, 32 bits",
+        "choose one of them",
+    ),
+    "quantised elements of 16 bits": (
+        {"--kv-quantisation": "kivi"},
+        "error: kv_quantisation 'kivi': elements of 16 bits are not quantised",
+        "give 4 or 8 bits",
     ),
     "a budget of zero": ({"--budget": "0"}, "budget: 0 tokens", "give at least 1"),
     "a budget beyond the context": (
@@ -184,7 +194,7 @@ BAD_INPUT = {
         "--layer 'first': 'first' is not a number or a range",
         "0-4",
     ),
-    "a torch device that is not there": ({"--device": "tpu9"}, "--device tpu9: not usable", "cpu"),
+    "a torch device that is not there": ({"--device": "tpu9"}, "device tpu9: not usable", "cpu"),
     "too little memory": (
         {"--memory-gb": "0.1"},
         "--memory-gb 0.1: one KV head",

@@ -181,9 +181,17 @@ BAD_FILES = {
     ),
     "an unknown fidelity": (
         GRID + 'fidelity = "x"\n',
-        "fidelity 'x': unknown",
+        "sweep.toml: fidelity 'x': unknown",
         "known: analytic, command",
     ),
+    "half a stack": (GRID + "stacks = 0.5\n", "sweep.toml: stacks = 0.5; give", "at least 1"),
+    "elements of three bits": (GRID + "kv_bits = 3\n", "sweep.toml: kv_bits = 3", "4, 8, 16, 32"),
+    "no quantisation": (
+        GRID + 'kv_bits = 4\nkv_quantisation = "kiwi"\n',
+        "sweep.toml: kv_quantisation 'kiwi': unknown",
+        "did you mean kivi?",
+    ),
+    "a list for a device": (GRID + "device = [1]\n", "device [1]: not usable here", "auto, cpu"),
 }
 
 
@@ -274,7 +282,7 @@ def test_ctrl_c_keeps_the_finished_parts_and_says_so_in_one_sentence(spawn, long
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert err.startswith("error: interrupted")
+    assert err.splitlines()[-1].startswith("error: interrupted")  # progress may stand before it
     assert [path.name for path in out.iterdir()] == ["cache"]
 
 

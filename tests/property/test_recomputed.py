@@ -14,6 +14,7 @@ import pytest
 import pimreplay.policies
 from pimreplay.policies import load_policy
 from pimreplay.replay.kv_head import read_kv_head
+from pimreplay.replay.settings import Settings
 from pimreplay.results.reader import Results
 from pimreplay.selection.budget import Budget
 from pimreplay.study.runs import RunRequest, plan_run, run_once
@@ -119,7 +120,11 @@ def test_a_run_reports_what_its_selections_amount_to(tmp_path: Path, seed: int) 
     trace = random_trace(tmp_path / "trace", seed)
     budget = ("40", "0.5", "70")[seed % 3]
     request = RunRequest(
-        str(tmp_path / "trace"), POLICIES, budget, dense_layers=0, workers=0, selections=True
+        str(tmp_path / "trace"),
+        POLICIES,
+        budget,
+        workers=0,
+        settings=Settings(dense_layers=0, selections=True),
     )
     assert list(run_once(request, str(tmp_path / "results")))
     results = Results.open(tmp_path / "results")

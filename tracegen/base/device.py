@@ -21,10 +21,10 @@ def torch_device(name: str) -> "torch.device":
     try:
         found = torch.device(name)
         torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"--device {name}: not usable here ({reason}); allowed: auto, cpu, and cuda on a "
+            f"device {name}: not usable here ({reason}); allowed: auto, cpu, and cuda on a "
             "machine that has it"
         ) from error
     return found

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from analysis.cli import app
 from analysis.figures import Drawing, figures
-from analysis.figures._style import _COLOURS, axis_title, colour, scaled
+from analysis.figures._style import _COLOURS, axis_title, colour
 from analysis.figures.pareto import pareto_front
 from analysis.metrics import metrics
 from analysis.results.accuracy import Accuracy, beside
+from analysis.results.magnitudes import scaled
 from analysis.results.summary import at, settings
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy

@@ -17,7 +17,9 @@ from tracegen.trace.writer import TraceWriter
 
 
 def results_of(trace, *policies, budget="24", **options):
-    points, settings = plan_run(RunRequest(trace.where, policies, budget, **options))
+    points, settings = plan_run(
+        RunRequest(trace.where, policies, budget, settings=Settings(**options))
+    )
     jobs = make_jobs(points, settings, lambda unit: False)
     return {
         (points[one.point].method.layout, one.layer, one.kv_head): one
@@ -123,7 +125,7 @@ def test_bfloat16_bits_become_the_numbers_they_are(odd_trace):
 
 def test_what_a_trace_lacks_fails_its_points_as_bad_input(odd_trace):
     points, settings = plan_run(
-        RunRequest(odd_trace.where, ("snapkv", "topk"), "36", dense_layers=0)
+        RunRequest(odd_trace.where, ("snapkv", "topk"), "36", settings=Settings(dense_layers=0))
     )
     found = [one for job in make_jobs(points, settings, lambda unit: False) for one in answer(job)]
     failed = [one for one in found if isinstance(one, HeadFailure)]
@@ -133,7 +135,9 @@ def test_what_a_trace_lacks_fails_its_points_as_bad_input(odd_trace):
 
 
 def test_a_mistake_of_ours_is_told_with_its_place(tiny_trace, monkeypatch):
-    points, settings = plan_run(RunRequest(tiny_trace.where, ("topk",), "8", dense_layers=0))
+    points, settings = plan_run(
+        RunRequest(tiny_trace.where, ("topk",), "8", settings=Settings(dense_layers=0))
+    )
     jobs = make_jobs(points, settings, lambda unit: False)
 
     def broken(*_):

@@ -102,7 +102,7 @@ def test_teacher_forced_takes_the_end_of_the_file(
         (["--model", "{empty}", "--prompt", "needle"], ["a file that is not a .gguf file"]),
         (["--model", "{model}", "--prompt", "text", "--layers", "a-b"], ["--layers a-b"]),
         (["--model", "{model}", "--prompt", "text", "--dtype", "int8"], ["int8", "float16"]),
-        (["--model", "{model}", "--prompt", "text", "--device", "tpu9"], ["--device tpu9"]),
+        (["--model", "{model}", "--prompt", "text", "--device", "tpu9"], ["device tpu9"]),
         (["--model", "{model}", "--prompt", "text", "--max-gb", "-1"], ["--max-gb is -1"]),
         (
             ["--model", "{model}", "--prompt", "text:tokens=500", "--max-gb", "0.0001"],
