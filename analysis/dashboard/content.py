@@ -11,8 +11,8 @@ from analysis.dashboard.inspector_view import GRAPH, inspector
 from analysis.dashboard.state import KEYS, State, narrowed, read_state
 from analysis.figures import Drawing, Figure, figures
 from analysis.figures._menu import without_menu
-from analysis.figures._style import in_order
 from analysis.report.columns import columns, shown_settings
+from analysis.results.reading_order import in_order
 from analysis.results.summary import at, overview
 from analysis.results.tables import Table
 from tracegen.base.errors import UserError

@@ -6,32 +6,39 @@ repeat what it says, and fills have a dark outline.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
 import polars as pl
 
 from analysis.figures import Drawing
+from analysis.results.reading_order import POLICIES
 
 INK = "#1f2328"
 GRID = "#e4e7eb"
 BASELINE = "#57606a"
 
-_COLOURS = {
-    "dense": "#000000",
-    "topk": "#0072B2",
-    "sparq": "#56B4E9",
-    "quest": "#E69F00",
-    "starc": "#D55E00",
-    "streaming_llm": "#009E73",
-    "h2o": "#F0E442",
-    "snapkv": "#CC79A7",
-    "clusterkv": "#332288",
-    "retroinfer": "#882255",
-    "pqcache": "#999933",
-    "magicpig": "#44AA99",
-}
+_COLOURS = dict(
+    zip(
+        POLICIES,
+        (
+            "#000000",  # dense
+            "#0072B2",  # topk
+            "#56B4E9",  # sparq
+            "#E69F00",  # quest
+            "#D55E00",  # starc
+            "#009E73",  # streaming_llm
+            "#F0E442",  # h2o
+            "#CC79A7",  # snapkv
+            "#332288",  # clusterkv
+            "#882255",  # retroinfer
+            "#999933",  # pqcache
+            "#44AA99",  # magicpig
+        ),
+        strict=True,
+    )
+)
 _SPARE = ("#AA4499", "#117733", "#88CCEE", "#DDCC77", "#CC6677", "#777777")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x")
 _OPEN = ("", "-open", "-open-dot", "-dot")
@@ -119,31 +126,7 @@ def _layout_place(layout: str) -> int:
 
 
 def _place(policy: str) -> int:
-    order = list(_COLOURS)
-    return order.index(policy) if policy in order else zlib.crc32(policy.encode())
-
-
-def in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by method as the reader expects: dense, token-wise, then the others."""
-    places = {policy: place for place, policy in enumerate(_COLOURS)}
-    place = pl.col("policy").replace_strict(places, default=len(places), return_dtype=pl.Int32)
-    return frame.sort(place, "policy", "layout", "method", maintain_order=True)
-
-
-_LARGER = {
-    "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")),
-    "pJ": ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ")),
-    "pJ·ns": ((1e21, "J·s"), (1e15, "mJ·ms"), (1e9, "µJ·µs"), (1.0, "pJ·ns")),
-}
-
-
-def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
-    """Return the divisor and the unit in which the largest value reads well."""
-    largest = max((abs(value) for value in values if value is not None), default=0.0)
-    for factor, name in _LARGER.get(unit, ()):
-        if largest >= factor:
-            return factor, name
-    return 1.0, unit
+    return POLICIES.index(policy) if policy in POLICIES else zlib.crc32(policy.encode())
 
 
 def axis_title(title: str, unit: str, note: str = "") -> str:

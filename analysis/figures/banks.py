@@ -15,12 +15,12 @@ from analysis.figures._style import (
     colour_bar,
     dash,
     drawing,
-    in_order,
     lines_height,
     map_height,
     marker,
     pick,
 )
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 STEP_COLUMNS = 128

@@ -13,12 +13,12 @@ from analysis.figures._style import (
     axis_title,
     bars_height,
     drawing,
-    in_order,
     labels,
     picks,
-    scaled,
 )
 from analysis.metrics import metric, parts_of
+from analysis.results.magnitudes import scaled
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 

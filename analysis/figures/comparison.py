@@ -13,12 +13,12 @@ from analysis.figures._style import (
     baseline_line,
     colour,
     drawing,
-    in_order,
     picks,
-    scaled,
     symbol,
 )
 from analysis.metrics import metric, whole_metrics
+from analysis.results.magnitudes import scaled
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 _QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}

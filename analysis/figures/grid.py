@@ -5,16 +5,10 @@ from typing import Any
 
 from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
-from analysis.figures._style import (
-    SCALE,
-    axis_title,
-    colour_bar,
-    drawing,
-    in_order,
-    map_height,
-    scaled,
-)
+from analysis.figures._style import SCALE, axis_title, colour_bar, drawing, map_height
 from analysis.metrics import metric
+from analysis.results.magnitudes import scaled
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 

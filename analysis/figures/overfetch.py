@@ -10,12 +10,12 @@ from analysis.figures._style import (
     colour,
     dash,
     drawing,
-    in_order,
     lines_height,
     marker,
     pick,
 )
 from analysis.metrics import metric
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 POINTS = 101

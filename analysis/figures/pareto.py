@@ -6,16 +6,10 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import (
-    BASELINE,
-    axis_title,
-    budget_curve,
-    drawing,
-    in_order,
-    lines_height,
-)
+from analysis.figures._style import BASELINE, axis_title, budget_curve, drawing, lines_height
 from analysis.metrics import metric
 from analysis.results.baselines import relative
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 

@@ -11,12 +11,12 @@ from analysis.figures._style import (
     baseline_line,
     colour,
     drawing,
-    in_order,
     labels,
     pattern,
     picks,
 )
 from analysis.results.baselines import BASELINES, relative
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 

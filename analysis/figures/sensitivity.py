@@ -6,19 +6,11 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import (
-    axis_title,
-    colour,
-    dash,
-    drawing,
-    in_order,
-    lines_height,
-    marker,
-    pick,
-    scaled,
-)
+from analysis.figures._style import axis_title, colour, dash, drawing, lines_height, marker, pick
 from analysis.metrics import metric
 from analysis.results.hardware import varied_parameter
+from analysis.results.magnitudes import scaled
+from analysis.results.reading_order import in_order
 from analysis.results.tables import Table
 
 

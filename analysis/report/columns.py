@@ -10,9 +10,9 @@ from functools import cache
 
 import polars as pl
 
-from analysis.figures._style import scaled
 from analysis.metrics import metrics, whole_metrics
 from analysis.results.baselines import BASELINES, COSTS
+from analysis.results.magnitudes import scaled
 
 WITH_UNIT = ("ns", "pJ", "pJ·ns")
 """Units that stand in a heading; the others are plain from the value."""

@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import figures
-from analysis.figures._style import in_order
 from analysis.metrics import metrics
 from analysis.report.columns import columns, csv_text, shown_settings
 from analysis.report.export import export_figures
@@ -27,6 +26,7 @@ from analysis.report.web import (
 )
 from analysis.results.hardware import assumed_of
 from analysis.results.prompts import METHOD, over_prompts
+from analysis.results.reading_order import in_order
 from analysis.results.summary import Setting, at, overview, settings, words
 from analysis.results.tables import Table
 from pimreplay.results.reader import Results

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from analysis.figures._style import scaled
 from analysis.report.columns import UNKNOWN, columns, kinds, shown_settings, value_text
 from analysis.report.terminal_table import TextColumn
 from analysis.report.web import WebTable, text_table
+from analysis.results.magnitudes import scaled
 
 
 def prompt_keys(rows: pl.DataFrame) -> list[TextColumn]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from analysis.figures._style import in_order, scaled
 from analysis.metrics import metrics
 from analysis.results.baselines import BASELINES, COSTS, relative
+from analysis.results.magnitudes import scaled
+from analysis.results.reading_order import in_order
 from analysis.results.tables import DESCRIPTION, Table
 
 
