@@ -1,6 +1,6 @@
 """Command sets: what a memory with compute units can be told to do, and how long that takes.
 
-A file is a command set: its commands, its timing rules and its kind of controller. Each has a
+A folder is a command set: its commands, its timing rules and its kind of controller. Each has a
 `Timing`, a `DEFAULT_TIMING`, `REFRESHES` (whether its controller does), `read_requests(path)` and
 `simulate(requests, timing)`.
 """
@@ -48,6 +48,18 @@ def build_timing(cls: type, where: str, values: dict[str, Any]) -> Any:
     ]
     refuse(where, problems)
     return cls(**values)
+
+
+def request_lines(path: Path) -> list[str]:
+    """Return the lines of a request file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}; give a text file of requests") from None
 
 
 def load(command_set: str) -> ModuleType:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from pimreplay.command_sets import aim
+from pimreplay.command_sets.aim.commands import END, MAC, RDMAC, WRGB, WRMAC, done_after
+from pimreplay.command_sets.aim.requests import ROWS
 from tracegen.base.errors import UserError
 
 BLOCK_TOKENS = 16
@@ -26,12 +28,12 @@ def key_requests(blocks: Any, head_dim: int, keys: str) -> Any:
     """Return the requests for the scores of the touched blocks (blocks,), ascending."""
     columns = key_columns(head_dim)
     per_row = ROW_COLUMNS // columns if keys == "packed" else 1
-    requests = [(aim.WRGB, columns, 0, _MASK)]
+    requests = [(WRGB, columns, 0, _MASK)]
     for block in np.asarray(blocks).tolist():
-        requests.append((aim.WRMAC, 1, 0, _MASK))
-        requests.append((aim.MAC, columns, _row(block // per_row), _MASK))
-        requests.append((aim.RDMAC, 1, 0, _MASK))
-    return np.array([*requests, (aim.END, 1, 0, _MASK)], dtype=np.int64)
+        requests.append((WRMAC, 1, 0, _MASK))
+        requests.append((MAC, columns, _row(block // per_row), _MASK))
+        requests.append((RDMAC, 1, 0, _MASK))
+    return np.array([*requests, (END, 1, 0, _MASK)], dtype=np.int64)
 
 
 def value_requests(blocks: Any, head_dim: int) -> Any:
@@ -42,12 +44,12 @@ def value_requests(blocks: Any, head_dim: int) -> Any:
     )
     requests = []
     for number, count in zip(window.tolist(), counts.tolist(), strict=True):
-        requests.append((aim.WRGB, count, 0, _MASK))
+        requests.append((WRGB, count, 0, _MASK))
         for part in range(slices):
-            requests.append((aim.WRMAC, 1, 0, _MASK))
-            requests.append((aim.MAC, count, _row(number * slices + part), _MASK))
-            requests.append((aim.RDMAC, 1, 0, _MASK))
-    return np.array([*requests, (aim.END, 1, 0, _MASK)], dtype=np.int64)
+            requests.append((WRMAC, 1, 0, _MASK))
+            requests.append((MAC, count, _row(number * slices + part), _MASK))
+            requests.append((RDMAC, 1, 0, _MASK))
+    return np.array([*requests, (END, 1, 0, _MASK)], dtype=np.int64)
 
 
 def key_columns(head_dim: int) -> int:
@@ -74,8 +76,8 @@ def attention(
         "keys": aim.simulate(key_requests(blocks, head_dim, keys), timing),
         "values": aim.simulate(value_requests(blocks, head_dim), timing),
     }
-    latency = aim.done_after(timing)
-    readout = int(latency[aim.RDMAC]) + 1
+    latency = done_after(timing)
+    readout = int(latency[RDMAC]) + 1
     phases = {"keys": 0, "values": 0, "mode": 0, "readout": 0}
     for name, outcome in regions.items():
         mode = outcome.commands.get("TMOD", 0) * timing.n_modch_cycles
@@ -94,6 +96,6 @@ def attention(
 
 
 def _row(number: int) -> int:
-    if number >= aim.ROWS:
-        raise UserError(f"aim: the tokens need more than the {aim.ROWS} rows of a bank; use fewer")
+    if number >= ROWS:
+        raise UserError(f"aim: the tokens need more than the {ROWS} rows of a bank; use fewer")
     return number

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pimreplay.command_sets import hbm_pim as commands
-from pimreplay.command_sets.hbm_pim import (
+from pimreplay.command_sets.hbm_pim.memory import (
     BANKS,
     BANKS_OF_MODE_CHANGE,
     COLUMNS,
@@ -28,6 +28,7 @@ from pimreplay.command_sets.hbm_pim import (
     REGISTER_ROW,
     SCALARS,
 )
+from pimreplay.command_sets.hbm_pim.requests import BARRIER
 from tracegen.base.errors import UserError
 
 UNITS, ACCUMULATORS, REGISTERS, LANES = 8, 8, 8, 16
@@ -67,7 +68,7 @@ class _Requests:
 
     def barrier(self) -> None:
         """Hold what follows back until all before it is done."""
-        self.rows[-1][commands.BARRIER] = 1
+        self.rows[-1][BARRIER] = 1
 
     def park(self) -> None:
         """Open the same row in all banks, group by group."""

@@ -15,6 +15,7 @@ import slow_aim
 import slow_hbm_pim
 
 from pimreplay.command_sets import aim, hbm_pim, load_timing
+from pimreplay.command_sets.aim.requests import CHANNELS, parse_request
 from tracegen.base.errors import UserError
 
 QUICK = settings(
@@ -55,11 +56,11 @@ aim_lines = st.one_of(
 @given(st.lists(aim_lines, max_size=12))
 def test_aim_kernel_twin_and_rules_agree(lines: list[str]) -> None:
     lines = [*lines, "AiM EOC"]
-    requests = np.array([aim.parse_request("drawn", line) for line in lines])
+    requests = np.array([parse_request("drawn", line) for line in lines])
     cycles, twin = slow_aim.simulate(lines, AIM_NAMES)
     assert aim.simulate(requests, AIM).cycles == cycles
     log = aim.commands_of(requests, AIM)
-    for channel in range(aim.CHANNELS):
+    for channel in range(CHANNELS):
         own = log[log[:, 1] == channel]
         commands = [(int(at), aim.COMMANDS[what]) for at, _, what, _ in own]
         assert commands == [(at, what) for at, what, _ in twin[channel]]

@@ -1,4 +1,4 @@
-"""Find the variants of a package: one file each, its stem is its public name."""
+"""Find the variants of a package: one file or folder each, its name is its public name."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,12 +7,13 @@ from types import ModuleType
 
 def names(package: ModuleType) -> list[str]:
     """Return the public names of a package's variants without importing them."""
-    return sorted(
-        path.stem
-        for folder in package.__path__
-        for path in Path(folder).glob("*.py")
-        if not path.stem.startswith("_")
-    )
+    found = [
+        path.parent.name if path.name == "__init__.py" else path.stem
+        for folder in map(Path, package.__path__)
+        for path in (*folder.glob("*.py"), *folder.glob("*/__init__.py"))
+        if path.parent != folder or path.name != "__init__.py"
+    ]
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def discover(package: ModuleType) -> dict[str, ModuleType]:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from pimreplay.command_sets import aim, hbm_pim, load_timing
+from pimreplay.command_sets.aim.requests import parse_request
+from pimreplay.command_sets.hbm_pim.requests import BANK, COLUMN, ROW, WRITE
 from pimreplay.mappings import aim as aim_mapping
 from pimreplay.mappings import hbm_pim as hbm_pim_mapping
 
@@ -22,7 +24,7 @@ def cases(name: str, field: str) -> list[Any]:
 
 @pytest.mark.parametrize("case", cases("aim", "trace"), ids=lambda case: case["name"])
 def test_aim_takes_the_cycles_and_commands_of_its_simulator(case: Any) -> None:
-    requests = np.array([aim.parse_request("golden", line) for line in case["trace"]])
+    requests = np.array([parse_request("golden", line) for line in case["trace"]])
     outcome = aim.simulate(requests, load_timing("aim", "GDDR6_AiM_as_run"))
     assert (outcome.cycles, outcome.commands) == (case["cycles"], case["commands"])
 
@@ -49,17 +51,17 @@ def test_hbm_pim_streams_like_any_memory(case: Any) -> None:
     """Consecutive accesses go round channels, then banks and bank groups, then columns."""
     at = np.arange(case["bytes"] // 32 // case["channels"])
     requests = np.zeros((len(at), 7), dtype=np.int64)
-    requests[:, hbm_pim.WRITE] = case["op"] == "write"
-    requests[:, hbm_pim.BANK] = at // 4 % 4 * 4 + at % 4
-    requests[:, hbm_pim.COLUMN] = at // 16 % 32
-    requests[:, hbm_pim.ROW] = at // 512
+    requests[:, WRITE] = case["op"] == "write"
+    requests[:, BANK] = at // 4 % 4 * 4 + at % 4
+    requests[:, COLUMN] = at // 16 % 32
+    requests[:, ROW] = at // 512
     timing = load_timing("hbm_pim", "HBM2_PIM_2Gbps")
     assert hbm_pim.simulate(requests, timing, refresh=case["refresh"]).cycles == case["cycles"]
 
 
 def test_the_as_run_and_the_written_timings_differ_in_time_and_not_in_cycles() -> None:
     case = next(case for case in cases("aim", "trace") if case["name"] == "bias_mac_read_two_rows")
-    requests = np.array([aim.parse_request("golden", line) for line in case["trace"]])
+    requests = np.array([parse_request("golden", line) for line in case["trace"]])
     written = load_timing("aim", "GDDR6_AiM")
     assert written.t_ck_ps == load_timing("aim", "GDDR6_AiM_as_run").t_ck_ps / 2
     assert aim.simulate(requests, written).cycles == case["cycles"]
