@@ -120,7 +120,8 @@ def read_whole(path: Path, org: Any) -> Any:
 
 
 def generated(case: dict[str, Any]) -> Any:
-    from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
+    from pimreplay.attacc.layer_commands import attention_requests
+    from pimreplay.attacc.shape import AttentionShape
 
     shape = AttentionShape(
         head_dim=case["head_dim"],

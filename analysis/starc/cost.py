@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.starc.shapes import Shape, System
-from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
+from pimreplay.attacc.layer_commands import attention_requests
+from pimreplay.attacc.shape import AttentionShape
 from pimreplay.bank_model.scheduler import Scheduler
 from pimreplay.hardware.device import Hardware
 

@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pimreplay.attacc.layer_commands import AttentionShape, attention_requests, export
+from pimreplay.attacc.export import export
+from pimreplay.attacc.layer_commands import attention_requests
+from pimreplay.attacc.shape import AttentionShape
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.bank_model.simulate import report
 from pimreplay.cost.energy import MODELS, layer_energy

@@ -13,7 +13,8 @@ import numpy as np
 from pimreplay.bank_model.limits import QUEUE_ENTRIES
 from pimreplay.compiled import kernel
 from pimreplay.cost.walks import parameters as w
-from pimreplay.cost.walks.buffer_rows import (
+from pimreplay.cost.walks.buffer_rows import read_row
+from pimreplay.cost.walks.buffer_state import (
     ACTIVATED,
     CLEAR,
     HOLD,
@@ -24,7 +25,6 @@ from pimreplay.cost.walks.buffer_rows import (
     STATE,
     UNTIL,
     mac_masks,
-    read_row,
     times_of,
 )
 from pimreplay.cost.walks.buses import WORDS

@@ -13,7 +13,8 @@ from bank_model import GOLDEN, cases, device, read_lines
 from typer.testing import CliRunner
 
 from pimreplay.attacc.layer import attention_layer
-from pimreplay.attacc.layer_commands import AttentionShape, attention_requests
+from pimreplay.attacc.layer_commands import attention_requests
+from pimreplay.attacc.shape import AttentionShape
 from pimreplay.bank_model.commands import REQUEST_WORDS
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.cli_devices import app

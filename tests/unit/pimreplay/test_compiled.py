@@ -13,9 +13,9 @@ from pimreplay import compiled
 
 CALL = """
 import numpy as np
-from pimreplay.cost.walks import buffer_rows
+from pimreplay.cost.walks import buffer_state
 bits = np.zeros(1 << 7, dtype=np.uint64)
-print(buffer_rows._slot(bits, 0, 100, 2))
+print(buffer_state.slot_from(bits, 0, 100, 2))
 """
 CALLEE = "    return bits[which + word] >> at | "
 EDITED = f"{CALLEE}ONE | "
