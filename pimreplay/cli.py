@@ -64,7 +64,9 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Seed of policies that draw
 DeviceOption = Annotated[str, typer.Option(help="Torch device of the selections: cpu, cuda, auto.")]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=0, help="Worker processes; left out: one a core. 0: none, all in here."),
+    typer.Option(
+        min=0, help="Worker processes; left out: one a core. 0: none, everything in this process."
+    ),
 ]
 RayOption = Annotated[
     str | None,
@@ -138,7 +140,9 @@ def run(
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The grid; see the docs.")],
-    out: Annotated[str, typer.Option(help="Results folder, by path or URL; resumed if there.")],
+    out: Annotated[
+        str, typer.Option(help="Results folder, by path or URL; resumed if it is there.")
+    ],
     workers: WorkersOption = None,
     ray: RayOption = None,
 ) -> None:

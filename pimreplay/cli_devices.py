@@ -119,7 +119,9 @@ def _print_simulation(row: dict[str, object]) -> None:
 def attention_command(
     head_dim: Annotated[int, typer.Option(help="Elements of a key.")],
     tokens: Annotated[int, typer.Option(help="Tokens in the cache.")],
-    heads: Annotated[int, typer.Option(help="Heads on the stack.")] = 1,
+    heads: Annotated[
+        int, typer.Option(help="KV heads on the stack, each with one query head.")
+    ] = 1,
     hardware: Annotated[
         str | None,
         typer.Option(help="Name of a device, or a .toml file; default: --mode's AttAcc."),

@@ -26,17 +26,21 @@ def decode_command(
     gpus: Annotated[int, typer.Option(help="GPUs that share every layer.")] = 8,
     pim: Annotated[str, typer.Option(help="Where the MAC units are: bank, bg, buffer.")] = "bank",
     power_limit: Annotated[
-        bool, typer.Option("--power-limit", help="Space MACs for the stacks' power.")
+        bool, typer.Option("--power-limit", help="Space MACs out to stay within the stacks' power.")
     ] = False,
     feedforward_parallel: Annotated[
         bool, typer.Option("--feedforward-parallel", help="Feed-forward on GPU and PIM at once.")
     ] = False,
     pipeline: Annotated[
-        bool, typer.Option("--pipeline", help="Pipeline heads through projections and attention.")
+        bool,
+        typer.Option("--pipeline", help="Pipeline KV heads through projections and attention."),
     ] = False,
     word_bytes: Annotated[int, typer.Option(help="Bytes of an element: 1 or 2.")] = 2,
     accounting: Annotated[
-        str, typer.Option(help="physical, or attacc: as AttAcc's program counts, slips included.")
+        str,
+        typer.Option(
+            help="physical, or attacc: as AttAcc's program counts, its mistakes included."
+        ),
     ] = "physical",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

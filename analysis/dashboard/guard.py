@@ -36,7 +36,7 @@ def guard(app: Dash, host: str, folders: Sequence[str]) -> None:
         if not is_own(flask.request.host, names):
             return _line(403, "this dashboard answers under its own address only")
         if gone := [one for one in folders if "://" not in one and not Path(one).is_dir()]:
-            return _line(410, f"{gone[0]}: the results were deleted; start the dashboard anew")
+            return _line(410, f"{gone[0]}: the results were deleted; start the dashboard again")
         if flask.request.path == UPDATES and flask.request.method == "POST":
             try:
                 post = parse_json(flask.request.get_data(), "the post")

@@ -42,8 +42,8 @@ def distribution(table: Table) -> Drawing | None:
             "mode": "lines+markers",
             "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
             "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},
-            "hovertemplate": "%{fullData.name}: %{y:.0%} of heads and steps read at most %{x:.3g}"
-            " tokens per selected one<extra></extra>",
+            "hovertemplate": "%{fullData.name}: %{y:.0%} of KV heads and steps read at most"
+            " %{x:.3g} tokens per selected one<extra></extra>",
         }
         for row in described.join(
             values, on="configuration", how="inner", maintain_order="left"
@@ -57,7 +57,7 @@ def distribution(table: Table) -> Drawing | None:
     return drawing(
         lines,
         axis_title("Over-fetch", metric("over_fetch").unit, "dense attention is 1"),
-        axis_title("Part of heads and steps", "ratio"),
+        axis_title("Part of KV heads and steps", "ratio"),
         lines_height(len(lines)),
         **baseline_line(1.0, "dense"),
     )

@@ -20,7 +20,7 @@ from pimreplay.results.reader import Results, open_results
 from tracegen.base.folder import refuse_existing
 
 UNBOUNDED = 160
-"""Columns assumed where the output is no terminal: a file or a pipe wraps nothing."""
+"""Columns assumed where the output is not a terminal: a file or a pipe wraps nothing."""
 
 
 def print_overview(table: Table, form: str = "table") -> None:

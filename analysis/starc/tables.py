@@ -56,7 +56,7 @@ PLACEMENTS: tuple[Column, ...] = (
     ("packed_cycles", "Cycles, packed", 1, ",.0f"),
     ("spread_cycles", "Cycles, spread", 1, ",.0f"),
     ("spread_cycles_ratio", "Spread / packed", 1, ".2f"),
-    ("packed_row_activations", "Row activations of a head, packed", 1, ",.0f"),
+    ("packed_row_activations", "Row activations of a KV head, packed", 1, ",.0f"),
     ("spread_row_activations", "the same, spread", 1, ",.0f"),
     ("spread_energy_ratio", "Energy, spread / packed", 1, ".2f"),
 )

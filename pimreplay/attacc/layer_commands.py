@@ -1,10 +1,10 @@
 """The command stream of one attention layer of one decode step, as AttAcc maps it.
 
-Heads go to channels in rounds of as many heads as there are channels; rounds are pipelined in
-pairs, one head's moves under the other's MACs. Each stage of MACs ends with a barrier. Mapping and
-order are those of the public trace generators (scale-snu/attacc_simulator @ c600051, trace_gen;
-for `kv_budget` and `cluster_step` EPIC-RPI/STARC @ 30d4ce9, simulator_starc), their rounding of
-chunk sizes and the second head's context addresses included.
+KV heads, one query head each, go to channels in rounds of as many as there are channels; rounds are
+pipelined in pairs, one KV head's moves under the other's MACs. Each stage of MACs ends with a
+barrier. Mapping and order are those of the public trace generators (scale-snu/attacc_simulator @
+c600051, trace_gen; for `kv_budget` and `cluster_step` EPIC-RPI/STARC @ 30d4ce9, simulator_starc),
+their rounding of chunk sizes and the second KV head's context addresses included.
 """
 
 from collections.abc import Callable
@@ -49,8 +49,8 @@ def attention_requests(hardware: Hardware, shape: AttentionShape) -> Requests:
     end = AddressMap.of(hardware.organisation).end
     if last >= end:
         raise UserError(
-            f"the layer needs address {last:#x}, the device ends at {end - 1:#x}; use fewer heads "
-            "or a smaller --max-tokens"
+            f"the layer needs address {last:#x}, the device ends at {end - 1:#x}; use fewer "
+            "--heads or a smaller --max-tokens"
         )
     return requests
 
@@ -93,7 +93,7 @@ def _pair(stream: Stream, layout: Addresses, one: Round, two: Round, *, dummy: b
 def _over_softmax(
     stream: Stream, layout: Addresses, macs: Callable[[int], None], length: int, waiting: Round
 ) -> None:
-    """One head's MACs, and under them the softmax and the probabilities of the other, waiting."""
+    """One KV head's MACs, under them the softmax and the probabilities of the other, waiting."""
     moves = len(layout.gemv_offsets(layout.shape.tokens))
     chunk = int(moves * waiting.valid / ceil(length / 2))
     for j in range(length + 1):

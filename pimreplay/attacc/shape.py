@@ -45,7 +45,7 @@ class AttentionShape:
             if value < 1
         ]
         problems += [
-            f"{name} is above {MOST:,}, the most that is worked out"
+            f"{name} is above {MOST:,}, the largest value that can be computed"
             for name, value in (
                 ("--head-dim", self.head_dim),
                 ("--heads", self.heads),
@@ -66,7 +66,7 @@ class AttentionShape:
         if self.cluster_step and self.heads > 16:
             problems.append(
                 f"--cluster-step with --heads {self.heads}: the artefact writes no valid trace "
-                "for more than one round of 16 heads; use at most 16"
+                "for more than one round of 16 KV heads; use at most 16"
             )
         if self.cluster_step and self.tokens > ARTEFACT_MAX_TOKENS:
             problems.append(
@@ -85,6 +85,7 @@ def refuse_overfull(hardware: Hardware, shape: AttentionShape) -> None:
     room = org.capacity_bytes // org.channels
     if need > room:
         raise UserError(
-            f"{heads:,} heads of {shape.tokens:,} tokens lie in a channel and need {need:,} bytes "
-            f"for keys and values; a channel has {room:,}; use fewer --tokens or --heads"
+            f"{heads:,} KV heads of {shape.tokens:,} tokens lie in a channel and need "
+            f"{need:,} bytes for keys and values; a channel has {room:,}; "
+            "use fewer --tokens or --heads"
         )

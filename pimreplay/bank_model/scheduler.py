@@ -163,7 +163,7 @@ class Scheduler:
             if error == front_end.REFRESHES_LOST:
                 raise UserError(
                     "refresh requests pile up because requests keep closing each other's rows; "
-                    "the reference simulator stops here; change the trace"
+                    "the reference simulator stops here; change the command trace"
                 )
             if not self._scalars[front_end.WIDER_ROWS]:
                 return int(taken)

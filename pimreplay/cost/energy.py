@@ -61,7 +61,7 @@ def layer_energy(
 ) -> tuple[Energy, Energy]:
     """Return the energy of a whole layer on a stack: (the hardware's model, `attacc`).
 
-    `tokens` are those read, `heads` the heads of the stack.
+    `tokens` are those read, `heads` the KV heads of the stack, one query head each.
     """
     c, hardware = outcome.commands, geometry.hardware
     org = hardware.organisation

@@ -24,7 +24,7 @@ def check_fidelity(name: object) -> str:
     """Return the name if it is a fidelity.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not one.
     """
     if name not in FIDELITIES:
         raise UserError(f"fidelity {name!r}: unknown; {nearest(str(name), FIDELITIES)}")

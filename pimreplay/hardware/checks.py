@@ -94,7 +94,9 @@ def host_problems(table: dict[str, Any]) -> list[str]:
     for key in known:
         value = table.get(key, 1)
         if not is_number(value) or not 0 < value <= MOST:
-            problems.append(f"[host] {key} = {value!r} must be a number above 0, {MOST:g} at most")
+            problems.append(
+                f"[host] {key} = {value!r} must be a number above 0 and at most {MOST:g}"
+            )
     return problems
 
 

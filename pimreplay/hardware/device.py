@@ -20,7 +20,7 @@ def check_kv_bits(value: object, where: str) -> int:
     """Return a width of KV elements if it is one.
 
     Raises:
-        UserError: it is none; `where` says who named it.
+        UserError: it is not one; `where` says who named it.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value not in KV_BITS:
         known = ", ".join(map(str, KV_BITS))

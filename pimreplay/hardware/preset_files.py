@@ -65,7 +65,7 @@ def preset_table(
             f"{word} {name!r} is unknown; {nearest(name, presets)}; or give a .toml file"
         )
     if path.resolve() in seen:
-        raise UserError(f"{path}: [{section}] preset leads back to itself; break the circle")
+        raise UserError(f"{path}: [{section}] preset leads back to itself; name another")
     table = read_toml(path).get(section)
     if not isinstance(table, dict):
         raise UserError(f"{path}: has no [{section}] table; add one with the values of a preset")

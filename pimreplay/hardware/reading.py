@@ -53,7 +53,7 @@ def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return values
     parent = _base(path, base)
     if parent.resolve() in (*seen, path.resolve()):
-        raise UserError(f"{path}: base = {base!r} leads back to itself; break the circle")
+        raise UserError(f"{path}: base = {base!r} leads back to itself; name another")
     merged = _merged(parent, (*seen, path.resolve()))
     for key, value in values.items():
         below = merged.get(key)

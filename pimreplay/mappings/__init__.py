@@ -37,7 +37,8 @@ def attention(
     Args:
         device: Name of a device of `devices()`, or a .toml file of its form.
         head_dim: Elements of a key.
-        heads: Heads; each lies alone in a channel, those beyond the channels wait their turn.
+        heads: KV heads, one query head each; each lies alone in a channel, those beyond the
+            channels wait their turn.
         tokens: Tokens in the cache.
         read: File of the positions that are read; None for all.
         refresh: Whether the memory refreshes, where its controller does.

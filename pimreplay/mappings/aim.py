@@ -57,8 +57,8 @@ def key_columns(head_dim: int) -> int:
     columns = -(-head_dim // LANES)
     if not 1 <= columns <= ROW_COLUMNS:
         raise UserError(
-            f"aim: head_dim {head_dim} does not fit a row of {ROW_COLUMNS * LANES} elements; "
-            "use a head_dim of 1 to that"
+            f"aim: head_dim {head_dim}: a row has {ROW_COLUMNS * LANES} elements; "
+            f"use a head_dim of 1 to {ROW_COLUMNS * LANES}"
         )
     return columns
 

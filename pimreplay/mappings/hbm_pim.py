@@ -282,5 +282,5 @@ def attention(
 def _within_rows(column: int) -> None:
     if column + TILE_COLUMNS > RESULT_ROW * COLUMNS:
         raise UserError(
-            f"hbm_pim: the tokens need more than the {RESULT_ROW} rows that a head has; use fewer"
+            f"hbm_pim: the tokens need more than the {RESULT_ROW} rows of a KV head; use fewer"
         )

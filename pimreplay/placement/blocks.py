@@ -3,11 +3,12 @@
 Slot s is lane s mod block_tokens of block s // block_tokens; a block is what one all-bank access
 reads.
 
-Heads on channels is a second choice, `heads`, that every layout takes: `head_per_channel` keeps a
-KV head in one channel, as AttAcc does (block b of the head is block b of its channel; heads beyond
-the channels take turns). `token_interleaved` spreads each KV head: block b lies in channel
-b mod channels, as block b // channels there, so each channel reads a share of every head, one head
-after the other, and a step ends with the slowest channel. `over_channels` makes that split.
+How KV heads lie on channels is a second choice, `heads`, that every layout takes:
+`head_per_channel` keeps a KV head in one channel, as AttAcc does (its block b is block b of the
+channel; KV heads beyond the channels take turns). `token_interleaved` spreads each KV head: block b
+lies in channel b mod channels, as block b // channels there, so each channel reads a share of every
+KV head, one after the other, and a step ends with the slowest channel. `over_channels` makes that
+split.
 """
 
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def over_channels(blocks: np.ndarray, channels: int) -> np.ndarray:
 
     Args:
         blocks: (points, n_blocks) bool.
-        channels: Channels that share the head.
+        channels: Channels that share the KV head.
 
     Returns:
         (channels, points, ceil(n_blocks / channels)) bool: block b is block b // channels of

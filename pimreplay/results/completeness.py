@@ -69,7 +69,7 @@ def _points(config: dict[str, Any], points: "pl.DataFrame") -> Iterator[str]:
     if points.select(*CONFIGURATION).is_duplicated().any():
         yield "holds a point twice"
     if not points["status"].is_in(["ok", "failed"]).all():
-        yield "column status holds something else than ok and failed"
+        yield "column status holds something other than ok and failed"
 
 
 def _incomplete(
@@ -94,7 +94,7 @@ def _incomplete(
             and row["rows"] == len(layers) * parts * numbers
         )
         if not complete:
-            yield f"not each row of {row['point']} is there once ({row['rows'] or 0} rows)"
+            yield f"rows of {row['point']} are missing or repeated ({row['rows'] or 0} rows)"
 
 
 def _by_point(table: str, scan: "pl.LazyFrame") -> "pl.DataFrame":

@@ -1,7 +1,7 @@
 """The seal of a results folder: what its files must hold, written down when they were written.
 
 `run.json` lists the rows and the SHA-256 of every table, and its own SHA-256 over all the rest.
-It guards against flipped bits, lost rows and edits by hand; it is no signature against forgery.
+It guards against flipped bits, lost rows and edits by hand; it is not a signature against forgery.
 """
 
 import hashlib

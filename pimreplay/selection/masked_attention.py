@@ -64,7 +64,7 @@ def log_sum_exp(scores: Tensor) -> Tensor:
 
 
 def positions(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the marked columns of each row, padded, and which are no padding: (rows, most)."""
+    """Return the marked columns of each row, padded, and which are not padding: (rows, most)."""
     count = mask.sum(-1)
     row, column = mask.nonzero(as_tuple=True)
     place = torch.arange(len(row), device=mask.device) - (count.cumsum(0) - count)[row]

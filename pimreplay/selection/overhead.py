@@ -18,7 +18,7 @@ def overhead(
     clustered_tokens: Tensor | None = None,
     clustering_flops: Tensor | None = None,
 ) -> Overhead:
-    """Return an overhead in which what is not given is none."""
+    """Return an overhead in which what is not given is zero."""
     none = torch.zeros(head.steps, dtype=torch.int64, device=head.key.device)
 
     def given(values: Tensor | None) -> Tensor:

@@ -23,7 +23,7 @@ def check_quantisation(name: object, kv_bits: int) -> None:
     """Check that a name is a quantisation of elements of so many bits.
 
     Raises:
-        UserError: it is none, or the width needs none.
+        UserError: it is not one, or elements so wide need none.
     """
     if name not in QUANTISATIONS:
         raise UserError(f"kv_quantisation {name!r}: unknown; {nearest(str(name), QUANTISATIONS)}")

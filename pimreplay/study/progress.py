@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 LINE_EVERY_S = 15.0
-"""Where stderr is no terminal (a log), one line this often."""
+"""Where stderr is not a terminal (a log), one line this often."""
 
 
 class Progress:

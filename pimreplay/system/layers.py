@@ -1,6 +1,7 @@
 """The layers of one decoder block: what each one multiplies, element-wise processes or sends.
 
-Sizes are those of one GPU under tensor parallelism: heads and inner sizes are dealt out over GPUs.
+Sizes are those of one GPU under tensor parallelism: query heads and inner sizes are dealt out over
+GPUs.
 Source: scale-snu/attacc_simulator @ c600051, src/model.py.
 """
 

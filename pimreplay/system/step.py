@@ -82,7 +82,7 @@ def as_counted(model: Model, system: System) -> Model:
 
 
 def _overlapped(costs: Costs, system: System, model: Model) -> Costs:
-    """Hide what runs behind attention, but for the first head's share of it."""
+    """Hide what runs behind attention, but for the first KV head's share of it."""
     time = {"qkv": 0.0, "proj": 0.0, "comm_x2g": 0.0, "score": 0.0, "context": 0.0, "softmax": 0.0}
     for layer, cost in costs:
         if layer.name in time:

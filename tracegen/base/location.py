@@ -57,8 +57,8 @@ def file_system(where: str | Path) -> tuple["pafs.FileSystem", str]:
     """Return the pyarrow file system of a path or URL, and the path inside it.
 
     Raises:
-        UserError: the path is none (see `local_path`), or the URL's scheme is unknown, its service
-            cannot be reached or does not let us in.
+        UserError: the path is not one (see `local_path`), or the URL's scheme is unknown, its
+            service cannot be reached or does not let us in.
     """
     import pyarrow.fs as pafs
 

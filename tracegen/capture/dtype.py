@@ -40,7 +40,7 @@ def choose(asked: str, own: torch.dtype | None, device: torch.device) -> Types:
         device: where the model is going to run.
 
     Raises:
-        UserError: `asked` is no type that a trace can store.
+        UserError: `asked` is not a type that a trace can store.
     """
     if asked != "auto":
         if asked not in DTYPES:

@@ -135,7 +135,9 @@ def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         made_with, _ = state["recipe"], state["average"]
     except Exception:
-        raise UserError(f"{path}: not a readable checkpoint; delete it to start anew") from None
+        raise UserError(
+            f"{path}: not a readable checkpoint; delete it to start from the beginning"
+        ) from None
     changed = [name for name, value in asdict(recipe).items() if made_with.get(name) != value]
     if changed:
         raise UserError(

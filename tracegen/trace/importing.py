@@ -254,7 +254,7 @@ def _read(source: str | Path) -> dict[str, Array]:
     if not path.is_file():
         raise UserError(f"{source}: no such file; give an .npz file of arrays")
     with path.open("rb") as stream:
-        # numpy and zipfile raise errors of a dozen kinds for what is no archive of arrays
+        # numpy and zipfile raise errors of a dozen kinds for what is not an archive of arrays
         try:
             file = np.load(stream, allow_pickle=False)
             names = getattr(file, "files", None)
@@ -281,7 +281,7 @@ def _read(source: str | Path) -> dict[str, Array]:
 
 
 def _check_others(archive: ZipFile, arrays: Mapping[str, Array]) -> None:
-    """Read the members that are no arrays of ours: one flipped bit of a name makes one of them."""
+    """Read the members that are not our arrays: one flipped bit of a name makes one."""
     for member in archive.namelist():
         if member.removesuffix(".npy") not in arrays:
             with archive.open(member) as stream:

@@ -114,4 +114,4 @@ def test_results_that_were_deleted_are_gone(client: Any, folder: Path) -> None:
     shutil.rmtree(folder)
     answer = client.get("/")
     assert answer.status_code == 410
-    assert "the results were deleted; start the dashboard anew" in answer.text
+    assert "the results were deleted; start the dashboard again" in answer.text

@@ -177,23 +177,43 @@ def test_pages_damaged_behind_an_intact_footer_are_named(make: Make, make_old: M
 
 STEP = pl.col("step")
 HARM: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
-    "no rows": ("steps", pl.DataFrame.clear, "not each row"),
-    "half the rows": ("steps", lambda rows: rows.head(len(rows) // 2), "not each row"),
-    "a step of one KV head": ("steps", lambda rows: rows.slice(1), "not each row"),
-    "a step twice": ("steps", lambda rows: pl.concat([rows, rows[5:6]]), "not each row"),
+    "no rows": ("steps", pl.DataFrame.clear, "rows of .* are missing or repeated"),
+    "half the rows": (
+        "steps",
+        lambda rows: rows.head(len(rows) // 2),
+        "rows of .* are missing or repeated",
+    ),
+    "a step of one KV head": (
+        "steps",
+        lambda rows: rows.slice(1),
+        "rows of .* are missing or repeated",
+    ),
+    "a step twice": (
+        "steps",
+        lambda rows: pl.concat([rows, rows[5:6]]),
+        "rows of .* are missing or repeated",
+    ),
     "a step instead of another": (
         "steps",
         lambda rows: pl.concat([rows[:5], rows[4:5], rows[6:]]),
-        "not each row",
+        "rows of .* are missing or repeated",
     ),
     "one KV head": (
         "steps",
         lambda rows: rows.filter((pl.col("policy") != "topk") | (pl.col("kv_head") == 0)),
-        "not each row of .*topk.* is there once",
+        "rows of .*topk.* are missing or repeated",
     ),
-    "a layer": ("layers", lambda rows: rows.filter(pl.col("layer") != 1), "not each row"),
-    "the last step": ("layers", lambda rows: rows.filter(STEP != 15), "not each row"),
-    "a lane": ("channels", lambda rows: rows.slice(1), "not each row"),
+    "a layer": (
+        "layers",
+        lambda rows: rows.filter(pl.col("layer") != 1),
+        "rows of .* are missing or repeated",
+    ),
+    "the last step": (
+        "layers",
+        lambda rows: rows.filter(STEP != 15),
+        "rows of .* are missing or repeated",
+    ),
+    "a lane": ("channels", lambda rows: rows.slice(1), "rows of .* are missing or repeated"),
     "a point": ("points", lambda rows: rows.slice(1), "holds 4 points where 1 traces x 5"),
     "a point twice": (
         "points",
