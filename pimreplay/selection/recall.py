@@ -101,7 +101,8 @@ class ExactAttention:
             output: the policy's own attention output, (q_heads, steps, head_dim); None: the
                 softmax over the selected tokens.
         """
-        return self.recall_all([(mask, output)])[0]
+        (found,) = self.recall_all([(mask, output)])
+        return found
 
     def recall_all(self, selections: Sequence[tuple[Tensor, Tensor | None]]) -> list[Recall]:
         """Compare several selections, as `recall` does one; exact attention is computed once."""

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tracegen.base.errors import UserError
@@ -41,6 +42,7 @@ CHECKPOINT_SECONDS = 240.0
 # thousand tokens are noisy, and their mean retrieves better than any one of them.
 AVERAGED_STEPS = 64
 STEPS_A_REPORT = 20
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Trainer:
     model: LlamaForCausalLM
     optimizer: torch.optim.Optimizer
     progress: Progress
-    average: dict[str, Tensor]
+    average: AveragedModel
     """Running mean of the weights, which the finished model is made of."""
 
     @property
@@ -89,7 +91,7 @@ class Trainer:
             "recipe": asdict(self.job.recipe),
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
-            "average": self.average,
+            "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, part)
@@ -101,8 +103,9 @@ class Trainer:
             state = load_checkpoint(self.checkpoint, self.job.recipe)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.average = state["average"]
+            self.average.module.load_state_dict(state["average"])
             self.progress = Progress(**state["progress"])
+            self.average.n_averaged.fill_(self.progress.step)
 
     def apply(self, weight: Tensor) -> float:
         """Average the gradients over all workers, clip them to norm 1 and take one step."""
@@ -119,10 +122,16 @@ class Trainer:
             gradient.copy_(part.view_as(gradient))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
-        share = 1 / min(self.progress.step + 1, AVERAGED_STEPS)
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, share)
+        self.average.update_parameters(self.model)
         return norm
+
+
+@torch.no_grad()
+def running_mean(means: Tensors, weights: Tensors, steps: Tensor | int) -> None:
+    """Move the means to the weights: the mean of the first steps, an exponential one later."""
+    share = 1 / min(int(steps) + 1, AVERAGED_STEPS)
+    for mean, weight in zip(means, weights, strict=True):
+        mean.lerp_(weight, share)
 
 
 def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
@@ -218,7 +227,7 @@ def _trainer(job: Job) -> Trainer:
         betas=(0.9, 0.98),
         fused=True,
     )
-    average = {name: weight.clone() for name, weight in model.state_dict().items()}
+    average = AveragedModel(model, multi_avg_fn=running_mean)
     trainer = Trainer(job, model, optimizer, Progress(), average)
     trainer.resume()
     return trainer
