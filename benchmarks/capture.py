@@ -1,4 +1,4 @@
-"""What capturing costs: a capture's time over that of the same generation without it.
+"""What capturing costs: a capture's time over that of the library's own generation.
 
 Both run in turn in one process, several times; each ratio is of two neighbouring runs, and their
 median is printed last. Run with `python benchmarks/capture.py`.
@@ -16,7 +16,6 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tracegen.base.cpu import make_bfloat16_safe
-from tracegen.capture.generation import generate
 from tracegen.capture.model import LoadedModel, load
 from tracegen.capture.plan import Request
 from tracegen.capture.run import capture
@@ -40,6 +39,18 @@ def random_model(dtype: str) -> LoadedModel:
     return LoadedModel("random", model, None)
 
 
+def generate(model: Any, prompt: torch.Tensor, steps: int) -> None:
+    """Decode greedily as a user of the library does; no token ends the text early."""
+    with torch.inference_mode():
+        model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=steps + 1,  # a capture feeds the last token too
+            min_new_tokens=steps + 1,
+            do_sample=False,
+        )
+
+
 def seconds(work: Callable[[], Any]) -> tuple[float, float]:
     """Return wall and processor seconds of one call."""
     wall, processor = time.perf_counter(), time.process_time()
@@ -53,7 +64,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--prompt-tokens", type=int, default=4096)
     parser.add_argument("--decode-steps", type=int, default=128)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
     make_bfloat16_safe()
     if options.model is None and not (REFERENCE_FOLDER / "config.json").exists():
@@ -69,10 +80,11 @@ def main() -> None:
         f"{loaded.name}, {loaded.model.dtype}, {options.prompt_tokens} prompt tokens, "
         f"{options.decode_steps} steps, {torch.get_num_threads()} threads"
     )
+    prompt = torch.tensor([ids], device=loaded.model.device)
     wall_ratios, processor_ratios = [], []
     with tempfile.TemporaryDirectory() as folder:
         for run in range(options.runs + 1):
-            plain = seconds(lambda: generate(loaded.model, ids, options.decode_steps))
+            plain = seconds(lambda: generate(loaded.model, prompt, options.decode_steps))
             captured = seconds(
                 lambda: capture(loaded, request, Path(folder) / "trace", overwrite=True)
             )
@@ -85,7 +97,7 @@ def main() -> None:
                 f"(processor time {processor_ratios[-1]:.3f})"
             )
     print(f"processor time, capture / generation: {statistics.median(processor_ratios):.3f}")
-    print(f"capture / generation: {statistics.median(wall_ratios):.3f} (target: at most 1.25)")
+    print(f"capture / generation: {statistics.median(wall_ratios):.3f} (target: at most 1.05)")
 
 
 if __name__ == "__main__":

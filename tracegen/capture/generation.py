@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tracegen.base.errors import UserError
+from tracegen.capture.growing_cache import reserve
 
 
 def generate(
@@ -34,6 +35,8 @@ def generate(
                 )
             if step == steps:
                 break
+            if step == 0:
+                reserve(cache, steps)
             distribution = torch.log_softmax(result.logits[0, -1].float(), dim=-1)
             ids = (
                 distribution.argmax().reshape(1, 1)

@@ -10,12 +10,12 @@ import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from tracegen.base.errors import UserError
 from tracegen.capture.generation import generate
+from tracegen.capture.growing_cache import _GrowingLayer, reserve
 from tracegen.capture.interface import NAME
 from tracegen.capture.model import LoadedModel
 from tracegen.capture.plan import Request
@@ -128,16 +128,35 @@ def test_a_sliding_window_keeps_keys_that_the_cache_has_dropped(
 def test_a_cache_that_forgets_without_a_window_is_refused(
     llama: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = DynamicLayer.update
+    update = _GrowingLayer.update
 
     def forgetting(self: Any, *new: Any, **others: Any) -> Any:
         key, value = update(self, *new, **others)
         return key[:, :, -150:], value[:, :, -150:]
 
-    monkeypatch.setattr(DynamicLayer, "update", forgetting)
+    monkeypatch.setattr(_GrowingLayer, "update", forgetting)
     with pytest.raises(UserError, match="cache of layer 0 holds 150 of 160 tokens"):
         capture(llama, Request(PROMPT[:140], 20), tmp_path / "t")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_prompts_cache_grows_in_place_and_holds_what_the_librarys_holds(
+    llama: LoadedModel,
+) -> None:
+    new = torch.tensor([[5, 6, 7]])
+    with torch.inference_mode():
+        caches = [llama.model(input_ids=torch.tensor([PROMPT])).past_key_values for _ in range(2)]
+        reserve(caches[1], 3)
+        place = caches[1].layers[0].keys.data_ptr()
+        for step in range(3):
+            ids = new[:, step : step + 1]
+            plain, grown = (llama.model(input_ids=ids, past_key_values=one) for one in caches)
+            assert torch.equal(plain.logits, grown.logits)
+    for one, other in zip(*(cache.layers for cache in caches), strict=True):
+        assert torch.equal(one.keys, other.keys)
+        assert torch.equal(one.values, other.values)
+    assert caches[1].get_seq_length() == len(PROMPT) + 3
+    assert caches[1].layers[0].keys.data_ptr() == place
 
 
 def test_prompt_longer_than_its_window_attends_within_it(build_model: Callable[..., Any]) -> None:
