@@ -44,6 +44,13 @@ def capture(
     chat: Annotated[
         bool, typer.Option("--chat", help="Put the prompt into the model's own chat template.")
     ] = False,
+    prompts: Annotated[
+        int | None,
+        typer.Option(
+            help="Capture this many prompts into a folder of traces: seeds, or rows, from the one "
+            "given. Started again it keeps those that are there."
+        ),
+    ] = None,
     decode_steps: Annotated[int, typer.Option(help="Tokens to decode.")] = 128,
     layers: Annotated[str, typer.Option(help="Layers to keep: all, or e.g. 0,2,8-15.")] = "all",
     dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")] = "auto",
@@ -61,12 +68,13 @@ def capture(
     max_gb: MaxGb = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Run a model over a prompt and write what its attention read as a trace."""
+    """Run a model over a prompt, or many, and write what its attention read as a trace each."""
     from tracegen.base.space import in_words, peak_memory_bytes
-    from tracegen.capture.request import Words, capture_command
+    from tracegen.capture.prompt_source import Words
+    from tracegen.capture.request import capture_command
 
-    trace = capture_command(
-        Words(prompt, prompt_file, row, question, template, chat),
+    traces = capture_command(
+        Words(prompt, prompt_file, row, question, template, chat, prompts),
         model=model,
         decode_steps=decode_steps,
         layers=layers,
@@ -79,7 +87,8 @@ def capture(
         overwrite=overwrite,
         announce=typer.echo,
     )
-    _print_written(trace)
+    for trace in traces:
+        _print_written(trace)
     typer.echo(f"peak memory {in_words(peak_memory_bytes())}")
 
 

@@ -30,7 +30,6 @@ from tracegen.base.errors import UserError
 from tracegen.base.folder import new_folder, refuse_existing, write_file
 from tracegen.base.location import local_path
 from tracegen.capture.model import LoadedModel, load
-from tracegen.capture.weights import weights_sha256
 
 CHECK_TOKENS = 64
 DENSE = ("dense", "all")
@@ -170,7 +169,7 @@ def _description(request: Request, loaded: LoadedModel) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "model": loaded.name,
-        "model_sha256": weights_sha256(loaded.model),
+        "model_sha256": loaded.sha256,
         "architecture": type(loaded.model).__name__,
         "layers": int(config.num_hidden_layers),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),

@@ -25,7 +25,7 @@ def reserve(cache: Any, tokens: int) -> None:
             layers[index] = _GrowingLayer(layer, tokens)
 
 
-class _GrowingLayer(DynamicLayer):
+class _GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values as views of longer tensors, (1, kv_heads, tokens, head_dim)."""
 
     def __init__(self, full: DynamicLayer, tokens: int) -> None:

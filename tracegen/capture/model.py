@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from tracegen.base.device import torch_device
 from tracegen.base.errors import UserError
 from tracegen.capture.dtype import choose
 from tracegen.capture.source import Source, locate
+from tracegen.capture.weights import weights_sha256
 
 _CACHE_LINE_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedModel:
     """A model ready to decode, in evaluation mode on its device, and its tokenizer."""
 
@@ -30,6 +32,11 @@ class LoadedModel:
     """The checkpoint's type, where the weights were widened to compute; None: as loaded."""
     stored_dtype: torch.dtype | None = None
     """The type that a trace stores; None: the one in which the model attends."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the model's configuration and of its weights in the checkpoint's own type."""
+        return weights_sha256(self.model, self.own_dtype)
 
     @property
     def context_tokens(self) -> int | None:

@@ -1,35 +1,18 @@
-"""From the words of the command line to a capture: which prompt, which layers, which model."""
+"""What `tracegen capture` does: from the words of the command line to one trace, or to many."""
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from tracegen.base.errors import UserError, nearest
+from tracegen.base.errors import UserError
 from tracegen.base.folder import refuse_existing
-from tracegen.base.numbers import parse_ranges, whole_number
+from tracegen.base.location import file_system
+from tracegen.base.numbers import parse_ranges
+from tracegen.capture.prompt_source import Source, Task, Words, prompt_of, sources
 from tracegen.trace.schema import MANIFEST
 from tracegen.trace.store import Trace
 
-if TYPE_CHECKING:
-    from tracegen.prompts.files import TextPrompt
-
-DEFAULT_PROMPT_TOKENS = 4096
 MOST_LAYERS = 10_000
 """More than any model has: nobody means a longer range, which is not expanded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What the command line said about the prompt."""
-
-    prompt: str | None = None
-    prompt_file: Path | None = None
-    row: int | None = None
-    question: str | None = None
-    template: Path | None = None
-    chat: bool = False
 
 
 def capture_command(
@@ -46,111 +29,76 @@ def capture_command(
     out: str,
     overwrite: bool,
     announce: Callable[[str], None],
-) -> Trace:
-    """Do what `tracegen capture` was asked to.
+) -> list[Trace]:
+    """Do what `tracegen capture` was asked to, and return the traces.
 
-    Everything that can be refused without the model is refused before it is loaded.
+    Everything that can be refused without the model is refused before it is loaded. Of many
+    prompts each has a trace of its own in the folder `out`; those that are there already, of the
+    same model, prompt and request, are kept.
 
     Raises:
-        UserError: any of the words is wrong, or the capture is refused.
+        UserError: any of the words is wrong, or a capture is refused.
     """
-    if (words.prompt is None) == (words.prompt_file is None):
-        raise UserError("give either --prompt TASK or --prompt-file FILE, and not both")
     if decode_steps < 1:
         raise UserError(f"--decode-steps is {decode_steps}; give at least 1")
     if max_gb is not None and max_gb <= 0:
         raise UserError(f"--max-gb is {max_gb:g}; give a size above 0")
     wanted_layers = parse_layers(layers)
-    task, text = _task(words), _text(words)
-    refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
+    asked = sources(words)
+    many = words.prompts is not None
+    if many:
+        _refuse_trace(out)
+    else:
+        refuse_existing(out, overwrite=overwrite, marker=MANIFEST)
 
     from tracegen.capture.model import load
     from tracegen.capture.plan import Request
-    from tracegen.capture.run import capture
+    from tracegen.capture.run import capture, captured_before
 
     loaded = load(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     forced = decode_steps if teacher_forced else 0
-    if task is not None:
-        _refuse_beyond_context(loaded, task[1], decode_steps)
-        prompt = _generated(loaded, task, forced, words.chat)
-    else:
-        assert text is not None
-        prompt = _from_file(loaded, text, words.chat)
-    ids = prompt.token_ids
-    if forced and len(ids) <= forced:
-        raise UserError(
-            f"--teacher-forced takes the last {forced} tokens of the text as decode steps and it "
-            f"has {len(ids)}; give a longer text or fewer --decode-steps"
+    traces = []
+    for number, source in enumerate(asked, start=1):
+        _refuse_beyond_context(loaded, source, decode_steps)
+        prompt = prompt_of(source, loaded, forced, words.chat)
+        ids = prompt.token_ids
+        if forced and len(ids) <= forced:
+            raise UserError(
+                f"--teacher-forced takes the last {forced} tokens of the text as decode steps and "
+                f"it has {len(ids)}; give a longer text or fewer --decode-steps"
+            )
+        request = Request(
+            prompt_ids=ids[: len(ids) - forced],
+            decode_steps=decode_steps,
+            description=prompt.description,
+            layers=wanted_layers,
+            forced_ids=ids[len(ids) - forced :] if forced else None,
+            max_gb=max_gb,
         )
-    request = Request(
-        prompt_ids=ids[: len(ids) - forced],
-        decode_steps=decode_steps,
-        description=prompt.description,
-        layers=wanted_layers,
-        forced_ids=ids[len(ids) - forced :] if forced else None,
-        max_gb=max_gb,
-    )
-    trace = capture(loaded, request, out, overwrite=overwrite, announce=announce)
-    if not forced:
-        announce(f"the model goes on: {_answer(trace, loaded)!r}")
-        if prompt.answers:
-            announce(f"expected: {', '.join(prompt.answers)}")
-    return trace
+        place = out
+        if many:
+            place = f"{out.rstrip('/')}/{source.name}"
+            there = None if overwrite else captured_before(loaded, request, place)
+            announce(f"{place}: prompt {number} of {len(asked)}" + (", is there" if there else ""))
+            if there:
+                traces.append(there)
+                continue
+        trace = capture(loaded, request, place, overwrite=overwrite, announce=announce)
+        if not forced:
+            announce(f"the model goes on: {_answer(trace, loaded)!r}")
+            if prompt.answers:
+                announce(f"expected: {', '.join(prompt.answers)}")
+        traces.append(trace)
+    return traces
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    token_ids: list[int]
-    description: dict[str, Any]
-    answers: tuple[str, ...]
-
-
-def _task(words: Words) -> tuple[str, int, int] | None:
-    if words.prompt is None:
-        return None
-    for option in ("row", "question", "template"):
-        if getattr(words, option) is not None:
-            raise UserError(f"--{option} belongs to --prompt-file; leave it out with --prompt")
-    return parse_prompt(words.prompt)
-
-
-def _text(words: Words) -> "TextPrompt | None":
-    if words.prompt_file is None:
-        return None
-    from tracegen.prompts.files import read
-
-    return read(words.prompt_file, row=words.row, question=words.question, template=words.template)
-
-
-def _generated(loaded: Any, task: tuple[str, int, int], forced: int, in_chat: bool) -> _Prompt:
-    """Return a generated prompt, `forced` tokens longer than asked for."""
-    from tracegen.prompts import frame
-    from tracegen.prompts.prompt import build
-
-    name, n_tokens, seed = task
-    around = frame.chat(loaded.tokenizer, loaded.name) if in_chat else None
-    built = build(name, loaded.tokenizer, n_tokens + forced, seed, around=around)
-    description = {"task": name, "seed": seed, "text": built.description}
-    return _prompt(list(built.token_ids), description, built.text, in_chat, built.answers)
-
-
-def _from_file(loaded: Any, given: "TextPrompt", in_chat: bool) -> _Prompt:
-    from tracegen.prompts import frame
-
-    tokenizer = loaded.tokenizer
-    around = frame.chat(tokenizer, loaded.name) if in_chat else frame.plain(tokenizer)
-    ids = around.around(frame.text_ids(tokenizer, given.text))
-    return _prompt(ids, dict(given.description), given.text, in_chat, given.answers)
-
-
-def _prompt(
-    ids: list[int], description: dict[str, Any], text: str, in_chat: bool, answers: Sequence[str]
-) -> _Prompt:
-    known = tuple(one for one in answers if one)
-    description |= {"chat": True} if in_chat else {}
-    description |= {"answers": list(known)} if known else {}
-    description["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    return _Prompt(ids, description, known)
+def _refuse_trace(out: str) -> None:
+    """Refuse a trace, or a file, where a folder of traces is to be."""
+    system, inside = file_system(out)
+    if system.get_file_info(f"{inside}/{MANIFEST}").type.name != "NotFound":
+        raise UserError(f"{out}: is a trace, not a folder of traces; choose another --out")
+    if system.get_file_info(inside).type.name == "File":
+        raise UserError(f"{out}: exists and is a file; name a folder for --out")
 
 
 def _answer(trace: Trace, loaded: Any) -> str:
@@ -160,29 +108,6 @@ def _answer(trace: Trace, loaded: Any) -> str:
     stops = set(ends if isinstance(ends, list) else [ends])
     until = next((index for index, one in enumerate(ids) if one in stops), len(ids))
     return str(loaded.tokenizer.decode(ids[:until]))
-
-
-def parse_prompt(text: str) -> tuple[str, int, int]:
-    """Read TASK[:tokens=4096,seed=0] into the task, its tokens and its seed.
-
-    Raises:
-        UserError: an unknown task or parameter, or a value that is not a whole number.
-    """
-    from tracegen.prompts.prompt import KINDS
-
-    name, _, rest = text.partition(":")
-    if name not in KINDS:
-        raise UserError(f"--prompt {text}: no task {name!r}; {nearest(name, KINDS)}")
-    values = {"tokens": DEFAULT_PROMPT_TOKENS, "seed": 0}
-    for part in rest.split(",") if rest else []:
-        key, _, value = (one.strip() for one in part.partition("="))
-        if key not in values:
-            raise UserError(f"--prompt {text}: no parameter {key!r}; {nearest(key, values)}")
-        number = whole_number(value, least=1 if key == "tokens" else 0)
-        if number is None:
-            raise UserError(f"--prompt {text}: {key} is {value!r}; give a whole number")
-        values[key] = number
-    return name, values["tokens"], values["seed"]
 
 
 def parse_layers(text: str) -> list[int] | None:
@@ -203,10 +128,13 @@ def parse_layers(text: str) -> list[int] | None:
     return sorted({layer for part in ranges for layer in part})
 
 
-def _refuse_beyond_context(loaded: Any, n_tokens: int, decode_steps: int) -> None:
+def _refuse_beyond_context(loaded: Any, source: Source, decode_steps: int) -> None:
     """Refuse too long a task before its text is made."""
     context = loaded.context_tokens
-    if context is not None and n_tokens + decode_steps > context:
+    if not isinstance(source.given, Task) or context is None:
+        return
+    n_tokens = source.given.tokens
+    if n_tokens + decode_steps > context:
         raise UserError(
             f"{n_tokens:,} prompt tokens and {decode_steps:,} decode steps are beyond the context "
             f"of {loaded.name}, {context:,} tokens; shorten the prompt or take fewer steps"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tracegen.base.errors import UserError
-from tracegen.base.folder import refuse_existing
+from tracegen.base.folder import NEW_NAME, refuse_existing
+from tracegen.base.location import file_system
 from tracegen.base.space import free_bytes, in_words
 from tracegen.capture.dtype import DTYPES
 from tracegen.capture.generation import generate
@@ -15,7 +16,6 @@ from tracegen.capture.model import LoadedModel
 from tracegen.capture.plan import Request, plan
 from tracegen.capture.recording import recording
 from tracegen.capture.spill import Spill, scratch_bytes
-from tracegen.capture.weights import weights_sha256
 from tracegen.trace.rotary import switch_tokens
 from tracegen.trace.schema import MANIFEST, Manifest, estimate_bytes
 from tracegen.trace.store import Trace
@@ -58,7 +58,7 @@ def capture(
     _refuse_too_large(manifest, request, out, announce)
     with ThreadPoolExecutor(max_workers=1) as beside:
         # a large model's weights are hashed while it runs, in time that would be waited for
-        hashing = beside.submit(weights_sha256, loaded.model, loaded.own_dtype)
+        hashing = beside.submit(lambda: loaded.sha256)
         with TraceWriter(out, manifest, overwrite=overwrite) as writer:
             token_ids, log_probs = _record(loaded, request, writer)
             n_prompt = len(request.prompt_ids)
@@ -69,6 +69,42 @@ def capture(
             )
             writer.manifest = replace(writer.manifest, model_sha256=hashing.result())
     return Trace.open(out)
+
+
+SAME = {
+    **dict.fromkeys(("kind", "model", "architecture", "layers", "prompt"), ""),
+    "quantized": "file of weights",
+    "dtype": "type of numbers",
+    "compute_dtype": "type to compute in",
+    "prompt_tokens": "number of prompt tokens",
+    "decode_steps": "number of decode steps",
+    "teacher_forced": "choice of --teacher-forced",
+}
+"""What a trace shares with the plan of its capture; words where a field's name is none."""
+
+
+def captured_before(loaded: LoadedModel, request: Request, place: str | Path) -> Trace | None:
+    """Return the trace that an earlier run made for this request, None where nothing is there.
+
+    Raises:
+        UserError: what is there was captured from another model, prompt or request.
+    """
+    system, inside = file_system(place)
+    if system.get_file_info(inside).type.name == "NotFound":
+        return None
+    found, wanted = Trace.open(place), plan(loaded, request)
+    differs = [
+        f"another {words or name}"
+        for name, words in SAME.items()
+        if getattr(found.manifest, name) != getattr(wanted, name)
+    ]
+    if not differs and found.manifest.model_sha256 != loaded.sha256:
+        differs = ["other weights"]
+    if differs:
+        raise UserError(
+            f"{place}: was captured with {differs[0]}, nothing was overwritten; {NEW_NAME}"
+        )
+    return found
 
 
 def _record(

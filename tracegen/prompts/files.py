@@ -14,6 +14,8 @@ from typing import Any
 from tracegen.base.errors import UserError
 
 TEMPLATE = "{context}\n\n{question}"
+ROWS = ".jsonl"
+"""How the name of a file of many prompts ends."""
 _CONTEXT = ("context",)
 _QUESTION = ("question", "input")
 _ANSWERS = ("answers", "outputs", "answer")
@@ -42,7 +44,7 @@ def read(
     Raises:
         UserError: a file cannot be read, or the row does not exist or lacks a field.
     """
-    if path.suffix.lower() == ".jsonl":
+    if path.suffix.lower() == ROWS:
         if row is None:
             raise UserError(f"--prompt-file {path}: rows of prompts; give --row, from 0")
         if question is not None:
