@@ -8,6 +8,7 @@ from pimreplay import layouts, policies
 from pimreplay.hardware import reading as hardware
 from pimreplay.replay.method import usual_layout
 from tracegen.base.discover import discover, variant_class
+from tracegen.base.text_table import text_table
 
 
 def listing() -> str:
@@ -17,20 +18,21 @@ def listing() -> str:
     lines += ["", "layouts (--layout NAME[:param=value,...])"]
     lines += _variants(layouts, lambda layout: "")
     lines += ["", "hardware (--hardware NAME or a .toml file)"]
+    devices = []
     for name in hardware.names():
         device = hardware.load(name)
         assumed = f" [{len(device.assumed)} assumed values]" if device.assumed else ""
-        lines.append(f"  {name:<22} {device.title}{assumed}")
-    return "\n".join(lines)
+        devices.append([f"  {name}", device.title + assumed])
+    return "\n".join([*lines, *text_table([], devices)])
 
 
 def _variants(package: ModuleType, note: Callable[[type], str]) -> list[str]:
-    lines = []
+    rows = []
     for name, module in discover(package).items():
         variant = variant_class(module)
         sentence = " ".join((variant.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"  {name:<22} {sentence}{note(variant)}")
+        rows.append([f"  {name}", sentence + note(variant)])
         parameters = ", ".join(f"{one.name}={one.default}" for one in fields(variant))
         if parameters:
-            lines.append(f"  {'':<22}   {parameters}")
-    return lines
+            rows.append(["", f"  {parameters}"])
+    return text_table([], rows)

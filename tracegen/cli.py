@@ -157,48 +157,60 @@ def synthesize(
 @app.command()
 def info(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
     """Print what a trace holds."""
+    from tracegen.base.text_table import text_table
     from tracegen.trace.store import Trace
     from tracegen.trace.verify import describe
 
-    for name, value in describe(Trace.open(trace)):
-        typer.echo(f"{name:<18} {value}")
+    for line in text_table([], describe(Trace.open(trace))):
+        typer.echo(line)
 
 
 @app.command()
 def verify(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
     """Check a trace: schema, checksums, completeness, and attention recomputed from it."""
     from tracegen.base.errors import FailedRun
+    from tracegen.base.text_table import text_table
     from tracegen.trace.store import Trace
     from tracegen.trace.verify import verify as verify_trace
 
     found = verify_trace(Trace.open(trace))
     manifest = Trace.open(trace).manifest
-    typer.echo(f"schema             version {manifest.schema_version}, {manifest.kind}")
-    typer.echo(
-        f"checksums          {found.files} files, {found.size_bytes:,} bytes, all as written"
-    )
-    typer.echo(
-        f"complete           {len(manifest.layers)} layers x {manifest.q_heads} query heads x "
-        f"{manifest.decode_steps} steps, {manifest.kv_heads} KV heads x {manifest.tokens:,} tokens"
-    )
+    rows = [
+        ("schema", f"version {manifest.schema_version}, {manifest.kind}"),
+        ("checksums", f"{found.files} files, {found.size_bytes:,} bytes, all as written"),
+        (
+            "complete",
+            f"{len(manifest.layers)} layers x {manifest.q_heads} query heads x "
+            f"{manifest.decode_steps} steps, {manifest.kv_heads} KV heads x {manifest.tokens:,} "
+            "tokens",
+        ),
+    ]
     if found.output_error_ratio is None:
-        typer.echo("attention          no recorded output to compare with")
+        rows.append(("attention", "no recorded output to compare with"))
     else:
-        typer.echo(
-            f"attention          recomputed against recorded output: relative error at most "
-            f"{found.output_error_ratio:.3g}, absolute {found.output_error_max:.3g}"
+        rows.append(
+            (
+                "attention",
+                "recomputed against recorded output: relative error at most "
+                f"{found.output_error_ratio:.3g}, absolute {found.output_error_max:.3g}",
+            )
         )
     if found.attention_sum_error_ratio is not None:
-        typer.echo(
-            "prompt attention   column sums add up to the prompt's length within "
-            f"{found.attention_sum_error_ratio:.2g}"
+        rows.append(
+            (
+                "prompt attention",
+                "column sums add up to the prompt's length within "
+                f"{found.attention_sum_error_ratio:.2g}",
+            )
         )
+    typer.echo("\n".join(text_table([], rows)))
     if found.problems:
         raise FailedRun(f"{trace}: {'; '.join(found.problems)}")
     typer.echo("ok")
 
 
 def _print_written(trace: Any) -> None:
+    from tracegen.base.space import in_words
     from tracegen.trace.verify import head_sizes
 
     manifest = trace.manifest
@@ -206,6 +218,6 @@ def _print_written(trace: Any) -> None:
     typer.echo(
         f"{manifest.kind} trace {trace.hash[:12]}: {len(manifest.layers)} layers, "
         f"{manifest.q_heads} query and {manifest.kv_heads} KV heads of {head_sizes(manifest)}, "
-        f"{manifest.prompt_tokens:,} + {manifest.decode_steps:,} tokens, {size / 1e6:.1f} MB"
+        f"{manifest.prompt_tokens:,} + {manifest.decode_steps:,} tokens, {in_words(size)}"
     )
     typer.echo(trace.where)

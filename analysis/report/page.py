@@ -32,6 +32,7 @@ from analysis.results.tables import Table
 from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 from tracegen.base.folder import refuse_existing, write_file
+from tracegen.base.space import in_words
 
 FIGURE_BYTES = 1_200_000
 """Most bytes of figures; settings beyond it are left out of the menu and named."""
@@ -93,7 +94,7 @@ def write_all(table: Table, outputs: Outputs, overwrite: bool) -> Iterator[str]:
     if outputs.html is not None:
         refuse_existing(outputs.html, overwrite=overwrite)
         write_file(outputs.html, report_html(table))
-        yield f"wrote {outputs.html} ({outputs.html.stat().st_size / 1e6:.1f} MB)"
+        yield f"wrote {outputs.html} ({in_words(outputs.html.stat().st_size)})"
     if outputs.latex is not None:
         refuse_existing(outputs.latex, overwrite=overwrite)
         write_file(outputs.latex, latex_table(overview(table.narrowed(policy_layers=True))))

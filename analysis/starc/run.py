@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.starc.row_tokens import read_folder
 from analysis.starc.shapes import System
 from tracegen.base.errors import UserError
+from tracegen.base.space import in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def reproduce(request: Request) -> Iterator[str]:
         " points"
     )
     write_file(request.out, study_html(study, request.row_tokens, sample))
-    yield f"wrote {request.out} ({request.out.stat().st_size / 1e6:.1f} MB)"
+    yield f"wrote {request.out} ({in_words(request.out.stat().st_size)})"
     if request.csv is not None:
         write_file(request.csv, steps_frame(study).write_csv(float_precision=3))
-        yield f"wrote {request.csv} ({request.csv.stat().st_size / 1e6:.1f} MB)"
+        yield f"wrote {request.csv} ({in_words(request.csv.stat().st_size)})"

@@ -18,7 +18,6 @@ from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.selection.kmeans import assign, kmeans
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.once import once
-from pimreplay.selection.overhead import overhead, vector_scan
 from pimreplay.selection.top_k import Gqa, share
 from pimreplay.selection.visibility import budget_tokens, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
@@ -67,15 +66,7 @@ class ClusterKV:
             if not self.tail_inside:
                 limit = limit + whole.kept_tokens(steps) - whole.kept_sinks(steps)
             mask[:, steps, : head.prompt_tokens + steps.stop] = whole.mask(scores, steps, limit)
-        scan = vector_scan(head, clusters.existing(torch.arange(head.steps, device=mask.device)))
-        work = overhead(
-            head,
-            scan.scored_vectors,
-            scan.scored_bytes,
-            clusters.clustered_tokens,
-            clusters.clustering_flops,
-        )
-        return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, work)
+        return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, clusters.work(head))
 
     def cluster(self, head: KvHeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""

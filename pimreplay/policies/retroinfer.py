@@ -7,7 +7,7 @@ speed are not treated apart here.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -21,7 +21,7 @@ from pimreplay.selection.kmeans import largest_product, means
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.masked_attention import attend
 from pimreplay.selection.once import once
-from pimreplay.selection.overhead import overhead, stored_bytes, vector_scan
+from pimreplay.selection.overhead import stored_bytes
 from pimreplay.selection.visibility import budget_tokens, first_seen, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
@@ -197,14 +197,8 @@ class RetroInfer:
         return count if count <= n else segments
 
     def _overhead(self, head: KvHeadTrace, clusters: Clusters, estimated: Tensor) -> Overhead:
-        step = torch.arange(head.steps, device=estimated.device)
-        scan = vector_scan(head, clusters.existing(step))
-        assert scan.scored_bytes is not None
+        work = clusters.work(head)
+        assert work.scored_bytes is not None
         # the sums of values of the estimated clusters are read beside their centroids
-        return overhead(
-            head,
-            scan.scored_vectors,
-            scan.scored_bytes + stored_bytes(head, estimated * head.head_dim),
-            clusters.clustered_tokens,
-            clusters.clustering_flops,
-        )
+        sums = stored_bytes(head, estimated * head.head_dim)
+        return replace(work, scored_bytes=work.scored_bytes + sums)

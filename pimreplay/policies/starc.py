@@ -17,7 +17,6 @@ from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.selection.kmeans import kmeans, plus_plus
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.once import once
-from pimreplay.selection.overhead import overhead, vector_scan
 from pimreplay.selection.stored_order import artefact_order
 from pimreplay.selection.top_k import Gqa, share
 from pimreplay.selection.visibility import budget_tokens, tiles
@@ -91,15 +90,7 @@ class Starc:
             mask[:, steps, : head.prompt_tokens + steps.stop] = whole.mask(
                 scores, steps, now[steps]
             )
-        scan = vector_scan(head, clusters.existing(torch.arange(head.steps, device=mask.device)))
-        work = overhead(
-            head,
-            scan.scored_vectors,
-            scan.scored_bytes,
-            clusters.clustered_tokens,
-            clusters.clustering_flops,
-        )
-        return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, work)
+        return Selection(share(mask, self.gqa, head.q_heads), clusters.groups, clusters.work(head))
 
     def cluster(self, head: KvHeadTrace) -> Clusters:
         """Return every cluster made during the trace, whatever the budget."""

@@ -23,6 +23,7 @@ from pimreplay.selection.quantisation import as_stored
 from pimreplay.selection.recall import ExactAttention, Recall
 from tracegen.base.errors import UserError
 from tracegen.base.numbers import write_ranges
+from tracegen.base.text_table import text_table
 from tracegen.trace.store import Trace
 
 TEXT_WIDTH = 48
@@ -165,7 +166,8 @@ def _query_heads(step: _Step, first: int, block_tokens: int) -> list[str]:
     tokens, blocks = int(step.mask.any(0).sum()), int(step.touched.any(0).sum())
     over = f"{block_tokens * blocks / max(1, tokens):.2f}"
     rows.append(["union", str(tokens), str(blocks), over])
-    return _table(["query head", "tokens", "blocks", "tokens read per token wanted"], rows)
+    titles = ["query head", "tokens", "blocks", "tokens read per token wanted"]
+    return text_table(titles, rows, right=range(4))
 
 
 def _blocks(step: _Step, geometry: Geometry, texts: list[str], limit: int) -> list[str]:
@@ -192,7 +194,7 @@ def _blocks(step: _Step, geometry: Geometry, texts: list[str], limit: int) -> li
             ]
         )
     titles = ["block", "key row", "value row", "lanes", "tokens wanted", "text"]
-    lines = _table(titles, rows)
+    lines = text_table(titles, rows, right=range(3))
     if len(touched) > limit:
         lines.append(f"... and {len(touched) - limit} blocks more (--rows)")
     lines.append("lanes: # wanted, - read for nothing, . empty or not yet written")
@@ -215,7 +217,8 @@ def _commands(step: _Step, placed: Placed, q_heads: int) -> list[str]:
         [word, str(len(addresses)), f"{addresses[0]:#012x}", f"{addresses[-1]:#012x}"]
         for word, addresses in runs[:COMMAND_RUNS]
     ]
-    lines = _table(["commands in order", "count", "first address", "last address"], rows)
+    titles = ["commands in order", "count", "first address", "last address"]
+    lines = text_table(titles, rows, right=[1])
     if len(runs) > COMMAND_RUNS:
         lines.append(f"... and {len(runs) - COMMAND_RUNS} runs more")
     if spread > 1:
@@ -245,16 +248,17 @@ def _costs(geometry: Geometry, cost: StepCost, q_heads: int) -> list[str]:
         ["data-movement commands", str(int(cost.n_moves[0]))],
     ]
     return [
-        *_table(["commands", "count"], commands),
+        *text_table(["commands", "count"], commands, right=[1]),
         "",
-        *_table(["phase", "cycles", "ns"], rows),
+        *text_table(["phase", "cycles", "ns"], rows, right=[1, 2]),
         "",
-        *_table(
+        *text_table(
             ["energy", "pJ"],
             [
                 [name, "unknown" if value is None else f"{value[0]:.0f}"]
                 for name, value in parts.items()
             ],
+            right=[1],
         ),
     ]
 
@@ -262,19 +266,3 @@ def _costs(geometry: Geometry, cost: StepCost, q_heads: int) -> list[str]:
 def _ranges(tokens: np.ndarray) -> str:
     text = write_ranges(int(token) for token in tokens)
     return text if len(text) <= TEXT_WIDTH else text[: TEXT_WIDTH - 1] + "…"
-
-
-def _table(titles: list[str], rows: list[list[str]]) -> list[str]:
-    """Align columns: numbers to the right, words to the left."""
-    widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(titles))]
-    numeric = [
-        bool(rows) and all(row[i].replace(".", "").isdigit() for row in rows[:-1] or rows)
-        for i in range(len(titles))
-    ]
-    return [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in [titles, *rows]
-    ]

@@ -1,11 +1,12 @@
 """Clusters of one KV head: which exist at each step, their tokens, and whole-cluster selection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from pimreplay.records import Groups, KvHeadTrace
+from pimreplay.records import Groups, KvHeadTrace, Overhead
+from pimreplay.selection.overhead import vector_scan
 from pimreplay.selection.top_k import best_first, spread
 from pimreplay.selection.visibility import first_seen, seen_mask
 
@@ -33,6 +34,13 @@ class Clusters:
     def existing(self, steps: Tensor) -> Tensor:
         """Return how many clusters exist at each of the steps."""
         return torch.searchsorted(self.made_step, steps, right=True)
+
+    def work(self, head: KvHeadTrace) -> Overhead:
+        """Return the work of making the clusters, and of scoring every centroid at each step."""
+        scan = vector_scan(head, self.existing(torch.arange(head.steps, device=head.key.device)))
+        return replace(
+            scan, clustered_tokens=self.clustered_tokens, clustering_flops=self.clustering_flops
+        )
 
 
 class ClusterBuilder:

@@ -9,6 +9,7 @@ from pimreplay.study.parts import finish
 from pimreplay.study.plan import Point
 from pimreplay.study.workers import Crew, InlineCrew, LocalCrew, one_thread
 from tracegen.base.errors import UserError
+from tracegen.base.space import in_words
 
 WORKER_BYTES = 600 << 20
 """Memory of a worker before it reads a head: interpreter, torch, compiled kernels, two tiles."""
@@ -53,7 +54,7 @@ def local_crew(points: Sequence[Point], settings: Settings, workers: int | None)
     if fitting < 1 and settings.memory_bytes is not None:
         raise UserError(
             f"--memory-gb {settings.memory_bytes / 1e9:g}: one KV head of this trace needs about "
-            f"{need / 1e9:.1f} GB; allow that much"
+            f"{in_words(need)}; allow that much"
         )
     units = len({(p.trace.path, layer) for p in points for layer in layers_of(p, settings)})
     jobs = units * points[0].trace.kv_heads * len({p.method.selector for p in points})

@@ -12,6 +12,7 @@ from pimreplay.placement.blocks import channels_of
 from pimreplay.replay.method import Method
 from pimreplay.replay.settings import Settings
 from tracegen.base.errors import UserError
+from tracegen.base.space import in_words
 from tracegen.trace.schema import Manifest
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def refuse_overfull(point: Point, settings: Settings) -> None:
         remedy = f"--stacks {found.stacks_needed} (layers are dealt out over stacks), {remedy}"
     raise UserError(
         f"hardware {point.hardware.name}: {len(manifest.kv_layers)} layers x {manifest.kv_heads} KV"
-        f" heads x {manifest.tokens:,} tokens take {found.fullest_channel_bytes / 1e6:,.1f} MB of"
-        f" a channel that has {found.channel_bytes / 1e6:,.1f} MB; give {remedy}"
+        f" heads x {manifest.tokens:,} tokens take {in_words(found.fullest_channel_bytes)} of"
+        f" a channel that has {in_words(found.channel_bytes)}; give {remedy}"
     )
 
 

@@ -290,7 +290,7 @@ def test_a_cache_larger_than_its_channel_is_refused_and_fits_on_more_stacks(
     answer = pimreplay(*asked)
     assert answer.code == 2
     assert (
-        "take 0.5 MB of a channel that has 0.3 MB; give --stacks 2 (layers are dealt out"
+        "take 524.3 kB of a channel that has 262.1 kB; give --stacks 2 (layers are dealt out"
         in answer.err
     )
     assert not (tmp_path / "results").exists()

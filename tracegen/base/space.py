@@ -28,6 +28,6 @@ def in_words(size_bytes: float) -> str:
     >>> in_words(2_560_000)
     '2.6 MB'
     """
-    if size_bytes >= 1e9:
-        return f"{size_bytes / 1e9:.2f} GB"
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+    from rich.filesize import decimal
+
+    return decimal(int(size_bytes))

@@ -29,6 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tracegen.base.errors import UserError
+from tracegen.base.space import in_words
 from tracegen.reference_model.circuits import start_from_circuits
 from tracegen.reference_model.corpus import BOS, BOS_ID, read_corpus, train_tokenizer
 from tracegen.reference_model.mixture import ANSWER_WEIGHT, TEXT_WEIGHT, Mixture
@@ -325,8 +326,8 @@ def _prepare(corpus: Path, job: Job) -> None:
     free_bytes, wanted_bytes = shutil.disk_usage(work).free, 2 * n_characters + 2**29
     if free_bytes < wanted_bytes:
         raise UserError(
-            f"{work}: {free_bytes / 1e9:.2f} GB are free and training needs "
-            f"{wanted_bytes / 1e9:.2f} GB; free space or choose another --out folder"
+            f"{work}: {in_words(free_bytes)} are free and training needs "
+            f"{in_words(wanted_bytes)}; free space or choose another --out folder"
         )
     if job.start:
         tokenizer = Tokenizer.from_file(str(job.start[0] / "tokenizer.json"))

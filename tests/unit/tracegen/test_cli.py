@@ -106,7 +106,7 @@ def test_teacher_forced_takes_the_end_of_the_file(
         (["--model", "{model}", "--prompt", "text", "--max-gb", "-1"], ["--max-gb is -1"]),
         (
             ["--model", "{model}", "--prompt", "text:tokens=500", "--max-gb", "0.0001"],
-            ["--max-gb allows 0.1 MB"],
+            ["--max-gb allows 100.0 kB"],
         ),
     ],
 )
