@@ -25,6 +25,7 @@ from pimreplay.policies import Policy, load_policy
 from pimreplay.policies.dense import Dense
 from pimreplay.results.seal import digest, sealed, stream_sha256
 from pimreplay.selection.budget import Budget
+from pimreplay.selection.remembered import remembering
 from pimreplay.study.progress import Progress
 from tracegen.base.errors import UserError
 from tracegen.base.folder import new_folder, refuse_existing, write_file
@@ -90,7 +91,8 @@ def run_accuracy(request: Request, announce: Callable[[str], None]) -> pl.DataFr
                 if not checked:
                     refuse_unfaithful(loaded.model, example.prompt_ids[:CHECK_TOKENS])
                     checked = True
-                _measure(loaded, task, example, cells, request, parts, progress)
+                with remembering():
+                    _measure(loaded, task, example, cells, request, parts, progress)
     steps = parts.joined(tasks, hashes, cells)
     measures = measure(pl.DataFrame(pl.from_arrow(steps)), request.seed)
     description |= {
@@ -124,7 +126,7 @@ def _measure(
     parts: "_Parts",
     progress: Progress,
 ) -> None:
-    """Measure what is missing of one example; the prompt is read once."""
+    """Measure what is missing of one example; its prompt is read, and clustered, once."""
     dense_there = parts.has(task, example.sha256, *DENSE)
     due = [one for one in cells if not parts.has(task, example.sha256, one.policy, one.budget)]
     progress(len(cells) - len(due) + dense_there)

@@ -22,6 +22,7 @@ from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.masked_attention import attend
 from pimreplay.selection.once import once
 from pimreplay.selection.overhead import stored_bytes
+from pimreplay.selection.remembered import remembered
 from pimreplay.selection.visibility import budget_tokens, first_seen, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
@@ -170,23 +171,9 @@ class RetroInfer:
         if n == 0:
             return
         count = self._clusters(n, segments)
-        mean = head.key[begin:stop].mean(0)
-        key = head.key[begin:stop] - mean
-        place = ((torch.arange(count, device=key.device) + 0.5) * (n / count)).long()
-        centroid = key[place].view(segments, -1, head.head_dim)
-        length = n // segments
-        data = key[: length * segments].view(segments, length, head.head_dim)
-        for _ in range(self.iterations - 1):
-            label = largest_product(data, centroid)
-            # a cluster without keys keeps its centroid as it is
-            after = means(data, label, centroid, "zero")
-            full = after.abs().amax(-1, keepdim=True) > 0
-            centroid = torch.where(full, normalize(after, dim=-1), centroid)
-        flat = centroid.view(1, count, head.head_dim)
-        label = largest_product(key[None], flat)
-        final = means(key[None], label, flat, "keep") + mean
+        label, centroid = _clustered(head.key[begin:stop], count, segments, self.iterations)
         work = flops(n, count // segments, head.head_dim, self.iterations - 1)
-        builder.add(begin, label, final, step, work + flops(n, count, head.head_dim, 1))
+        builder.add(begin, label, centroid, step, work + flops(n, count, head.head_dim, 1))
 
     def _clusters(self, n: int, segments: int) -> int:
         """Return how many clusters n tokens get: a multiple that the public kernels can take."""
@@ -202,3 +189,23 @@ class RetroInfer:
         # the sums of values of the estimated clusters are read beside their centroids
         sums = stored_bytes(head, estimated * head.head_dim)
         return replace(work, scored_bytes=work.scored_bytes + sums)
+
+
+@remembered
+def _clustered(key: Tensor, count: int, segments: int, iterations: int) -> tuple[Tensor, Tensor]:
+    """Return the cluster of each key, (1, tokens), and the centroids, (1, count, head_dim)."""
+    mean = key.mean(0)
+    key = key - mean
+    place = ((torch.arange(count, device=key.device) + 0.5) * (len(key) / count)).long()
+    centroid = key[place].view(segments, -1, key.shape[1])
+    length = len(key) // segments
+    data = key[: length * segments].view(segments, length, -1)
+    for _ in range(iterations - 1):
+        label = largest_product(data, centroid)
+        # a cluster without keys keeps its centroid as it is
+        after = means(data, label, centroid, "zero")
+        full = after.abs().amax(-1, keepdim=True) > 0
+        centroid = torch.where(full, normalize(after, dim=-1), centroid)
+    flat = centroid.view(1, count, -1)
+    label = largest_product(key[None], flat)
+    return label, means(key[None], label, flat, "keep") + mean

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pimreplay.selection.remembered import remembered
+
 DISTANCE_BYTES = 8 << 20
 """Bound on the distance matrix held at once: it stays in the cache until it is reduced."""
 ONE_HOT_CLUSTERS = 32
@@ -36,6 +38,7 @@ class Clustering:
     """Iterations of all windows together: what the clustering cost."""
 
 
+@remembered
 def kmeans(
     points: Tensor,
     start: Tensor,
