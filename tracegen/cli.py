@@ -55,6 +55,12 @@ def capture(
     layers: Annotated[str, typer.Option(help="Layers to keep: all, or e.g. 0,2,8-15.")] = "all",
     dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: spread a model larger than one GPU over all GPUs, memory and disk."
+        ),
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run the code that a model brings.")
     ] = False,
@@ -80,6 +86,7 @@ def capture(
         layers=layers,
         dtype=dtype,
         device=device,
+        device_map=device_map,
         trust_remote_code=trust_remote_code,
         teacher_forced=teacher_forced,
         max_gb=max_gb,

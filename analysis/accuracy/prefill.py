@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from tracegen.base.errors import UserError
-from tracegen.capture.generation import last_only
+from tracegen.capture.generation import input_device, last_only
 from tracegen.capture.recording import Call, recording
 from tracegen.trace.schema import PROMPT_QUERIES
 
@@ -79,7 +79,7 @@ def prefill(model: Any, prompt_ids: Sequence[int]) -> Prefill:
 
 def ids_tensor(model: Any, ids: Sequence[int]) -> Tensor:
     """Return token ids on the model's device, (1, tokens)."""
-    return torch.tensor([list(ids)], device=model.get_input_embeddings().weight.device)
+    return torch.tensor([list(ids)], device=input_device(model))
 
 
 class _Sink:

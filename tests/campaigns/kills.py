@@ -4,31 +4,37 @@ Each case starts one command, sends SIGINT, SIGTERM or SIGKILL at a random momen
 it takes, and then requires: the target is the old one or the new one, byte for byte; nothing but
 one sentence was printed; no process goes on; and the same command, given again, ends with the same
 bytes as an undisturbed one and leaves nothing beside them. In half of the cases of commands that
-can replace their target, an older one is there.
+can replace their target, an older one is there. Nine of ten commands start with their libraries
+loaded, so that most moments fall into the work; the tenth starts from nothing. Every fourth has
+workers, which load the libraries themselves.
 """
 
 import argparse
-import contextlib
 import hashlib
 import json
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 
+from tests.campaigns.processes import Cold, Warm
+
+MARKERS = ("run.json", "manifest.json", "accuracy.json")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 GONE_SECONDS = 20
 GEOMETRY = "--prompt-tokens 200 --decode-steps 8 --head-dim 32 --prompt-attention"
+INLINE = ("--workers 2", "--workers 0")
 METHODS = "--policy dense --policy topk --policy quest --budget 32 --workers 2"
+TEXTS = "--task needle:tokens=400,prompts=2"
 SWEEP = """traces = ["trace"]
 policies = ["dense", "topk", "sparq"]
 budgets = [16, 32]
@@ -56,40 +62,32 @@ COMMANDS = {
         "new.html",
         "analysis report older --out new.html",
     ),
+    "accuracy": Command(
+        f"analysis accuracy --policy topk --budget 32 {TEXTS} --out new",
+        "new",
+        f"analysis accuracy --policy topk --budget 64 {TEXTS} --out new",
+    ),
 }
+COLD_EVERY, WORKERS_EVERY = 10, 4
 
 
-def start(words: str, folder: Path) -> subprocess.Popen[str]:
-    """Start a command as a process group of its own, as a shell does."""
-    program, *rest = words.split()
-    code = f"from tracegen.main import {program} as main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *rest],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-    )
-
-
-def finish(words: str, folder: Path) -> None:
+def finish(words: str, folder: Path, starter: Cold | Warm) -> None:
     """Run a command to its end.
 
     Raises:
         AssertionError: it fails.
     """
-    process = start(words, folder)
-    _, errors = process.communicate()
-    assert process.returncode == 0, f"{words}: {errors}"
+    errors = folder.with_suffix(".errors")
+    starter.start(words.split(), folder, errors)
+    code = starter.wait()
+    assert code == 0, f"{words}: {errors.read_text()}"
 
 
 def state(target: Path) -> str:
     """Return a hash of what a reader of the target sees; empty: no finished one is there."""
     files = [target] if target.is_file() else sorted(target.rglob("*"))
     files = [one for one in files if one.is_file() and "cache" not in one.parts]
-    if target.is_dir() and not any(one.name in ("run.json", "manifest.json") for one in files):
+    if target.is_dir() and not any(one.name in MARKERS for one in files):
         return ""
     digest = hashlib.sha256()
     for one in files:
@@ -101,33 +99,38 @@ def state(target: Path) -> str:
     return digest.hexdigest() if files else ""
 
 
-def problems(command: Command, folder: Path, signum: int, moment: float, new: str) -> list[str]:
+def problems(
+    command: Command,
+    folder: Path,
+    signum: int,
+    moment: float,
+    new: str,
+    starter: Cold | Warm,
+    finisher: Warm,
+) -> list[str]:
     """Stop a command once; return what went wrong, in words."""
     target = folder / command.target
     found = []
     old = state(target)
-    replace = " --overwrite" if command.overwrite and old else ""
-    process = start(command.words + replace, folder)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(moment)
-    with contextlib.suppress(ProcessLookupError):
+    overwrite = " --overwrite" if command.overwrite and old else ""
+    said = folder.with_suffix(".errors")
+    process = starter.start((command.words + overwrite).split(), folder, said)
+    if starter.wait(moment) is None:
         # Ctrl-C in a terminal reaches the whole group, the other two what was asked to end
-        if signum == signal.SIGINT:
-            os.killpg(process.pid, signum)
-        else:
-            process.send_signal(signum)
-    _, errors = process.communicate()
-    if not _gone(process.pid):
+        (os.killpg if signum == signal.SIGINT else os.kill)(process, signum)
+        starter.wait()
+    if not _gone(process):
         found.append("a process goes on")
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process, signal.SIGKILL)
+    errors = said.read_text()
     if "Traceback" in errors or (signum == signal.SIGINT and errors.count("\n") > 1):
         found.append(f"printed {errors[-800:]!r}")
     after = state(target)
     if after not in (old, new):
         found.append("neither the old target nor the new one is there")
-    replace = " --overwrite" if command.overwrite and after else ""
+    overwrite = " --overwrite" if command.overwrite and after else ""
     if not after or command.overwrite or (target / "cache").exists():  # a run replaces nothing
-        finish(command.words + replace, folder)
+        finish((command.words + overwrite).replace(*INLINE), folder, finisher)
     if state(target) != new:
         found.append("the command, given again, ends with other bytes")
     left = [one.name for one in folder.rglob("*") if "partial" in one.name]
@@ -156,13 +159,19 @@ def campaign(names: list[str], moments: int, seed: int, workers: int) -> int:
         sound = Path(place) / "sound"
         sound.mkdir()
         (sound / "sweep.toml").write_text(SWEEP)
-        finish(f"tracegen synthesize {GEOMETRY} --out trace", sound)
+        servers: SimpleQueue[Warm] = SimpleQueue()
+        for _ in range(workers):
+            servers.put(Warm())
+        one = servers.get()
+        finish(f"tracegen synthesize {GEOMETRY} --out trace", sound, one)
         if "report" in names:
-            finish("pimreplay run trace --policy topk --budget 32 --workers 0 --out results", sound)
-            finish("pimreplay run trace --policy quest --budget 64 --workers 0 --out older", sound)
+            for out, method in (("results", "topk --budget 32"), ("older", "quest --budget 64")):
+                replay = f"pimreplay run trace --policy {method} --workers 0 --out {out}"
+                finish(replay, sound, one)
+        servers.put(one)
         with ThreadPoolExecutor(workers) as pool:
             for name in names:
-                cases = _cases(COMMANDS[name], sound, Path(place) / name, moments, seed)
+                cases = _cases(COMMANDS[name], sound, Path(place) / name, moments, seed, servers)
                 counts: Counter[str] = Counter()
                 for label, found in pool.map(lambda case: case(), cases):
                     counts["wrong" if found else "right"] += 1
@@ -170,36 +179,60 @@ def campaign(names: list[str], moments: int, seed: int, workers: int) -> int:
                         print(f"{name}, {label}: {problem}", flush=True)
                 print(f"{name:<8} {counts.total()} stops: {dict(counts)}", flush=True)
                 wrong += counts["wrong"]
+        for _ in range(workers):
+            servers.get().close()
     return 1 if wrong else 0
 
 
 def _cases(
-    command: Command, sound: Path, place: Path, moments: int, seed: int
+    command: Command,
+    sound: Path,
+    place: Path,
+    moments: int,
+    seed: int,
+    servers: "SimpleQueue[Warm]",
 ) -> list[Callable[[], tuple[str, list[str]]]]:
     """Return the cases of a command, each a function that runs it and names it."""
+    server = servers.get()
     undisturbed = place / "undisturbed"
-    shutil.copytree(sound, undisturbed)
-    finish(command.words, undisturbed)  # what is loaded once comes from the disk's cache then
-    shutil.rmtree(undisturbed)
-    shutil.copytree(sound, undisturbed)
-    begin = time.monotonic()
-    finish(command.words, undisturbed)
-    seconds = time.monotonic() - begin
+
+    def seconds(words: str, starter: Cold | Warm) -> float:
+        shutil.rmtree(undisturbed, ignore_errors=True)
+        shutil.copytree(sound, undisturbed)
+        begin = time.monotonic()
+        finish(words, undisturbed, starter)
+        return time.monotonic() - begin
+
+    seconds(command.words, server)  # what is loaded once is in the disk's cache then
+    takes = {
+        (cold, alone): seconds(command.words.replace(*INLINE) if alone else command.words, starter)
+        for cold, starter in ((False, server), (True, Cold()))
+        for alone in (True, False)
+    }
     new = state(undisturbed / command.target)
     older = None
     if command.overwrite:
         older = place / "older"
         shutil.copytree(sound, older)
-        finish(command.overwrite, older)
+        finish(command.overwrite, older, server)
+    servers.put(server)
 
     def case(number: int, signum: int) -> tuple[str, list[str]]:
         rng = random.Random(f"{seed}/{command.target}/{number}/{signum}")
-        moment = rng.uniform(0, 1.05 * seconds)
+        cold = number % COLD_EVERY == COLD_EVERY - 1
+        alone = number % WORKERS_EVERY != 0
+        mine = replace(command, words=command.words.replace(*INLINE)) if alone else command
+        moment = rng.uniform(0, 1.05 * takes[cold, alone])
         folder = place / f"{number}-{signum}"
         shutil.copytree(older if older and number % 2 else sound, folder)
-        found = problems(command, folder, signum, moment, new)
+        server = servers.get()
+        found = problems(
+            mine, folder, signum, moment, new, Cold() if cold else server, finisher=server
+        )
+        servers.put(server)
         shutil.rmtree(folder)
-        return f"{signal.Signals(signum).name} after {moment:.3f} s", found
+        start = "cold" if cold else "warm"
+        return f"{start}, {signal.Signals(signum).name} after {moment:.3f} s", found
 
     return [
         lambda number=number, signum=signum: case(number, signum)  # type: ignore[misc]

@@ -20,7 +20,7 @@ def generate(
         The token ids, prompt and decoded, and each decoded token's log-probability.
     """
     with torch.inference_mode():
-        device = model.get_input_embeddings().weight.device
+        device = input_device(model)
         ids = torch.tensor([list(prompt_ids)], device=device)
         cache = None
         decoded, log_probs = [], []
@@ -47,6 +47,12 @@ def generate(
             log_probs.append(distribution[ids[0, 0]])
         chosen = torch.cat(decoded, dim=1)[0].tolist()
         return [*prompt_ids, *chosen], torch.stack(log_probs).tolist()
+
+
+def input_device(model: Any) -> torch.device:
+    """Return where a model takes its token ids, also where its embedding is kept on the disk."""
+    device: torch.device = model.get_input_embeddings().weight.device
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def last_only(model: Any, tokens: int) -> dict[str, Tensor]:

@@ -49,8 +49,17 @@ class LoadedModel:
         return None
 
 
+DeviceMap = str | Mapping[str, str | int]
+"""`auto`, or a device for each part of a model: cpu, disk or the number of a GPU."""
+
+
 def load(
-    name: str, dtype: str = "auto", device: str = "auto", *, trust_remote_code: bool = False
+    name: str,
+    dtype: str = "auto",
+    device: str = "auto",
+    *,
+    device_map: DeviceMap | None = None,
+    trust_remote_code: bool = False,
 ) -> LoadedModel:
     """Load a causal language model by name.
 
@@ -60,12 +69,18 @@ def load(
             cache where it is there.
         dtype: auto (`tracegen.capture.dtype.choose`), float16, bfloat16 or float32.
         device: auto (CUDA where there is one), or any device that torch knows.
+        device_map: spread a model that is larger than one GPU over all GPUs, memory and disk (by
+            the library accelerate); None: all of it on `device`.
         trust_remote_code: run the code that a model brings with it.
 
     Raises:
         UserError: an unknown model, type or device, or a model that cannot be loaded.
     """
     where_to = torch_device(device)
+    if device_map is not None and device != "auto":
+        raise UserError("--device-map: says where the model lies, and so does --device; give one")
+    if isinstance(device_map, str) and device_map != "auto":
+        raise UserError(f"--device-map {device_map}: unknown; allowed: auto")
     choose(dtype, None, where_to)  # refuse an unknown type before anything is loaded
     source = locate(name)
     quantized: Mapping[str, Any] = {}
@@ -81,7 +96,7 @@ def load(
         with warnings.catch_warnings(), reading:
             warnings.simplefilter("ignore")
             tokenizer = _tokenizer(name, source, trust_remote_code)
-            own, model = _model(source, dtype, where_to, trust_remote_code)
+            own, model = _model(source, dtype, where_to, device_map, trust_remote_code)
     except UserError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they stumble over
@@ -92,7 +107,9 @@ def load(
             ) from error
         raise UserError(f"--model {name}: cannot be loaded ({_sentence(error)})") from error
     types = choose(dtype, own, where_to)
-    model = model.eval().requires_grad_(False).to(where_to)
+    model = model.eval().requires_grad_(False)
+    if device_map is None:
+        model = model.to(where_to)
     if where_to.type == "cpu":
         _align(model)
     return LoadedModel(
@@ -106,12 +123,13 @@ def load(
 
 
 def _model(
-    source: Source, dtype: str, device: torch.device, trust: bool
+    source: Source, dtype: str, device: torch.device, device_map: DeviceMap | None, trust: bool
 ) -> tuple[torch.dtype, Any]:
     """Return the checkpoint's own type, and the model in the type to compute in."""
     from transformers import AutoConfig, GgufConfig
 
     options: dict[str, Any] = {"trust_remote_code": trust}
+    spread = {} if device_map is None else {"device_map": device_map}
     if source.gguf is not None:
         options["gguf_file"] = source.gguf.name
     config = AutoConfig.from_pretrained(source.where, **options)
@@ -122,7 +140,9 @@ def _model(
     def loaded(as_type: torch.dtype | str) -> Any:
         if device.type == "cpu" and as_type in (torch.bfloat16, "auto"):
             make_bfloat16_safe()
-        return auto_class.from_pretrained(source.where, config=config, dtype=as_type, **options)
+        return auto_class.from_pretrained(
+            source.where, config=config, dtype=as_type, **options, **spread
+        )
 
     own = torch.float32 if source.gguf is not None else _stated_dtype(config)
     if own is None:  # only the weights can tell

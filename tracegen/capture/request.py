@@ -23,6 +23,7 @@ def capture_command(
     layers: str,
     dtype: str,
     device: str,
+    device_map: str | None,
     trust_remote_code: bool,
     teacher_forced: bool,
     max_gb: float | None,
@@ -55,7 +56,13 @@ def capture_command(
     from tracegen.capture.plan import Request
     from tracegen.capture.run import capture, captured_before
 
-    loaded = load(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    loaded = load(
+        model,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        trust_remote_code=trust_remote_code,
+    )
     forced = decode_steps if teacher_forced else 0
     traces = []
     for number, source in enumerate(asked, start=1):

@@ -29,14 +29,24 @@ def weights_sha256(model: Any, own_dtype: torch.dtype | None = None) -> str:
     for name in _NOT_IDENTITY:
         config.pop(name, None)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
     seen = set()  # weights that share their memory count once
-    for name, tensor in sorted(model.state_dict().items()):
-        place = (tensor.data_ptr(), tuple(tensor.shape))
-        if place in seen and tensor.data_ptr():
+    for name, given in sorted(model.state_dict().items()):
+        absent = given.is_meta
+        place = tied.get(name, name) if absent else (given.data_ptr(), tuple(given.shape))
+        if place in seen and (absent or given.data_ptr()):
             continue
         seen.add(place)
+        tensor = _kept_elsewhere(model, name) if absent else given
         dtype = own_dtype if own_dtype and tensor.is_floating_point() else tensor.dtype
         digest.update(f"{name} {dtype} {tuple(tensor.shape)}".encode())
         for part in tensor.detach().contiguous().flatten().split(_PART_NUMBERS):
             digest.update(part.to("cpu", dtype).contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _kept_elsewhere(model: Any, name: str) -> torch.Tensor:
+    """Return a weight that accelerate keeps in memory or on the disk until its layer runs."""
+    module, _, weight = name.rpartition(".")
+    tensor: torch.Tensor = model.get_submodule(module)._hf_hook.weights_map[weight]
+    return tensor

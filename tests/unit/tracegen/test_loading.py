@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -196,3 +197,39 @@ def test_dynamic_scaling_is_captured_as_it_generates(
         torch.tensor([ids]), max_new_tokens=20, do_sample=False, eos_token_id=None
     )
     assert trace.tokens()["token_id"].to_list() == alone[0].tolist()
+
+
+def test_a_model_spread_over_devices_gives_the_same_trace(
+    llama_folder: Path, tmp_path: Path
+) -> None:
+    whole = load(str(llama_folder), dtype="float32", device="cpu")
+    places = ("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head")
+    spread = load(
+        str(llama_folder),
+        dtype="float32",
+        device_map={**dict.fromkeys(places, "cpu"), "model.layers.1": "disk"},
+    )
+    assert spread.model.model.layers[1].self_attn.q_proj.weight.is_meta  # it is not in memory
+    ids = list(range(3, 63))
+    one, two = (
+        capture(loaded, Request(ids, 5), tmp_path / name)
+        for name, loaded in (("whole", whole), ("spread", spread))
+    )
+    assert one.manifest.model_sha256 == two.manifest.model_sha256
+    assert one.tokens()["token_id"].to_list() == two.tokens()["token_id"].to_list()
+    assert not verify(two).problems
+    np.testing.assert_allclose(one.key(1, 0), two.key(1, 0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device_map": "auto", "device": "cpu"}, "--device-map: says where the model lies"),
+        ({"device_map": "balanced"}, "--device-map balanced: unknown; allowed: auto"),
+    ],
+)
+def test_a_device_map_is_refused_where_it_says_nothing(
+    llama_folder: Path, options: dict[str, str], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        load(str(llama_folder), **options)
