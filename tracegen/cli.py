@@ -173,15 +173,24 @@ def info(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace
 
 
 @app.command()
-def verify(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")]) -> None:
+def verify(
+    trace: Annotated[str, typer.Argument(help="Folder (or URL) of the trace.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model that was captured: compare with what it generates by itself."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device of that model.")] = "auto",
+) -> None:
     """Check a trace: schema, checksums, completeness, and attention recomputed from it."""
     from tracegen.base.errors import FailedRun
     from tracegen.base.text_table import text_table
     from tracegen.trace.store import Trace
     from tracegen.trace.verify import verify as verify_trace
 
-    found = verify_trace(Trace.open(trace))
-    manifest = Trace.open(trace).manifest
+    opened = Trace.open(trace)
+    manifest = opened.manifest
+    found = verify_trace(opened)
+    problems = list(found.problems)
     rows = [
         ("schema", f"version {manifest.schema_version}, {manifest.kind}"),
         ("checksums", f"{found.files} files, {found.size_bytes:,} bytes, all as written"),
@@ -210,9 +219,19 @@ def verify(trace: Annotated[str, typer.Argument(help="Folder (or URL) of the tra
                 f"{found.attention_sum_error_ratio:.2g}",
             )
         )
-    typer.echo("\n".join(text_table([], rows)))
-    if found.problems:
-        raise FailedRun(f"{trace}: {'; '.join(found.problems)}")
+    if model is not None:
+        from tracegen.capture.model import load
+        from tracegen.capture.own_generation import compare
+
+        computed = manifest.compute_dtype or manifest.dtype
+        own = compare(opened, load(model, dtype=computed, device=device))
+        error = own.log_prob_error_nats
+        rows.append(("generation", f"the model by itself: log-probabilities within {error:.2g}"))
+        problems += [own.problem] if own.problem else []
+    for line in text_table([], rows):
+        typer.echo(line)
+    if problems:
+        raise FailedRun(f"{trace}: {'; '.join(problems)}")
     typer.echo("ok")
 
 

@@ -99,6 +99,7 @@ def _serve() -> None:
             working = answer = os.fork()
             if not working:
                 return _become(*rest)
+            os.setpgid(working, working)  # here and there, since either may be first
         elif working:
             answer = _wait(working, *rest)
             working = working if answer is None else 0
@@ -120,7 +121,7 @@ def _become(words: list[str], folder: str, errors: str) -> None:
     """Be the command: its words, its folder, its output; the process ends as the command does."""
     from tracegen import main
 
-    os.setsid()
+    os.setpgid(0, 0)
     os.chdir(folder)
     for descriptor, (path, flags) in enumerate(
         (

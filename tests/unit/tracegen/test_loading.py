@@ -13,6 +13,7 @@ import transformers
 from tests.unit.tracegen.conftest import SMALL, byte_tokenizer
 from tracegen.base.errors import UserError
 from tracegen.capture.model import LoadedModel, load
+from tracegen.capture.own_generation import compare
 from tracegen.capture.plan import Request
 from tracegen.capture.run import capture
 from tracegen.trace.verify import verify
@@ -157,7 +158,9 @@ def test_a_longrope_model_is_captured_as_it_generates_on_either_side_of_its_swit
 ) -> None:
     model = build_model("Phi3Config", **SMALL, **LONG_ROPE)
     ids = list(range(3, 3 + prompt_tokens))
-    trace = capture(LoadedModel("phi", model, None), Request(ids, steps), tmp_path / "t")
+    loaded = LoadedModel("phi", model, None)
+    trace = capture(loaded, Request(ids, steps), tmp_path / "t")
+    assert compare(trace, loaded).log_prob_error_nats < 1e-4
     alone = model.generate(
         torch.tensor([ids]), max_new_tokens=steps, do_sample=False, eos_token_id=None
     )
@@ -179,9 +182,14 @@ def test_a_trace_that_was_captured_across_the_switch_fails_its_check(
 ) -> None:
     model = build_model("Phi3Config", **SMALL, **LONG_ROPE)
     monkeypatch.setattr("tracegen.capture.run.switch_tokens", lambda *_: None)
-    request = Request(list(range(3, 63)), 5)
-    trace = capture(LoadedModel("phi", model, None), request, tmp_path / "t")
+    request = Request(list(range(3, 63)), 9)
+    loaded = LoadedModel("phi", model, None)
+    trace = capture(loaded, request, tmp_path / "t")
     assert "changes at 64 tokens" in verify(trace).problems[0]
+    own = compare(trace, loaded)
+    assert own.worst_step >= 5, "the first token that follows more than 64"
+    assert own.problem is not None
+    assert "the model by itself gives the token of step" in own.problem
 
 
 def test_dynamic_scaling_is_captured_as_it_generates(
@@ -233,3 +241,19 @@ def test_a_device_map_is_refused_where_it_says_nothing(
 ) -> None:
     with pytest.raises(UserError, match=said):
         load(str(llama_folder), **options)
+
+
+def test_a_trace_is_compared_with_its_own_model_alone(
+    build_model: Callable[..., Any], tmp_path: Path, make_trace: Callable[..., Any]
+) -> None:
+    model = build_model("LlamaConfig", **SMALL)
+    loaded = LoadedModel("tiny", model, None)
+    forced = Request(list(range(3, 40)), 4, forced_ids=[7, 2, 7, 2])  # 2 would end the text
+    trace = capture(loaded, forced, tmp_path / "t")
+    assert compare(trace, loaded).log_prob_error_nats < 1e-4
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1
+    with pytest.raises(UserError, match=r"--model tiny: not the model of .*: its weights or its"):
+        compare(trace, loaded)
+    with pytest.raises(UserError, match="only captured traces do"):
+        compare(make_trace(tmp_path / "random"), loaded)
