@@ -139,8 +139,9 @@ def inspect(
         policy = f"{policy}:{described['policy_parameters']}"
     recorded = next(one for one in run.config["traces"] if one["name"] == described["trace"])
     sizes = recorded["head_dim"]  # one for all layers, or one a layer
-    size = sizes[recorded["layers"].index(layer)] if isinstance(sizes, list) else sizes
-    geometry = _geometry(run, described["hardware"], int(size))
+    if isinstance(sizes, list):
+        sizes = dict(zip(recorded["layers"], sizes, strict=True)).get(layer, sizes[0])
+    geometry = _geometry(run, described["hardware"], int(sizes))
     computed = _computed(
         path,
         trace_hash,

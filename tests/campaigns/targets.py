@@ -1,5 +1,6 @@
 """What is attacked: sound inputs, ways to damage each, and the commands that read it."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 import pimreplay.hardware
 from pimreplay.hardware.preset_files import organisation_values, timing_values
+from tests.campaigns.dashboard import odd_address
 from tests.campaigns.mutations import (
     damaged_bytes,
     damaged_document,
@@ -273,6 +275,12 @@ def arguments(work: Path, rng: random.Random) -> Attack:
     return Attack(damaged_words(words, rng), sealed=False)
 
 
+def addresses(work: Path, rng: random.Random) -> Attack:
+    """An address of the dashboard, or a post to it."""
+    with contextlib.chdir(work):
+        return Attack(["dashboard", *odd_address(rng)], sealed=False)
+
+
 TARGETS: tuple[Target, ...] = (
     trace_bytes,
     trace_rows,
@@ -285,4 +293,5 @@ TARGETS: tuple[Target, ...] = (
     sweep_file,
     command_trace,
     arguments,
+    addresses,
 )
