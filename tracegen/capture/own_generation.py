@@ -20,7 +20,8 @@ from tracegen.capture.weights import weights_sha256
 from tracegen.trace.store import Trace
 
 TOLERANCE_NATS = {"float16": 0.1, "bfloat16": 0.5, "float32": 1e-3}
-"""Rounding of a whole model in its type: attention is computed in another order here and there."""
+"""By the stored type, to which a capture rounds queries and keys; attention is also computed in
+another order here and there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,7 @@ def compare(trace: Trace, loaded: LoadedModel) -> OwnGeneration:
     found = _log_probs(loaded, ids[: manifest.prompt_tokens], ids[manifest.prompt_tokens :])
     error = (found - torch.tensor(stored)).abs().nan_to_num(nan=float("inf"))
     step = int(error.argmax())
-    dtype = manifest.compute_dtype or manifest.dtype
-    return OwnGeneration(float(error[step]), step, TOLERANCE_NATS[dtype])
+    return OwnGeneration(float(error[step]), step, TOLERANCE_NATS[manifest.dtype])
 
 
 def _log_probs(loaded: LoadedModel, prompt: Sequence[int], decoded: Sequence[int]) -> Tensor:
