@@ -4,6 +4,7 @@ A results folder holds counts, not selections, so the policy is run again, with 
 parameters, on the one KV head that is looked at; the last few are kept in memory.
 """
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from analysis.results.hardware import hardware_of
 from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
+from tracegen.base.location import is_url
 
 if TYPE_CHECKING:
     from pimreplay.hardware.device import Geometry
@@ -80,12 +82,12 @@ def trace_path(run: Results, name: str) -> tuple[str, str]:
     if not recorded:
         raise UserError(f"{run.path}/run.json: names no trace {name}; replay again")
     path = str(recorded[0].get("path"))
-    places = [path] if "://" in path else [path, str(Path(run.path) / path), Path(path).name]
-    for place in places:
-        if "://" in place or (Path(place) / "manifest.json").is_file():
-            return place, str(recorded[0].get("hash"))
+    place = path if is_url(path) else os.path.normpath(Path(run.path).absolute() / path)
+    for one in (place, Path(path).name):
+        if is_url(one) or (Path(one) / "manifest.json").is_file():
+            return one, str(recorded[0].get("hash"))
     raise UserError(
-        f"the trace {name} is not at {path} any more; put it back there, or replay it, to see"
+        f"the trace {name} is not at {place} any more; put it back there, or replay it, to see"
         " single steps"
     )
 

@@ -6,7 +6,6 @@ the old to the new, and only then do they take the old ones' names. A reader tel
 that `run.json` states which of the two is meant, so a writer may be killed at any moment.
 """
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,8 @@ from pyarrow import fs
 
 from pimreplay.results.schema import SCHEMAS
 from pimreplay.results.seal import stream_sha256
+from tracegen.base.documents import parse_json
+from tracegen.base.errors import UserError
 from tracegen.base.folder import sync
 
 RUN = "run.json"
@@ -55,9 +56,9 @@ def settle(system: fs.FileSystem, inside: str) -> None:
 
 def _meant(system: fs.FileSystem, inside: str) -> dict[str, str]:
     """Return the SHA-256 of each table that `run.json` states; none where it is unreadable."""
-    with suppress(ValueError, KeyError, TypeError, AttributeError):
+    with suppress(UserError, KeyError, TypeError, AttributeError):
         with system.open_input_stream(f"{inside}/{RUN}") as stream:
-            tables = json.loads(stream.read())["tables"]
+            tables = parse_json(stream.read(), RUN)["tables"]
         return {name: str(one["sha256"]) for name, one in tables.items()}
     return {}
 

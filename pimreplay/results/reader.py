@@ -5,7 +5,6 @@ are compared with their seals and the tables checked for completeness before any
 from them; the tables themselves are lazy, so nothing is held in memory that nobody asks for.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pimreplay.results import completeness, shape
 from pimreplay.results.publishing import NEXT
 from pimreplay.results.schema import REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
 from pimreplay.results.seal import is_whole, stream_sha256, unsealed
+from tracegen.base.documents import MAX_BYTES, parse_json
 from tracegen.base.errors import UserError
 from tracegen.base.location import file_system
 
@@ -127,7 +127,7 @@ class _Folder:
         self._refuse_no_folder()
         try:
             with self.system.open_input_stream(f"{self.inside}/run.json") as file:
-                config = json.loads(file.read())
+                config = parse_json(file.read(MAX_BYTES + 1), f"{self.path}/run.json")
         except FileNotFoundError as error:
             selector = fs.FileSelector(self.inside, allow_not_found=True)
             empty = not self.system.get_file_info(selector)
@@ -136,12 +136,6 @@ class _Folder:
                 f"{self.path}: not a finished results folder, {found}; make one with "
                 "`pimreplay run TRACE --out DIR`"
             ) from error
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UserError(
-                f"{self.path}/run.json: not readable as JSON ({error}); replay again"
-            ) from error
-        if not isinstance(config, dict):
-            raise UserError(f"{self.path}/run.json: holds no configuration object; replay again")
         version = config.get("schema_version")
         if not isinstance(version, int) or isinstance(version, bool):
             raise UserError(

@@ -55,6 +55,11 @@ class ResultsWriter:
         if not replace:
             refuse_existing_results(path)
 
+    @property
+    def path(self) -> str:
+        """Path or URL of the folder."""
+        return self._path
+
     def __enter__(self) -> Self:
         """Make the temporary folder."""
         if self._local:

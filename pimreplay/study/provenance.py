@@ -4,6 +4,7 @@ The hash of a point's parts decides what the cache of a sweep may reuse.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
@@ -15,6 +16,7 @@ from pimreplay.replay.settings import Settings
 from pimreplay.results.seal import digest
 from pimreplay.selection.budget_schedule import BudgetSchedule
 from pimreplay.study.plan import Point, occupancy_of
+from tracegen.base.location import is_url
 
 TRACE_FACTS = ("q_heads", "kv_heads", "dtype", "prompt_tokens", "decode_steps")
 LIBRARIES = ("numpy", "torch", "numba", "polars", "pyarrow")
@@ -45,8 +47,11 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
-def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
-    """Return the content of `run.json`: everything that made the results, and its hash."""
+def describe(points: Sequence[Point], settings: Settings, out: str) -> dict[str, Any]:
+    """Return the content of `run.json`: everything that made the results, and its hash.
+
+    Where the results at `out` lie is no part of it: the same run in another place is the same file.
+    """
     traces = {point.trace.name: point.trace for point in points}
     hardware = {point.hardware.name: point.hardware for point in points}
     methods = {(p.method.policy, p.method.parameters, p.method.layout): None for p in points}
@@ -81,7 +86,7 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
         "traces": [
             {
                 "name": trace.name,
-                "path": trace.path,
+                "path": _seen_from(out, trace.path),
                 "hash": trace.hash,
                 "prompts": trace.prompts,
                 "kind": trace.kind,
@@ -114,6 +119,13 @@ def describe(points: Sequence[Point], settings: Settings) -> dict[str, Any]:
         ],
         "versions": versions(),
     }
+
+
+def _seen_from(out: str, path: str) -> str:
+    """Return a trace's path from the results folder; a URL, or a path from one, stays as it is."""
+    if is_url(out) or is_url(path):
+        return path
+    return os.path.relpath(path, out)
 
 
 def _one_or_all(head_dim: Sequence[int]) -> int | list[int]:

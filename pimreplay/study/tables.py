@@ -59,7 +59,7 @@ def write_results(
         rows = Trace.open(trace.path).token_table()
         texts = {name: rows[name].combine_chunks() for name in TOKEN_COLUMNS}
         writer.write("tokens", {"trace": trace.name, **texts})
-    writer.finish({**describe(points, settings), **extra})
+    writer.finish({**describe(points, settings, writer.path), **extra})
 
 
 def _write_point(writer: ResultsWriter, point: Point, parts: Sequence[HeadResult]) -> None:

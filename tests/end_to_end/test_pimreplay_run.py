@@ -322,3 +322,16 @@ def test_the_width_of_an_element_is_the_devices_and_not_the_captures(pimreplay, 
     assert 0.4 < halved.mean() < 0.8
     scoring = found["float16", "8"]["scoring_pj"] / found["float16", "16"]["scoring_pj"]
     assert scoring.max() < 1
+
+
+def test_the_same_run_in_another_folder_is_the_same_bytes(pimreplay, trace_path, tmp_path):
+    written = []
+    for name in ("one", "other"):
+        shutil.copytree(trace_path, tmp_path / name / "trace")
+        out = tmp_path / name / "results"
+        answer = pimreplay("run", tmp_path / name / "trace", "--policy", "topk", *RUN, "--out", out)
+        assert answer.code == 0, answer.err
+        written.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert written[0] == written[1]
+    (path,) = (trace["path"] for trace in Results.open(tmp_path / "one/results").config["traces"])
+    assert path == os.path.join("..", "trace")

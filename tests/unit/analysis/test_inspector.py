@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from analysis.dashboard.inspection import Inspection, inspect
+from analysis.dashboard.inspection import Inspection, inspect, trace_path
 from analysis.dashboard.inspector_view import block_map, marked_text, states
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
@@ -40,7 +40,7 @@ def test_the_inspected_selection_is_the_policys_own(run: Results, step: Inspecti
     from pimreplay.selection.budget import Budget
     from tracegen.trace.store import Trace
 
-    trace = Trace.open(run.config["traces"][0]["path"])
+    trace = Trace.open(trace_path(run, run.config["traces"][0]["name"])[0])
     packed = selections(trace, [1], load_policy("topk"), Budget.parse("64"), Settings())[1]
     mask = np.unpackbits(packed, axis=-1, count=trace.manifest.tokens).astype(bool)
     assert np.array_equal(step.selected, mask[2 * 1 + 1, 5, : 300 + 5 + 1])
@@ -82,7 +82,8 @@ def test_a_device_from_a_file_elsewhere_is_known_by_what_the_run_recorded(
     device = tmp_path / "devices" / "elsewhere.toml"
     device.parent.mkdir()
     device.write_text('schema = 1\nbase = "attacc_hbm3_bg"\ntitle = "Named by its path"\n')
-    trace = Results.open(replayed).config["traces"][0]["path"]
+    run = Results.open(replayed)
+    trace = trace_path(run, run.config["traces"][0]["name"])[0]
     out = ["--hardware", str(device), "--workers", "0", "--out", str(tmp_path / "results")]
     arguments = ["run", trace, "--policy", "starc", "--budget", "64", "--dense-layers", "1"]
     CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)

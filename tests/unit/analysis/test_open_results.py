@@ -66,10 +66,11 @@ def test_a_newer_schema_names_both_versions(make: Make) -> None:
         Results.open(folder)
 
 
-def test_a_run_json_that_is_no_json_is_refused(make: Make) -> None:
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"a": 1, "a": 2}', '{"a": NaN}'])
+def test_a_run_json_that_is_no_json_is_refused(make: Make, text: str) -> None:
     folder = make()
-    (folder / "run.json").write_text("{")
-    with pytest.raises(UserError, match="not readable as JSON"):
+    (folder / "run.json").write_text(text)
+    with pytest.raises(UserError, match="run.json: not a usable JSON file"):
         Results.open(folder)
 
 
