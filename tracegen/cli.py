@@ -228,8 +228,7 @@ def verify(
         error = own.log_prob_error_nats
         rows.append(("generation", f"the model by itself: log-probabilities within {error:.2g}"))
         problems += [own.problem] if own.problem else []
-    for line in text_table([], rows):
-        typer.echo(line)
+    typer.echo("\n".join(text_table([], rows)))
     if problems:
         raise FailedRun(f"{trace}: {'; '.join(problems)}")
     typer.echo("ok")
