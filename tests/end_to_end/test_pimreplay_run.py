@@ -334,4 +334,4 @@ def test_the_same_run_in_another_folder_is_the_same_bytes(pimreplay, trace_path,
         written.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert written[0] == written[1]
     (path,) = (trace["path"] for trace in Results.open(tmp_path / "one/results").config["traces"])
-    assert path == os.path.join("..", "trace")
+    assert path == "../trace"

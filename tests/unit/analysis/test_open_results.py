@@ -70,7 +70,7 @@ def test_a_newer_schema_names_both_versions(make: Make) -> None:
 def test_a_run_json_that_is_no_json_is_refused(make: Make, text: str) -> None:
     folder = make()
     (folder / "run.json").write_text(text)
-    with pytest.raises(UserError, match="run.json: not a usable JSON file"):
+    with pytest.raises(UserError, match=r"run\.json: not a usable JSON file"):
         Results.open(folder)
 
 
