@@ -17,7 +17,7 @@ from pyarrow.dataset import dataset
 
 from pimreplay.results import completeness, shape
 from pimreplay.results.publishing import NEXT
-from pimreplay.results.schema import REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS
+from pimreplay.results.schema import REQUIRED_TABLES, SCHEMA_VERSION, SCHEMAS, SINCE_3
 from pimreplay.results.seal import is_whole, stream_sha256, unsealed
 from tracegen.base.documents import MAX_BYTES, parse_json
 from tracegen.base.errors import UserError
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 UNSEALED = (
     "made by an older version, without checksums; damage to its tables can go unnoticed, replay "
     "to be sure"
+)
+ATTENTION_ONLY = (
+    "made by an older version, which added overheads to no latency; latency is of attention alone, "
+    "replay for all of it"
 )
 
 
@@ -58,8 +62,11 @@ class Results:
         """
         folder = _Folder(str(path), *file_system(path))
         config = folder.config()
-        seals = config.get("tables") if config["schema_version"] >= 2 else None
-        tables = {name: folder.scan(name, seals) for name in REQUIRED_TABLES}
+        version = config["schema_version"]
+        seals = config.get("tables") if version >= 2 else None
+        lacks = SINCE_3 if version < 3 else ()
+        tables = {name: folder.scan(name, seals, lacks) for name in REQUIRED_TABLES}
+        old = {UNSEALED: not seals, ATTENTION_ONLY: bool(lacks)}
         with reading(folder.path):
             for problem in completeness.problems(config, tables):
                 raise UserError(f"{folder.path}/{problem}; replay again")
@@ -68,7 +75,7 @@ class Results:
             name=name or folder.inside.rstrip("/").rsplit("/", 1)[-1],
             config=unsealed(config),
             tables=tables,
-            warnings=() if seals else (f"{folder.path}: {UNSEALED}",),
+            warnings=tuple(f"{folder.path}: {text}" for text, found in old.items() if found),
             seals=seals,
         )
 
@@ -165,8 +172,13 @@ class _Folder:
             f"{self.path}: {found} is there, not a results folder; make one with `pimreplay run`"
         )
 
-    def scan(self, table: str, seals: Mapping[str, Any] | None) -> "pl.LazyFrame":
-        """Return a lazy scan of a table, once its seal and its columns are as they should be."""
+    def scan(
+        self, table: str, seals: Mapping[str, Any] | None, lacks: Sequence[str] = ()
+    ) -> "pl.LazyFrame":
+        """Return a lazy scan of a table, once its seal and its columns are as they should be.
+
+        `lacks` are columns that the folder's version did not have yet: unknown is null.
+        """
         where = f"{self.path}/{table}.parquet"
         path = self._file(table, seals)
         with reading(where):
@@ -174,10 +186,11 @@ class _Folder:
             found = scan.collect_schema()
         expected = _columns(table)
         missing = [name for name in expected if name not in found]
-        if seals is None:  # an older version measured less: unknown is null
+        unknown = [name for name in missing if name in lacks]
+        if seals is None:  # a version before seals measured less still
             unknown = [name for name in missing if name not in completeness.IDENTIFIERS]
-            missing = [name for name in missing if name not in unknown]
-            scan = scan.with_columns(_null(name, expected[name]) for name in unknown)
+        missing = [name for name in missing if name not in unknown]
+        scan = scan.with_columns(_null(name, expected[name]) for name in unknown)
         if missing:
             raise UserError(
                 f"{where}: no column {', '.join(missing)}; replay again with this version"

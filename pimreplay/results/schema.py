@@ -10,8 +10,12 @@ import pyarrow as pa
 from pimreplay.cost.energy_events import ENERGY_PARTS
 from pimreplay.cost.overheads import OVERHEADS
 
-SCHEMA_VERSION = 2
-"""Since 2 the tables are sealed in `run.json`; folders of 1 open with a warning."""
+SCHEMA_VERSION = 3
+"""Since 2 the tables are sealed in `run.json`; since 3 layers have latencies with overheads. Older
+folders open with a warning."""
+
+SINCE_3 = ("latency_with_scoring_ns", "latency_with_overheads_ns")
+"""Columns of `layers` that folders of 2 lack."""
 
 CONFIGURATION = {
     "trace": pa.string(),
@@ -76,6 +80,8 @@ SCHEMAS = {
             "layer": pa.int32(),
             "step": pa.int32(),
             "latency_ns": pa.float64(),
+            "latency_with_scoring_ns": pa.float64(),
+            "latency_with_overheads_ns": pa.float64(),
             "energy_pj": pa.float64(),
             "busiest_channel_ns": pa.float64(),
             "mean_channel_ns": pa.float64(),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pimreplay.cost.all_in import all_in
 from pimreplay.cost.channels import channel_cycles
 from pimreplay.replay.kv_head import HeadResult
 from pimreplay.replay.settings import Settings
@@ -113,9 +114,18 @@ def _layer_rows(
 
     load = channel_cycles(hardware, by_share("channel_cycles"), by_share("hidden_cycles"), place)
     load = load[:used]
-    energy = _joined([one.values["energy_pj"] for one in parts])
-    if energy is not None:
-        energy = energy.reshape(-1, kv_heads, steps).sum(axis=1).reshape(-1)
+
+    def by_head(name: str) -> np.ndarray | None:
+        """Return a column with the layers side by side, (kv_heads, layers * steps)."""
+        column = _joined([one.values[name] for one in parts])
+        if column is None:
+            return None
+        heads: np.ndarray = column.reshape(-1, kv_heads, steps).transpose(1, 0, 2)
+        return heads.reshape(kv_heads, -1)
+
+    energy = by_head("energy_pj")
+    load_ns = load.astype(np.float64) * hardware.t_ck_ns
+    latency = all_in(load_ns, by_head("scoring_ns"), by_head("remap_ns"), by_head("clustering_ns"))
     loads = np.stack([one.lane_tokens.sum(axis=0, dtype=np.int64) for one in parts])
     loads = loads.reshape(len(first), shares, -1)  # (layers, shares, lanes)
     lanes = loads.shape[2]
@@ -125,10 +135,12 @@ def _layer_rows(
             "layer": np.repeat(number, steps),
             "dense_layer": np.repeat(dense_layer, steps),
             "step": np.tile(np.arange(steps, dtype=np.int32), len(first)),
-            "latency_ns": load.max(axis=0) * hardware.t_ck_ns,
-            "energy_pj": energy,
-            "busiest_channel_ns": load.max(axis=0) * hardware.t_ck_ns,
-            "mean_channel_ns": load.mean(axis=0) * hardware.t_ck_ns,
+            "latency_ns": load_ns.max(axis=0),
+            "latency_with_scoring_ns": latency.with_scoring_ns,
+            "latency_with_overheads_ns": latency.with_overheads_ns,
+            "energy_pj": None if energy is None else energy.sum(axis=0),
+            "busiest_channel_ns": load_ns.max(axis=0),
+            "mean_channel_ns": load_ns.mean(axis=0),
         },
         "channels": {
             "layer": np.repeat(number, used * lanes),

@@ -26,6 +26,9 @@ class Part:
     energy_pj: Sequence[float] | None
     lane_tokens: Sequence[Sequence[int]]
     """By step, then by channel and lane."""
+    scoring_ns: Sequence[float] | None = None
+    remap_ns: Sequence[float] | None = None
+    clustering_ns: Sequence[float] | None = None
 
 
 def total(values: Iterable[float | None]) -> float | None:
@@ -56,18 +59,51 @@ def layer_rows(parts: Sequence[Part], channels: int, t_ck_ns: float) -> list[Row
             busy = channel_cycles(channels, cycles, hidden, place)
             in_use = [busy[channel] for channel in sorted(set(place))]
             energies = [None if head.energy_pj is None else head.energy_pj[step] for head in heads]
+            waited = {channel: busy[channel] * t_ck_ns for channel in set(place)}
             found.append(
                 {
                     "layer": layer,
                     "dense_layer": heads[0].dense_layer,
                     "step": step,
                     "latency_ns": max(in_use) * t_ck_ns,
+                    "latency_with_scoring_ns": _with_scoring(heads, step, waited, channels),
+                    "latency_with_overheads_ns": _with_overheads(heads, step, waited, channels),
                     "energy_pj": total(energies),
                     "busiest_channel_ns": max(in_use) * t_ck_ns,
                     "mean_channel_ns": sum(in_use) / len(in_use) * t_ck_ns,
                 }
             )
     return found
+
+
+def _with_scoring(
+    heads: Sequence[Part], step: int, attention_ns: Mapping[int, float], channels: int
+) -> float | None:
+    """Let each head be scored in the channel of its number, before anything is read there."""
+    spent = dict(attention_ns)
+    for number, head in enumerate(heads):
+        if head.scoring_ns is None:
+            return None
+        spent[number % channels] = spent.get(number % channels, 0) + head.scoring_ns[step]
+    return max(spent.values())
+
+
+def _with_overheads(
+    heads: Sequence[Part], step: int, attention_ns: Mapping[int, float], channels: int
+) -> float | None:
+    """Score and rewrite in the channels; the host clusters one head after another.
+
+    The layer's reads wait for the host, so what the busiest channel spends comes on top.
+    """
+    spent = dict(attention_ns)
+    host = 0.0
+    for number, head in enumerate(heads):
+        if head.scoring_ns is None or head.remap_ns is None or head.clustering_ns is None:
+            return None
+        own = head.scoring_ns[step] + head.remap_ns[step]
+        spent[number % channels] = spent.get(number % channels, 0) + own
+        host += head.clustering_ns[step]
+    return host + max(spent.values())
 
 
 def channel_rows(parts: Sequence[Part], channels: int) -> list[Row]:
@@ -166,8 +202,16 @@ def times(one: float | None, two: float | None) -> float | None:
     return None if one is None or two is None else one * two
 
 
-def metrics(r: Results) -> Mapping[str, float | None]:
-    """Return every metric by its public name."""
+CHARGES = {
+    "attention": ("latency_ns", ()),
+    "scoring": ("latency_with_scoring_ns", ("scoring",)),
+    "all": ("latency_with_overheads_ns", ("scoring", "clustering", "remap")),
+}
+"""Where the latency of a layer stands under each charge, and the work beside attention in it."""
+
+
+def metrics(r: Results, charge: str) -> Mapping[str, float | None]:
+    """Return every metric by its public name; `charge` says what latency and energy contain."""
 
     def amount(name: str) -> float | None:
         return r.amount(lambda row: row[name])
@@ -175,7 +219,9 @@ def metrics(r: Results) -> Mapping[str, float | None]:
     def fetched(row: Row) -> float | None:
         return times(row["overfetch_ratio"], row["selected_tokens"])
 
-    latency, energy = r.layer_amount("latency_ns"), amount("energy_pj")
+    column, beside = CHARGES[charge]
+    latency = r.layer_amount(column)
+    energy = total([amount("energy_pj"), *(amount(f"{name}_pj") for name in beside)])
     overheads = ("scoring", "clustering", "remap")
     parts_ns = ("score", "softmax", "context", "move", *overheads)
     parts_pj = (
@@ -201,7 +247,7 @@ def metrics(r: Results) -> Mapping[str, float | None]:
         "balance_gini": r.balance(gini),
         "overhead_latency": total(amount(f"{name}_ns") for name in overheads),
         "overhead_energy": total(amount(f"{name}_pj") for name in overheads),
-        "head_latency": amount("latency_ns"),
+        "head_latency": total([amount("latency_ns"), *(amount(f"{name}_ns") for name in beside)]),
         **{f"latency_{part}": amount(f"{part}_ns") for part in parts_ns},
         **{f"energy_{part}": amount(f"{part}_pj") for part in parts_pj},
     }

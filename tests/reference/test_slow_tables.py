@@ -23,6 +23,7 @@ from pimreplay.results.writer import ResultsWriter
 from pimreplay.study.tables import _write_point
 
 LAYERS, STEPS, LANES = (2, 5, 7), 6, 4
+OVERHEADS = ("scoring", "clustering", "remap")
 KEY = {
     "trace": "needle",
     "model": "reference",
@@ -68,6 +69,10 @@ def parts_of_a_study(kv_heads: int, spread: int, known: Callable[[int], bool]) -
             hidden=random.integers(0, 99, (spread, STEPS)).tolist(),
             energy_pj=random.random(STEPS).tolist() if known(head) else None,
             lane_tokens=random.integers(0, 9, (STEPS, spread * LANES)).tolist(),
+            **{
+                f"{name}_ns": (60 * random.random(STEPS)).tolist() if known(head) else None
+                for name in OVERHEADS
+            },
         )
         for layer in LAYERS
         for head in range(kv_heads)
@@ -84,7 +89,9 @@ def written(parts: Sequence[Part], kv_heads: int) -> tuple[Written, float, int]:
     results = []
     for part in parts:
         values: dict[str, Any] = {name: np.arange(STEPS) + part.kv_head for name in STEP_VALUES}
-        values["energy_pj"] = None if part.energy_pj is None else np.array(part.energy_pj)
+        for name in ("energy_pj", *(f"{name}_ns" for name in OVERHEADS)):
+            own = getattr(part, name)
+            values[name] = None if own is None else np.array(own)
         results.append(
             HeadResult(
                 point=0,
@@ -128,10 +135,13 @@ def test_layers_and_lanes_of_a_point_are_those_of_its_heads(case: str) -> None:
 
 
 @pytest.mark.parametrize("unknown", [{0}, {1}, {0, 1}])
-def test_the_energy_of_a_layer_is_unknown_where_that_of_a_head_is(unknown: set[int]) -> None:
+def test_what_a_head_does_not_know_its_layer_does_not_know_either(unknown: set[int]) -> None:
     parts = parts_of_a_study(2, 1, known=lambda head: head not in unknown)
     writer, _, _ = written(parts, 2)
-    assert writer.tables["layers"][0]["energy_pj"] is None
+    layers = writer.tables["layers"][0]
+    for name in ("energy_pj", "latency_with_scoring_ns", "latency_with_overheads_ns"):
+        assert layers[name] is None
+    assert layers["latency_ns"] is not None
     assert writer.tables["steps"][0]["energy_pj"] is None
 
 
@@ -203,8 +213,12 @@ def results_by_hand(folder: Path, unknown: Collection[str]) -> Results:
         "layer": np.repeat(LAYERS, STEPS),
         "step": np.tile(np.arange(STEPS), len(LAYERS)),
     }
-    for name in ("latency_ns", "energy_pj", "busiest_channel_ns", "mean_channel_ns"):
-        layers[name] = random.integers(1, 999, len(LAYERS) * STEPS) / 7
+    for name in SCHEMAS["layers"].names:
+        if name.endswith(("_ns", "_pj")):
+            layers[name] = random.integers(1, 999, len(LAYERS) * STEPS) / 7
+    for name in unknown:
+        if name in layers:
+            layers[name] = None
     channels: dict[str, Any] = {
         "layer": np.repeat(LAYERS, 3 * LANES),
         "channel": np.tile(np.repeat(np.arange(3), LANES), len(LAYERS)),
@@ -258,28 +272,29 @@ def only(slow: Results, keep: Callable[[Row], bool]) -> Results:
     )
 
 
+@pytest.mark.parametrize("charge", slow_tables.CHARGES)
 @pytest.mark.parametrize("by", [(), ("layer",), ("kv_head",), ("layer", "kv_head"), ("window",)])
 @pytest.mark.parametrize("shown", PARTS_SHOWN)
 def test_every_metric_is_that_of_loops_over_rows(
-    both: tuple[Table, Results], shown: str, by: tuple[str, ...]
+    both: tuple[Table, Results], shown: str, by: tuple[str, ...], charge: str
 ) -> None:
     table, slow = both
     narrowing, keep = PARTS_SHOWN[shown]
     kept = only(slow, keep)
     groups = sorted({tuple(row[_in_rows(one)] for one in by) for row in kept.steps})
-    measured = table.narrowed(**narrowing).measured(*by)
+    measured = table.narrowed(**narrowing).charging(charge).measured(*by)
     assert measured.select(*by).rows() == groups if by else len(measured) == 1
     for group, found in zip(groups, measured.iter_rows(named=True), strict=True):
         here = {_in_rows(one): value for one, value in zip(by, group, strict=True)}
-        check(found, only(kept, partial(_is_at, here)))
+        check(found, only(kept, partial(_is_at, here)), charge)
 
 
 def _is_at(place: Row, row: Row) -> bool:
     return all(row.get(name, value) == value for name, value in place.items())
 
 
-def check(found: Row, slow: Results) -> None:
-    expected = slow_tables.metrics(slow)
+def check(found: Row, slow: Results, charge: str = "all") -> None:
+    expected = slow_tables.metrics(slow, charge)
     assert set(expected) == set(metrics())
     assert {name: found[name] for name in expected} == {
         name: near(value) for name, value in expected.items()

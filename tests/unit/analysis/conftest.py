@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.results.accuracy import Accuracy
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
@@ -92,9 +93,10 @@ def make_results(
                 "hardware": [
                     {
                         "name": name,
+                        "channels": 4,
                         "assumed": ["timing: scaled from HBM2"],
                         "geometry": {},
-                        "values": {"energy": {"activation_pj": 900.0 + place}},
+                        "values": {"energy": {"activation_pj": 900.0 * scale + place}},
                     }
                     for place, name in enumerate(hardware)
                 ],
@@ -153,6 +155,8 @@ def _write_layer(
             "lane_tokens": np.tile(np.arange(16, dtype=np.int32), (len(step), 1)),
         },
     )
+    beside = 5.0 if clusters else 0.0  # a KV head lies in a channel of its own
+    all_beside = beside + (1.0 + KV_HEADS * 2.0 if clusters else 0.0)
     seen = PROMPT_TOKENS + np.arange(STEPS) + 1
     writer.write(
         "layers",
@@ -160,6 +164,8 @@ def _write_layer(
         | {
             "step": np.arange(STEPS),
             "latency_ns": 11.0 * seen * part * slow,
+            "latency_with_scoring_ns": 11.0 * seen * part * slow + beside,
+            "latency_with_overheads_ns": 11.0 * seen * part * slow + all_beside,
             "energy_pj": 2100.0 * seen * part * slow,
             "busiest_channel_ns": 11.0 * seen * part * slow,
             "mean_channel_ns": 10.0 * seen * part * slow,
@@ -172,8 +178,9 @@ def _write_layer(
     )
 
 
-def _reseal(folder: Path, **tables: pl.DataFrame) -> None:
+def _reseal(folder: Path, version: int | None = None, **tables: pl.DataFrame) -> None:
     config = json.loads((folder / "run.json").read_text())
+    config["schema_version"] = version or config["schema_version"]
     seals = config["tables"]
     for name, frame in tables.items():
         file = folder / f"{name}.parquet"
@@ -248,3 +255,28 @@ def replayed(tmp_path_factory: pytest.TempPathFactory, make_trace: Callable[...,
     result = CliRunner().invoke(app, [*arguments, *out], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return folder / "results"
+
+
+@pytest.fixture(scope="session")
+def accuracy_of() -> Callable[..., Accuracy]:
+    """Return a function that makes up the accuracy of every method and budget of a table."""
+
+    def made(table: Table, **description: Any) -> Accuracy:
+        """Return made-up accuracy of every method and budget: ten and the number of its row."""
+        named = pl.concat_str("policy", "policy_parameters", separator=":").str.strip_chars_end(":")
+        cells = (
+            table.configurations.filter(pl.col("policy") != "dense")
+            .select(policy=named, budget=pl.col("budget"))
+            .unique(maintain_order=True)
+        )
+        cells = pl.concat([pl.DataFrame({"policy": ["dense"], "budget": ["all"]}), cells])
+        values = pl.Series("value", range(10, 10 + len(cells)), dtype=pl.Float64)
+        numbered = cells.with_columns(values, low=values - 1, high=values + 2)
+        measures = pl.concat(
+            numbered.with_columns(task=pl.lit("t"), measure=pl.lit(one))
+            for one in ("perplexity", "ruler_score_ratio")
+        )
+        known = {"model": "reference", "layers": 3, "dense_layers": 1} | description
+        return Accuracy("acc", known, pl.DataFrame(), measures)
+
+    return made
