@@ -15,11 +15,10 @@ from pimreplay.hardware.reading import load
 from pimreplay.placement.blocks import over_channels
 from pimreplay.records import KvHeadTrace
 from pimreplay.replay.chain import Placed, place, select
-from pimreplay.replay.kv_head import read_kv_head
+from pimreplay.replay.kv_head import read_stored
 from pimreplay.replay.method import Method, method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget_schedule import parse_budget
-from pimreplay.selection.quantisation import as_stored
 from pimreplay.selection.recall import ExactAttention, Recall
 from tracegen.base.errors import UserError
 from tracegen.base.numbers import write_ranges
@@ -88,8 +87,7 @@ def explain_step(request: StepRequest) -> str:
     _inside("--kv-head", request.kv_head, range(manifest.kv_heads))
     _inside("--step", index, range(manifest.decode_steps))
 
-    captured = read_kv_head(trace, layer, request.kv_head, settings)
-    head = as_stored(captured, settings.kv_quantisation)
+    captured, head = read_stored(trace, layer, request.kv_head, settings)
     selection = select(head, chosen.selector, budget.of(layer, request.kv_head))
     geometry = device.geometry(head.head_dim, settings.kv_bits)
     placed = place(head, selection, chosen.placer, geometry)

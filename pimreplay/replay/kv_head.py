@@ -200,6 +200,17 @@ def _sinks(manifest: Manifest, index: int, kv_head: int, device: str) -> Tensor 
     return torch.tensor(manifest.sink_logit[index][first : first + manifest.group], device=device)
 
 
+def read_stored(
+    trace: Trace, layer: int, kv_head: int, settings: Settings
+) -> tuple[KvHeadTrace, KvHeadTrace]:
+    """Return one (layer, kv_head) as it was captured, and as the device stores it.
+
+    Policies choose by what is stored, and what they keep is measured against what was captured.
+    """
+    captured = read_kv_head(trace, layer, kv_head, settings)
+    return captured, as_stored(captured, settings.kv_quantisation)
+
+
 @lru_cache(maxsize=4)
 def _trace(path: str, trace_hash: str) -> Trace:
     """Open a trace once a process: it compares each file's checksum when it is first read."""
@@ -214,9 +225,8 @@ def _head(
     path: str, trace_hash: str, layer: int, kv_head: int, settings: Settings
 ) -> tuple[KvHeadTrace, ExactAttention]:
     """Read a KV head once for all jobs that a worker does on it in a row."""
-    head = read_kv_head(_trace(path, trace_hash), layer, kv_head, settings)
-    stored = as_stored(head, settings.kv_quantisation)
-    return stored, ExactAttention(head, stored)
+    captured, stored = read_stored(_trace(path, trace_hash), layer, kv_head, settings)
+    return stored, ExactAttention(captured, stored)
 
 
 class _SharedSelection:
@@ -358,7 +368,7 @@ def selections(
     for layer in layers:
         parts = []
         for kv_head in range(trace.manifest.kv_heads):
-            head = read_kv_head(trace, layer, kv_head, settings)
+            _, head = read_stored(trace, layer, kv_head, settings)
             parts.append(packed(select(head, selector, budget.of(layer, kv_head)).mask))
         found[layer] = np.concatenate(parts)
     return found
