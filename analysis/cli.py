@@ -12,6 +12,13 @@ from tracegen.base.command_line import CommandLine
 if TYPE_CHECKING:
     from analysis.results.tables import Table
 
+Cost = Annotated[
+    str | None,
+    typer.Option(
+        help="What latency and energy contain: attention, scoring (too), or all, which is usual."
+    ),
+]
+
 app = CommandLine("Turn results of `pimreplay` into tables, figures, reports and a dashboard.")
 app.add_typer(starc_app)
 app.add_typer(accuracy_app)
@@ -32,19 +39,20 @@ def report(
         str | None,
         typer.Option(help="An accuracy folder of the same model, for accuracy against cost."),
     ] = None,
+    cost: Cost = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "--force", help="Replace what exists.")
     ] = False,
 ) -> None:
     """Write one self-contained HTML file: summary, figures, table, assumptions."""
     from analysis.report.export import check_export
-    from analysis.report.page import Outputs, write_all
+    from analysis.report.outputs import Outputs, write_all
 
     if form is not None:
         check_export(form)
     outputs = Outputs.planned(out, form, latex)
     outputs.refuse_existing(overwrite)
-    for line in write_all(_table(results, accuracy), outputs, overwrite):
+    for line in write_all(_table(results, cost, accuracy), outputs, overwrite):
         typer.echo(line)
 
 
@@ -60,6 +68,7 @@ def compare(
     different_traces: Annotated[
         bool, typer.Option("--different-traces", help="Compare runs of different traces too.")
     ] = False,
+    cost: Cost = None,
     latex: Annotated[bool, typer.Option(help="Print a LaTeX table instead.")] = False,
     csv: Annotated[bool, typer.Option(help="Print the whole table as CSV instead.")] = False,
 ) -> None:
@@ -75,11 +84,11 @@ def compare(
     if len(results) == 2:
         if latex or csv:
             raise UserError("--latex and --csv print one results folder; name one")
-        print_comparison(results, out, overwrite, different_traces)
+        print_comparison(results, out, overwrite, different_traces, cost)
         return
     if out is not None:
         raise UserError("--out is for two results folders; for one use `analysis report`")
-    print_overview(_table(results), "latex" if latex else "csv" if csv else "table")
+    print_overview(_table(results, cost), "latex" if latex else "csv" if csv else "table")
 
 
 @app.command()
@@ -107,15 +116,16 @@ def dashboard(
     serve(results, host, port, accuracy)
 
 
-def _table(results: list[str], accuracy: str | None = None) -> "Table":
+def _table(results: list[str], cost: str | None, accuracy: str | None = None) -> "Table":
     from analysis.report.terminal import print_warnings
     from analysis.results.tidying import tidy
     from pimreplay.results.reader import open_results
 
     runs = open_results(results)
     print_warnings(runs)
+    table = tidy(runs).charging(cost)
     if accuracy is None:
-        return tidy(runs)
+        return table
     from analysis.results.accuracy import beside, read_accuracy
 
-    return beside(tidy(runs), read_accuracy(accuracy))
+    return beside(table, read_accuracy(accuracy))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis.dashboard import make_app
+from analysis.dashboard import OUTPUTS, make_app
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
 
@@ -74,8 +74,7 @@ def make_sweep(folder: Path, rows: int) -> int:
                     },
                 )
                 one = np.arange(steps, dtype=np.int32)
-                cost = dict.fromkeys(("latency_ns", "energy_pj"), noise[:steps])
-                cost |= dict.fromkeys(("busiest_channel_ns", "mean_channel_ns"), noise[:steps])
+                cost = dict.fromkeys(_OF_A_LAYER, noise[:steps])
                 writer.write("layers", key | where | cost | {"step": one})
                 lanes = np.arange(16 * kv_heads, dtype=np.int32)
                 place = {"channel": lanes // 16, "lane": lanes % 16}
@@ -113,6 +112,10 @@ _NS_AND_PJ = (
     *("movement_pj", "mac_pj", "softmax_pj", "background_pj", "refresh_pj"),
     *("scoring_pj", "clustering_pj", "remap_pj"),
 )
+_OF_A_LAYER = (
+    *("latency_ns", "latency_with_scoring_ns", "latency_with_overheads_ns", "energy_pj"),
+    *("busiest_channel_ns", "mean_channel_ns"),
+)
 _RATIOS = (
     "lane_utilisation_ratio",
     "attention_mass_ratio",
@@ -149,22 +152,15 @@ def main() -> None:
 
 QUERIES = (
     "&budget=512",
-    "&budget=1024&policy=starc&policy=quest",
+    "&budget=1024&methods=starc&methods=quest",
     "&hardware=device_3",
     "&layers=2-5",
     "&heads=0,2",
     "&first=0&last=100",
-    "&layout=clustered&dense=yes",
+    "&methods=starc&dense=yes",
+    "&every=yes&layers=1",
     "&budget=2048&hardware=device_5&layers=4&heads=1",
 )
-OUTPUTS = (
-    ("content", "children"),
-    ("status", "children"),
-    ("method", "options"),
-    ("one-method", "hidden"),
-    ("inspector-numbers", "hidden"),
-)
-"""What the dashboard's callback writes."""
 
 
 def _views(client: object) -> list[str]:

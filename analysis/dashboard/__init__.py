@@ -15,6 +15,13 @@ from analysis.dashboard.state import KEYS
 from analysis.report.columns import csv_text
 from analysis.results.tables import Table
 
+OUTPUTS = (
+    *(("content", "children"), ("status", "children"), ("method", "options")),
+    *(("beside", "options"), ("one-method", "hidden"), ("inspector-numbers", "hidden")),
+    ("table-extent", "hidden"),
+)
+"""What an address decides: the parts of the page that `Content.update` returns, in order."""
+
 
 def make_app(table: Table | None, problems: Sequence[str] = ()) -> dash.Dash:
     """Return the application; without a table it is one page that says what is wrong."""
@@ -34,11 +41,7 @@ def make_app(table: Table | None, problems: Sequence[str] = ()) -> dash.Dash:
         State("initial", "data"),
     )
     app.callback(
-        Output("content", "children"),
-        Output("status", "children"),
-        Output("method", "options"),
-        Output("one-method", "hidden"),
-        Output("inspector-numbers", "hidden"),
+        *[Output(name, what) for name, what in OUTPUTS],
         Input("url", "search"),
         running=[(Output("main", "aria-busy"), "true", "false")],
     )(content.update)

@@ -1,30 +1,29 @@
 """What the page shows for an address: figures, the table, or the step inspector."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 from dash import dcc, html
 
-from analysis.dashboard.inspection import inspect
+from analysis.dashboard.inspection import Inspection, inspect
 from analysis.dashboard.inspector_view import GRAPH, inspector
-from analysis.dashboard.state import KEYS, State, narrowed, read_state
+from analysis.dashboard.state import KEYS, TABLE, State, narrowed, read_state
+from analysis.dashboard.table_view import table_view
 from analysis.figures import Drawing, Figure, figures
 from analysis.figures._menu import without_menu
-from analysis.report.columns import columns, shown_settings
-from analysis.results.reading_order import in_order
+from analysis.figures._style import INSPECTOR
+from analysis.results.methods import in_order
 from analysis.results.summary import at, overview
 from analysis.results.tables import Table
 from tracegen.base.errors import UserError
 
-TABLE = "Table"
-INSPECTOR = "Step inspector"
 CLICK = (
     "Click a bar, a point, a line or a cell to keep only its method, budget, device, layer or KV"
     " head; click it again for everything. The step inspector opens at what was clicked."
 )
-TABLE_ROWS = 60
-"""Most rows of the table in the page; the download holds all."""
 
 
 class Content:
@@ -50,11 +49,13 @@ class Content:
             "trace": state.setting.trace,
             "hardware": state.setting.hardware,
             "budget": state.setting.budget,
+            "cost": state.cost,
             "layers": "",
             "heads": "",
             "first": None,
             "last": None,
             "method": self._methods(state)[0],
+            "beside": "",
             "layer": layer,
             "kv_head": 0,
             "q_head": 0,
@@ -62,11 +63,15 @@ class Content:
         }
         return many | single
 
-    def update(self, query: str | None) -> tuple[list[Any], str, list[str], bool, bool]:
+    def update(
+        self, query: str | None
+    ) -> tuple[list[Any], str, list[str], list[Any], bool, bool, bool]:
         """Return the content, a line of status, the methods to choose from, and what is hidden.
 
-        Hidden are the choice of one method, and the numbers of the step inspector, where the view
-        does not use them.
+        The methods are given twice: to show one, and to show one beside it, or none.
+
+        Hidden are the choice of one method, the numbers of the step inspector, and the extent of
+        the table, where the view does not use them.
         """
         state = self.state(query or "")
         inspecting = state.view == INSPECTOR
@@ -75,19 +80,24 @@ class Content:
             if inspecting:
                 content = self._inspector(state)
             elif state.view == TABLE:
-                content = self._table(state, query or "")
+                content = table_view(self.overview(query or ""), query or "")
             else:
                 content, one_method = self._figures(state)
         except UserError as error:
             content = [html.P(str(error), className="banner", role="alert")]
-        status = f"Shown: {state.setting.label()}."
+        status = f"Shown: {state.label()}."
         if state.problems:
             status += " Not used: " + "; ".join(state.problems) + "."
-        return content, status, self._methods(state), not one_method, not inspecting
+        methods = self._methods(state)
+        beside = [{"value": "", "label": "none"}, *methods]
+        hidden = (not one_method, not inspecting, state.view != TABLE)
+        return content, status, methods, beside, *hidden
 
     def overview(self, query: str) -> pl.DataFrame:
-        """Return the overview of what the address asks for, every budget and device of it."""
-        return overview(narrowed(self.table, self.state(query)))
+        """Return the overview of what the address asks for."""
+        state = self.state(query)
+        kept = narrowed(self.table, state)
+        return overview(kept if state.every else at(kept, state.setting))
 
     def _narrow(self, state: State, scope: str) -> Table:
         return at(narrowed(self.table, state), state.setting, scope)
@@ -98,11 +108,16 @@ class Content:
         for figure in figures().values():
             if figure.group != state.view:
                 continue
-            drawing = figure.draw(self._narrowed(state.filters(), figure.scope))
+            kept = state.filters()
+            if figure.marks:
+                kept = replace(kept, layers=None, kv_heads=None)
+            drawing = figure.draw(self._narrowed(kept, figure.scope))
             if drawing is None:
                 missing.append(html.P(f"{figure.title}: not drawn, it needs {figure.needs}."))
                 continue
             maps |= "updatemenus" in drawing.layout
+            if figure.marks:
+                drawing = marked(drawing, state.layers, state.kv_heads)
             cards.append(_card(figure, without_menu(drawing, state.method)))
         content = [html.H2(state.view)]
         if cards:
@@ -117,62 +132,46 @@ class Content:
         return [*sparse, *described.filter(policy="dense")["method"].to_list()]
 
     def _inspector(self, state: State) -> list[Any]:
-        described = at(self.table, state.setting).configurations
+        """Return one step of the method, and of another beside it where one is chosen."""
         methods = self._methods(state)
         method = state.method if state.method in methods else methods[0]
+        chosen = [method, *(one for one in (state.beside,) if one in methods)]
+        parts = [
+            inspector(self._inspected(state, one), one, place) for place, one in enumerate(chosen)
+        ]
+        return [html.H2(INSPECTOR), html.Div(parts, className="side-by-side")]
+
+    def _inspected(self, state: State, method: str) -> Inspection:
+        described = at(self.table, state.setting).configurations
         row = described.filter(method=method).row(0, named=True)
         run = next(one for one in self.table.runs if one.name == row["run"])
-        layers = sorted(self.table.rows["layer"].unique())
-        heads = sorted(self.table.rows["kv_head"].unique())
-        layer = state.layer
-        if layer is None or layer not in layers:
-            layer = int(self.initial()["layer"])
-        kv_head = state.kv_head if state.kv_head in heads else heads[0]
-        one = inspect(run, row, layer, kv_head, state.q_head, state.step)
-        return [html.H2(INSPECTOR), *inspector(one, method)]
+        layer = int(self.initial()["layer"]) if state.layer is None else state.layer
+        return inspect(run, row, layer, state.kv_head, state.q_head, state.step)
 
-    def _table(self, state: State, query: str) -> list[Any]:
-        rows = overview(narrowed(self.table, state))
-        settings = shown_settings(rows)
-        shown = list(columns(rows))
-        texts = [column.texts for column in shown]
-        headings = ["Method", *(name.capitalize() for name in settings)]
-        head = [html.Th(text, scope="col") for text in headings]
-        head += [html.Th(one.heading, scope="col", className="number") for one in shown]
-        body = [
-            html.Tr(
-                [
-                    html.Th(row["method"], scope="row"),
-                    *[html.Td(str(row[name])) for name in settings],
-                    *[html.Td(text[place], className="number") for text in texts],
-                ]
-            )
-            for place, row in enumerate(rows.head(TABLE_ROWS).iter_rows(named=True))
-        ]
-        more = f" The first {TABLE_ROWS} of {len(rows)} rows." if len(rows) > TABLE_ROWS else ""
-        return [
-            html.H2("Table"),
-            html.P(
-                [
-                    html.A("Download as CSV", href=f"/table.csv{query}", id="download"),
-                    f" (all columns, full precision).{more}",
-                ]
-            ),
-            html.Div(
-                html.Table(
-                    [
-                        html.Caption("Every method, for every budget and device"),
-                        html.Thead(html.Tr(head)),
-                        html.Tbody(body),
-                    ],
-                    id="overview",
-                ),
-                className="scroll",
-                role="region",
-                tabIndex=0,
-                **{"aria-label": "Table of all methods"},
-            ),
-        ]
+
+def marked(
+    drawing: Drawing, layers: Sequence[int] | None, kv_heads: Sequence[int] | None
+) -> Drawing:
+    """Outline the cells of the layers and KV heads that are kept, in every map."""
+    if layers is None and kv_heads is None:
+        return drawing
+    shapes = [
+        {
+            "type": "rect",
+            "xref": one["xaxis"],
+            "yref": one["yaxis"],
+            "x0": column - 0.5,
+            "x1": column + 0.5,
+            "y0": row - 0.5,
+            "y1": row + 0.5,
+            "line": {"color": "#ff003c", "width": 2},
+        }
+        for one in drawing.data
+        for row, layer in enumerate(one["y"])
+        for column, head in enumerate(one["x"])
+        if (layers is None or int(layer) in layers) and (kv_heads is None or int(head) in kv_heads)
+    ]
+    return Drawing(drawing.data, drawing.layout | {"shapes": shapes})
 
 
 def _card(figure: Figure, drawing: Drawing) -> html.Figure:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
-from analysis.results.hardware import hardware_of
+from analysis.results.hardware import geometry_of
 from pimreplay.results.reader import Results
+from pimreplay.results.schema import CONFIGURATION
 from tracegen.base.errors import UserError
 from tracegen.base.location import is_url
+from tracegen.base.numbers import write_ranges
 
 if TYPE_CHECKING:
     from pimreplay.hardware.device import Geometry
@@ -52,6 +55,10 @@ class Inspection:
     group_blocks: np.ndarray
     """Blocks that any query head of the group touches, (n_blocks,) bool."""
     key_blocks_per_row: int
+    cluster: np.ndarray
+    """Cluster of each token as the policy has it, -1 where it has none, (tokens,) int64."""
+    costs: dict[str, Any]
+    """What the results say that this step of the KV head cost: a row of `steps.parquet`."""
     dense_layer: bool
     """The run read every token of this layer, whatever the policy."""
 
@@ -59,6 +66,11 @@ class Inspection:
     def mass_kept_ratio(self) -> float:
         """Attention weight on the selected tokens."""
         return float(self.weight[self.selected].sum())
+
+    @property
+    def read(self) -> np.ndarray:
+        """Tokens whose block this query head touches, selected or not, (tokens,) bool."""
+        return np.asarray(self.blocks[self.slot // self.block_tokens])
 
     @property
     def key_rows(self) -> list[int]:
@@ -92,26 +104,6 @@ def trace_path(run: Results, name: str) -> tuple[str, str]:
     )
 
 
-def _geometry(run: Results, hardware: str, head_dim: int) -> "Geometry":
-    """Return where tokens lie on a device as the run recorded it.
-
-    The device's file may have been anywhere, and may have changed since.
-
-    Raises:
-        UserError: the run did not record it.
-    """
-    from pimreplay.hardware.reading import checked
-
-    values = hardware_of([run]).get(hardware, {}).get("values")
-    if not isinstance(values, dict):
-        raise UserError(
-            f"{run.path}/run.json: records no values of {hardware}; replay again to see single"
-            " steps"
-        )
-    kv_bits = int(run.config.get("configuration", {}).get("kv_bits", 16))
-    return checked(Path(f"{hardware}.toml"), values).geometry(head_dim, kv_bits)
-
-
 def _budget(run: Results, text: str) -> "Budget | BudgetSchedule":
     """Return a budget as the run recorded it: a schedule's file may be gone."""
     from pimreplay.selection.budget import Budget
@@ -126,12 +118,13 @@ def _budget(run: Results, text: str) -> "Budget | BudgetSchedule":
 def inspect(
     run: Results, described: dict[str, Any], layer: int, kv_head: int, q_head: int, step: int
 ) -> Inspection:
-    """Recompute one step of a configuration; numbers beyond the trace are brought inside it.
+    """Recompute one step of a configuration.
 
     `described` is the configuration's row of `Table.configurations`.
 
     Raises:
-        UserError: the trace is gone or was changed, or the policy is not known here.
+        UserError: the trace is gone or was changed, the policy is not known here, or the trace has
+            no such layer, KV head, query head or step.
     """
     path, trace_hash = trace_path(run, described["trace"])
     settings = run.config.get("configuration", {})
@@ -139,11 +132,8 @@ def inspect(
     policy = described["policy"]
     if described["policy_parameters"]:
         policy = f"{policy}:{described['policy_parameters']}"
-    recorded = next(one for one in run.config["traces"] if one["name"] == described["trace"])
-    sizes = recorded["head_dim"]  # one for all layers, or one a layer
-    if isinstance(sizes, list):
-        sizes = dict(zip(recorded["layers"], sizes, strict=True)).get(layer, sizes[0])
-    geometry = _geometry(run, described["hardware"], int(sizes))
+    costs = step_costs(run, described, layer, kv_head, step)
+    geometry = geometry_of(run, described["hardware"], described["trace"], layer)
     computed = _computed(
         path,
         trace_hash,
@@ -154,10 +144,11 @@ def inspect(
         layer,
         kv_head,
         int(settings.get("seed", 0)),
+        str(settings.get("kv_quantisation", "none")),
     )
     head, placed = computed.head, computed.placed
-    step = min(max(step, 0), head.steps - 1)
-    q_head = min(max(q_head, 0), head.q_heads - 1)
+    if q_head not in range(head.q_heads):
+        raise UserError(f"query head {q_head} does not exist here; known: 0 to {head.q_heads - 1}")
     visible = int(head.visible[step])
     epoch = int(placed.placement.epoch_of_step[step])
     return Inspection(
@@ -175,8 +166,31 @@ def inspect(
         blocks=placed.touched[q_head, step].numpy(),
         group_blocks=placed.read[step].numpy(),
         key_blocks_per_row=geometry.key_blocks_per_row,
+        cluster=computed.cluster[:visible],
+        costs=costs,
         dense_layer=dense_layer,
     )
+
+
+def step_costs(
+    run: Results, described: dict[str, Any], layer: int, kv_head: int, step: int
+) -> dict[str, Any]:
+    """Return the row of `steps.parquet` that says what one step of one KV head cost.
+
+    Raises:
+        UserError: the results hold no such layer, KV head or step.
+    """
+    own = [pl.col(name).cast(pl.String).fill_null("") == described[name] for name in CONFIGURATION]
+    place = {"layer": layer, "kv_head": kv_head, "step": step}
+    rows = run.tables["steps"].filter(*own, **place).drop("lane_tokens").collect()
+    if rows.is_empty():
+        known = run.tables["steps"].filter(*own).select(*place).collect()
+        layers, heads, steps = (write_ranges(known[one].unique().to_list()) for one in place)
+        there = f"layer {layers}; KV head {heads}; step {steps}"
+        raise UserError(
+            f"the results hold no layer {layer}, KV head {kv_head}, step {step}; known: {there}"
+        )
+    return rows.row(0, named=True)
 
 
 def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:
@@ -195,8 +209,10 @@ def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:
 @dataclass(frozen=True, slots=True)
 class _Computed:
     head: "KvHeadTrace"
+    """As captured: what a selection is measured against."""
     text: tuple[str, ...]
     mask: np.ndarray
+    cluster: np.ndarray
     placed: "Placed"
 
 
@@ -211,9 +227,10 @@ def _computed(
     layer: int,
     kv_head: int,
     seed: int,
+    kv_quantisation: str,
 ) -> _Computed:
     from pimreplay.replay.chain import place, select
-    from pimreplay.replay.kv_head import read_kv_head
+    from pimreplay.replay.kv_head import read_stored
     from pimreplay.replay.method import method
     from pimreplay.replay.settings import Settings
     from pimreplay.selection.budget import Budget
@@ -224,14 +241,15 @@ def _computed(
         raise UserError(
             f"{path}: holds another trace than the run replayed; replay it to see single steps"
         )
-    settings = Settings(seed=seed, kv_bits=geometry.kv_bits)
-    head = read_kv_head(trace, layer, kv_head, settings)
+    settings = Settings(seed=seed, kv_bits=geometry.kv_bits, kv_quantisation=kv_quantisation)
+    captured, stored = read_stored(trace, layer, kv_head, settings)
     chosen = method(policy, layout)
-    selection = select(head, chosen.selector, Budget.parse(budget))
-    texts = trace.tokens()["text"].to_list()
+    selection = select(stored, chosen.selector, Budget.parse(budget))
+    texts, groups = trace.tokens()["text"].to_list(), selection.groups
     return _Computed(
-        head=head,
+        head=captured,
         text=tuple("" if one is None else str(one) for one in texts),
         mask=selection.mask.numpy(),
-        placed=place(head, selection, chosen.placer, geometry),
+        cluster=np.full(captured.tokens, -1) if groups is None else groups.label.numpy(),
+        placed=place(stored, selection, chosen.placer, geometry),
     )

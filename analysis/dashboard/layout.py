@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from dash import dcc, html
 
 from analysis.dashboard.content import Content
+from analysis.results.charge import CHARGES
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
+
+EVERY = "every trace, hardware and budget, not only the chosen ones"
 
 
 def page(table: Table, content: Content, problems: Sequence[str]) -> html.Div:
@@ -42,6 +46,9 @@ def page(table: Table, content: Content, problems: Sequence[str]) -> html.Div:
                                 id="inspector-numbers",
                                 className="numbers",
                             ),
+                            html.Div(
+                                _several("every", "Rows", ["yes"], [EVERY]), id="table-extent"
+                            ),
                             html.Div(id="content"),
                         ],
                         id="main",
@@ -77,6 +84,8 @@ def _controls(table: Table) -> html.Div:
     def values(column: str) -> list[str]:
         return [str(one) for one in described[column].unique(maintain_order=True)]
 
+    costs = CHARGES.values()
+    methods = in_order(described)["method"].unique(maintain_order=True).to_list()
     budgets = described.sort("budget_tokens")["budget"].unique(maintain_order=True).to_list()
     layers = sorted(table.rows["layer"].unique())
     heads = sorted(table.rows["kv_head"].unique())
@@ -88,8 +97,8 @@ def _controls(table: Table) -> html.Div:
             _choice("trace", "Trace", values("trace")),
             _choice("hardware", "Hardware", values("hardware")),
             _choice("budget", "Budget", budgets),
-            _several("policy", "Policy (dense stays, as the baseline)", values("policy")),
-            _several("layout", "Layout", values("layout")),
+            _choice("cost", "Latency and energy of", [*CHARGES], [c.title for c in costs]),
+            _several("methods", "Methods (dense stays, as the baseline)", methods),
             _text("layers", f"Layers, of {layers[0]} to {layers[-1]}", "such as 0-3,7"),
             _text("heads", f"KV heads, of {heads[0]} to {heads[-1]}", "such as 0,2"),
             _number("first", f"First step, from 0{_windows(table)}", 0, last),
@@ -108,6 +117,7 @@ def _inspector_numbers(table: Table) -> list[object]:
     heads = sorted(table.rows["kv_head"].unique())
     last = int((table.rows["first_step"] + table.rows["steps"]).max()) - 1  # type: ignore[arg-type]
     return [
+        _choice("beside", "Beside it", [], row=True),
         _number("layer", f"Layer, {layers[0]} to {layers[-1]}", layers[0], layers[-1]),
         _number("kv_head", f"KV head, {heads[0]} to {heads[-1]}", heads[0], heads[-1]),
         _number("q_head", "Query head of its group, from 0", 0, 1024),
@@ -115,23 +125,31 @@ def _inspector_numbers(table: Table) -> list[object]:
     ]
 
 
-def _choice(key: str, legend: str, options: Sequence[str], row: bool = False) -> html.Fieldset:
+def _choice(
+    key: str,
+    legend: str,
+    options: Sequence[str],
+    labels: Sequence[str] | None = None,
+    row: bool = False,
+) -> html.Fieldset:
     return html.Fieldset(
         [
             html.Legend(legend),
-            dcc.RadioItems(id=key, options=list(options), inline=row),
+            dcc.RadioItems(id=key, options=_options(options, labels), inline=row),
         ],
         className="row" if row else None,
     )
 
 
+def _options(options: Sequence[str], labels: Sequence[str] | None) -> list[dict[str, str]]:
+    pairs = zip(options, labels or options, strict=True)
+    return [{"value": value, "label": label} for value, label in pairs]
+
+
 def _several(
     key: str, legend: str, options: Sequence[str], labels: Sequence[str] | None = None
 ) -> html.Fieldset:
-    shown = [
-        {"value": value, "label": label}
-        for value, label in zip(options, labels or options, strict=True)
-    ]
+    shown = _options(options, labels)
     return html.Fieldset(
         [html.Legend(legend), dcc.Checklist(id=key, options=shown, value=[])],
         hidden=len(options) < 2 and labels is None,

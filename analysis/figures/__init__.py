@@ -53,13 +53,16 @@ class Figure:
     draw: "Callable[[Table], Drawing | None]"
     """Pure; None when the table does not hold what the figure shows."""
     scope: Literal["setting", "budgets", "hardware", "contexts"] = "setting"
-    """Drawn for one trace, device and budget, or over all budgets, over all devices, or over
-    all traces of the model."""
+    """Drawn for one trace, device and budget, or over all budgets, over all traces of the model,
+    or over these on all devices."""
     needs: str = "values that these results do not hold"
     """What is missing where there is nothing to draw."""
     group: str = "Method by method"
     """Heading that it stands under."""
     order: int = 100
+    marks: bool = False
+    """In the dashboard, mark the layers and KV heads that are kept rather than leave out others:
+    its axes are KV heads and layers."""
 
 
 @cache

@@ -39,6 +39,12 @@ def choice(traces: Mapping[str, dict[str, Any]]) -> tuple[list[dict[str, Any]], 
     return data, {"updatemenus": [menu]}
 
 
+def menu_names(drawing: Drawing) -> list[str]:
+    """Return what a drawing's menu chooses from; none without a menu."""
+    menus = drawing.layout.get("updatemenus", [])
+    return [button["label"] for menu in menus for button in menu["buttons"]]
+
+
 def without_menu(drawing: Drawing, method: str | None = None) -> Drawing:
     """Return the drawing with its menu replaced by the name of the method that it shows.
 
@@ -46,9 +52,8 @@ def without_menu(drawing: Drawing, method: str | None = None) -> Drawing:
     """
     if "updatemenus" not in drawing.layout:
         return drawing
-    menu = drawing.layout["updatemenus"][0]
-    names = [button["label"] for button in menu["buttons"]]
-    shown = method if method in names else names[menu["active"]]
+    names = menu_names(drawing)
+    shown = method if method in names else names[drawing.layout["updatemenus"][0]["active"]]
     layout = {key: value for key, value in drawing.layout.items() if key != "updatemenus"}
     layout["title"] = {"text": shown, "font": {"size": 13}, "x": 0.02, "y": 0.98, "yanchor": "top"}
     data = [trace | {"visible": trace["name"] == shown} for trace in drawing.data]

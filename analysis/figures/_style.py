@@ -1,11 +1,10 @@
-"""One look for all figures: fixed colour-blind-safe colours, units on axes, quiet grids.
+"""One look for all figures: colours that everyone can tell apart, units on axes, quiet grids.
 
-Colours are the palettes of Okabe and Ito (Color Universal Design, 2008) and, beyond eight, of
-Paul Tol (SRON technical note 09-002). A colour never stands alone: symbols, dashes and patterns
-repeat what it says, and fills have a dark outline.
+The colours of methods were searched for: the least distance of two of them in CIE Lab is 41, and
+21 as people see them who lack one of the three kinds of cones; the tests compute both. A colour
+never stands alone: markers and dashes repeat what it says, and fills have a dark outline.
 """
 
-import zlib
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
@@ -13,41 +12,45 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing
-from analysis.results.reading_order import POLICIES
 
 INK = "#1f2328"
 GRID = "#e4e7eb"
 BASELINE = "#57606a"
 
-_COLOURS = dict(
-    zip(
-        POLICIES,
-        (
-            "#000000",  # dense
-            "#0072B2",  # topk
-            "#56B4E9",  # sparq
-            "#E69F00",  # quest
-            "#D55E00",  # starc
-            "#009E73",  # streaming_llm
-            "#F0E442",  # h2o
-            "#CC79A7",  # snapkv
-            "#332288",  # clusterkv
-            "#882255",  # retroinfer
-            "#999933",  # pqcache
-            "#44AA99",  # magicpig
-        ),
-        strict=True,
-    )
+COLOURS = (
+    "#000000",
+    "#000fff",
+    "#5ac3f0",
+    "#b4c300",
+    "#ff003c",
+    "#4b2d69",
+    "#961e4b",
+    "#5a2d00",
+    "#9696ff",
+    "#ff4bb4",
+    "#f0a5a5",
+    "#5a782d",
+    "#c300f0",
+    "#3c0096",
 )
-_SPARE = ("#AA4499", "#117733", "#88CCEE", "#DDCC77", "#CC6677", "#777777")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x")
-_OPEN = ("", "-open", "-open-dot", "-dot")
-_LAYOUTS = {"sequential": 0, "clustered": 1, "clustered_aligned": 2, "random": 3}
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
+"""Of methods, by their look; the first is dense attention."""
 
-PARTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999933", "#882255")
-"""Colours of the parts of a stack: no method's meaning is attached to them."""
+SYMBOLS = (
+    *("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x"),
+    *("triangle-down", "pentagon", "bowtie", "hourglass", "star-diamond"),
+)
+"""As many as have no divisor in common with the colours: beyond 14 methods, colour and marker
+together are still unlike all others."""
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+PARTS = (
+    *("#c3cfda", "#8d9fae", "#5d6f7e", "#e4ddd0", "#b7ab97", "#867a66", "#37424b"),
+    *("#d5e6da", "#96b39f", "#587361"),
+)
+"""Greys of the parts of a stack: no method has one of them."""
+
+PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
 
 MARGIN = {"l": 8, "r": 16, "t": 44, "b": 8}
 """Pixels around a plot; axes add what their labels need."""
@@ -56,77 +59,74 @@ SCALE = "Cividis"
 """Colour scale of heat maps: reads the same with every kind of colour vision."""
 
 
-def colour(policy: str) -> str:
-    """Return the colour of a policy: the same in every figure, also for one never seen before."""
-    return _COLOURS.get(policy) or _SPARE[zlib.crc32(policy.encode()) % len(_SPARE)]
+NEEDS_ACCURACY = "an accuracy folder of the same model (`--accuracy`)"
+"""What figures of a model's answers lack where nobody measured them."""
 
 
-def symbol(policy: str, layout: str = "sequential") -> str:
-    """Return the marker: its shape says the policy, filled or open says the layout."""
-    return _SYMBOLS[_place(policy) % len(_SYMBOLS)] + _OPEN[_layout_place(layout) % len(_OPEN)]
+def colour(look: int) -> str:
+    """Return the colour of a method."""
+    return COLOURS[look % len(COLOURS)]
 
 
-def dash(layout: str) -> str:
-    """Return the line style of a layout: solid for the sequential one."""
-    return _DASHES[_layout_place(layout) % len(_DASHES)]
+def symbol(look: int) -> str:
+    """Return the marker of a method."""
+    return SYMBOLS[look % len(SYMBOLS)]
 
 
-def pattern(layout: str) -> str:
-    """Return the fill pattern of a layout: plain for the sequential one."""
-    return PATTERNS[_layout_place(layout) % len(PATTERNS)]
+def line(look: int, width: float = 2) -> dict[str, Any]:
+    """Return the line of a method."""
+    return {"color": colour(look), "dash": DASHES[look % len(DASHES)], "width": width}
 
 
-def marker(policy: str, layout: str, size: int = 10) -> dict[str, Any]:
-    """Return the marker of a point; an open one is drawn in the policy's colour."""
-    shape = symbol(policy, layout)
-    edge = colour(policy) if "open" in shape else INK
-    width = 2.5 if "open" in shape else 1
-    return {
-        "symbol": shape,
-        "size": size,
-        "color": colour(policy),
-        "line": {"color": edge, "width": width},
-    }
+def marker(look: int, size: int = 10) -> dict[str, Any]:
+    """Return the marker of a point of a method."""
+    edge = {"color": INK, "width": 1}
+    return {"symbol": symbol(look), "size": size, "color": colour(look), "line": edge}
 
 
-def pick(method: str, policy: str, layout: str, **others: Any) -> dict[str, Any]:
+def pick(method: str, **others: Any) -> dict[str, Any]:
     """Return what a click on a mark chooses: controls of the dashboard with their values.
 
     Dense attention is only named: it is the baseline, and stays whatever is kept.
     """
-    kept = {} if policy == "dense" else {"policy": policy, "layout": layout}
+    kept = {} if method.split(maxsplit=1)[0] == "dense" else {"methods": method}
     return {"method": method, **kept, **others}
+
+
+INSPECTOR = "Step inspector"
+"""View of the dashboard that shows one step up close."""
+
+
+def pick_step(method: str, step: int) -> dict[str, Any]:
+    """Return what a click on one step of a method chooses: the inspector, opened there."""
+    return {"method": method, "step": step, "view": INSPECTOR}
 
 
 def picks(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Return what a click on the mark of each row chooses."""
-    return [pick(*row) for row in frame.select("method", "policy", "layout").iter_rows()]
+    return [pick(method) for method in frame["method"]]
+
+
+def told(full: str) -> str:
+    """Return a method's full name as it is read in a hover: on lines of a bearable width."""
+    return "<br>".join(wrap(full, 48))
 
 
 def budget_curve(method: str, own: pl.DataFrame, value: str, hover: str) -> dict[str, Any]:
     """Return one method's points over its budgets, joined by a line: `value` against `cost`."""
-    policy, layout = own["policy"][0], own["layout"][0]
+    look, full = own["look"][0], told(own["full"][0])
     return {
         "type": "scatter",
         "x": own["cost"].to_list(),
         "y": own[value].to_list(),
-        "customdata": [pick(method, policy, layout, budget=budget) for budget in own["budget"]],
+        "customdata": [pick(method, budget=budget) for budget in own["budget"]],
         "mode": "lines+markers",
         "name": method,
-        "line": {"color": colour(policy), "width": 1, "dash": dash(layout)},
-        "marker": marker(policy, layout, size=11),
+        "line": line(look, width=1),
+        "marker": marker(look, size=11),
         "text": [f"budget {budget}" for budget in own["budget"]],
-        "hovertemplate": f"{method}<br>%{{text}}<br>{hover}<extra></extra>",
+        "hovertemplate": f"{full}<br>%{{text}}<br>{hover}<extra></extra>",
     }
-
-
-def _layout_place(layout: str) -> int:
-    known = _LAYOUTS.get(layout.partition(":")[0])
-    return 4 + zlib.crc32(layout.encode()) if known is None or ":" in layout else known
-
-
-def _place(policy: str) -> int:
-    return POLICIES.index(policy) if policy in POLICIES else zlib.crc32(policy.encode())
 
 
 def axis_title(title: str, unit: str, note: str = "") -> str:
@@ -185,9 +185,13 @@ def lines_height(entries: int) -> int:
     return 300 + 20 * max(4, entries)
 
 
+MAP_PIXELS = 480
+"""Most pixels of a map's cells, however many there are."""
+
+
 def map_height(rows: int) -> int:
     """Return the height of a map with so many rows."""
-    return 130 + 24 * max(6, rows)
+    return 130 + min(24 * max(6, rows), MAP_PIXELS)
 
 
 def colour_bar(text: str) -> dict[str, Any]:
@@ -208,7 +212,7 @@ def baseline_line(value: float | None, text: str) -> dict[str, Any]:
     """Return the layout that marks a named baseline on the x axis; empty without a value."""
     if value is None:
         return {}
-    line = {"color": BASELINE, "width": 1.5, "dash": "dash"}
+    dashed = {"color": BASELINE, "width": 1.5, "dash": "dash"}
     shape = {"type": "line", "x0": value, "x1": value, "y0": 0, "y1": 1, "yref": "paper"}
     note = {
         "x": value,
@@ -219,7 +223,7 @@ def baseline_line(value: float | None, text: str) -> dict[str, Any]:
         "showarrow": False,
         "font": {"size": 12, "color": BASELINE},
     }
-    return {"shapes": [shape | {"line": line}], "annotations": [note]}
+    return {"shapes": [shape | {"line": dashed}], "annotations": [note]}
 
 
 def labels(frame: pl.DataFrame) -> Sequence[str]:

@@ -5,10 +5,18 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import BASELINE, axis_title, budget_curve, drawing, lines_height
+from analysis.figures._style import (
+    BASELINE,
+    NEEDS_ACCURACY,
+    axis_title,
+    budget_curve,
+    drawing,
+    lines_height,
+)
 from analysis.figures.pareto import pareto_front
+from analysis.results.accuracy import mean_over_tasks
 from analysis.results.baselines import relative
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
 _TITLES = {
@@ -19,7 +27,7 @@ _TITLES = {
 
 def against(table: Table, measure: str, cost: str) -> Drawing | None:
     """Draw a curve a method over its budgets, of one trace and device, and dense as a line."""
-    measured = _measured(table, measure)
+    measured = mean_over_tasks(table, measure)
     points = relative(table.measured(), cost, "dense", "cost", among=table.references)
     keys = ["policy", "policy_parameters", "budget"]
     points = in_order(points.drop_nulls("cost").join(measured, on=keys))
@@ -53,29 +61,15 @@ def against(table: Table, measure: str, cost: str) -> Drawing | None:
     note = {"xref": "paper", "x": 1, "xanchor": "right", "y": reference, "yanchor": "bottom"}
     return drawing(
         lines,
-        axis_title(f"{cost.capitalize()} of a decode step", "multiple of dense", "lower is better"),
+        axis_title(
+            f"{cost.capitalize()} of a decode step",
+            "multiple of dense",
+            f"{table.charge.words}; lower is better",
+        ),
         axis_title(title, unit, f"{better} is better"),
         lines_height(len(lines)),
         shapes=[{"type": "line", "line": edge, **ends}],
         annotations=[note | {"text": "dense", "showarrow": False}],
-    )
-
-
-def _measured(table: Table, measure: str) -> pl.DataFrame:
-    """Return the mean over tasks of a measure; intervals only where it is one task's."""
-    keys = ["policy", "policy_parameters", "budget"]
-    schema = dict.fromkeys(keys, pl.String) | dict.fromkeys(("value", "low", "high"), pl.Float64)
-    if table.accuracy is None:
-        return pl.DataFrame(schema=schema)
-    one = pl.len() == 1
-    return (
-        table.accuracy.filter(pl.col("measure") == measure)
-        .group_by(keys, maintain_order=True)
-        .agg(
-            pl.col("value").mean(),
-            low=pl.when(one).then(pl.col("low").first()),
-            high=pl.when(one).then(pl.col("high").first()),
-        )
     )
 
 
@@ -93,7 +87,7 @@ def _figure(measure: str, cost: str, order: int) -> Figure:
         f" {corner} and to the left is better.",
         draw=draw,
         scope="budgets",
-        needs="an accuracy folder of the same model (`--accuracy`)",
+        needs=NEEDS_ACCURACY,
         group="What is given up for what is gained",
         order=order,
     )

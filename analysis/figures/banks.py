@@ -8,19 +8,19 @@ import polars as pl
 from analysis.figures import Drawing, Figure
 from analysis.figures._menu import choice
 from analysis.figures._style import (
+    INSPECTOR,
     SCALE,
     axis_title,
     baseline_line,
-    colour,
     colour_bar,
-    dash,
     drawing,
+    line,
     lines_height,
     map_height,
     marker,
     pick,
 )
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
 STEP_COLUMNS = 128
@@ -32,14 +32,17 @@ def channels_by_lanes(table: Table) -> Drawing | None:
     if table.lanes is None or table.lanes.is_empty():
         return None
     loads = table.lanes.group_by("configuration", "channel", "lane").agg(pl.col("load").sum())
-    channels, lanes = sorted(loads["channel"].unique()), sorted(loads["lane"].unique())
+    known = table.configurations["device_channels"].drop_nulls().to_list()
+    channels = max([*known, *(channel + 1 for channel in loads["channel"].unique())])
+    lanes = sorted(loads["lane"].unique())
     maps: dict[str, dict[str, Any]] = {}
     for method, own in _by_method(table, loads):
         values = {(channel, lane): load for _, channel, lane, load in own.iter_rows()}
+        used = {channel for channel, _ in values}
         maps[method] = _heat_map(
-            z=[[values.get((channel, lane)) for lane in lanes] for channel in channels],
+            z=[[values.get((channel, lane)) for lane in lanes] for channel in range(channels)],
             x=[f"{lane}" for lane in lanes],
-            y=[f"{channel}" for channel in channels],
+            y=[f"{one}" if one in used else f"{one} idle" for one in range(channels)],
             hover="channel %{y}, lane %{x}",
         )
     data, menu = choice(maps)
@@ -47,7 +50,7 @@ def channels_by_lanes(table: Table) -> Drawing | None:
         data,
         axis_title("Lane", "index"),
         axis_title("Channel", "index"),
-        map_height(len(channels)),
+        map_height(channels),
         xaxis={"type": "category", "tickangle": 0},
         yaxis={"type": "category"},
         **menu,
@@ -66,20 +69,23 @@ def lanes_by_steps(table: Table) -> Drawing | None:
         .sort("window")
     )
     maps: dict[str, dict[str, Any]] = {}
+    most = 0
     for method, own in _by_method(table, loads):
+        # a KV head that is spread has lanes in every channel, the others in their own only
+        there = [name for name in names if own[name].null_count() < len(own)]
+        most = max(most, len(there))
         maps[method] = _heat_map(
-            z=[own[name].to_list() for name in names],
+            z=[own[name].to_list() for name in there],
             x=(own["window"] * bucket * table.window_steps).to_list(),
-            y=[name.removeprefix("lane_") for name in names],
+            y=list(range(len(there))),
             hover="step %{x}, lane %{y}",
-        ) | {"meta": {"x": ["step"]}}
+        ) | {"meta": {"x": ["step"], "pick": {"method": method, "view": INSPECTOR}}}
     data, menu = choice(maps)
     return drawing(
         data,
         axis_title("Decode step", "index"),
-        axis_title("Lane", "index"),
-        map_height(len(names)),
-        yaxis={"type": "category"},
+        axis_title("Lane of a KV head", "index"),
+        map_height(most),
         **menu,
     )
 
@@ -91,10 +97,10 @@ def lane_distribution(table: Table) -> Drawing | None:
     layer = ("configuration", "layer")
     used = table.lanes.filter(pl.col("load").sum().over(*layer, "channel") > 0)
     loads = used.with_columns(load=pl.col("load") / pl.col("load").mean().over(layer))
-    described = in_order(table.configurations).select("configuration", "method", "policy", "layout")
+    described = in_order(table.configurations).select("configuration", "method", "look")
     parts = loads.partition_by("configuration", as_dict=True)
     lines = []
-    for number, method, policy, layout in described.iter_rows():
+    for number, method, look in described.iter_rows():
         if (number,) not in parts:
             continue
         values = parts[number,]["load"].sort()
@@ -105,10 +111,10 @@ def lane_distribution(table: Table) -> Drawing | None:
                 "x": values.gather(places).to_list(),
                 "y": ((places + 1) / len(values)).tolist(),
                 "name": method,
-                "meta": {"pick": pick(method, policy, layout)},
+                "meta": {"pick": pick(method)},
                 "mode": "lines+markers",
-                "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
-                "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},
+                "line": line(look),
+                "marker": marker(look, size=8) | {"maxdisplayed": 6},
                 "hovertemplate": "%{fullData.name}: %{y:.0%} of lanes hold at most %{x:.3g} times"
                 " the mean<extra></extra>",
             }
@@ -116,7 +122,7 @@ def lane_distribution(table: Table) -> Drawing | None:
     return drawing(
         lines,
         axis_title("Load of a lane", "multiple of the mean"),
-        axis_title("Part of the lanes", "ratio"),
+        axis_title("Fraction of the lanes", "ratio"),
         lines_height(len(lines)),
         **baseline_line(1.0, "even load"),
     )
@@ -130,7 +136,7 @@ def _by_method(table: Table, loads: pl.DataFrame) -> list[tuple[str, pl.DataFram
     ]
 
 
-def _heat_map(z: list[list[Any]], x: list[Any], y: list[str], hover: str) -> dict[str, Any]:
+def _heat_map(z: list[list[Any]], x: list[Any], y: list[Any], hover: str) -> dict[str, Any]:
     largest = max((value or 0.0 for row in z for value in row), default=0.0)
     return {
         "type": "heatmap",
@@ -148,7 +154,7 @@ def _heat_map(z: list[list[Any]], x: list[Any], y: list[str], hover: str) -> dic
 FIGURES = (
     Figure(
         name="lane_distribution",
-        title="Distribution of lane loads",
+        title="How evenly the lanes are loaded",
         caption="The steeper at 1, the more evenly the lanes of the channels in use are loaded over"
         " the whole run; dense attention, the baseline, loads all alike.",
         draw=lane_distribution,
@@ -158,10 +164,10 @@ FIGURES = (
     ),
     Figure(
         name="banks_channel_lane",
-        title="Load of the banks, whole run",
-        caption="Selected tokens in each lane (the banks that hold one token) of each channel,"
-        " summed over steps: an even colour is an even load; a channel without a KV head is"
-        " empty. Each method has its own scale.",
+        title="Tokens read from each lane, summed over the run",
+        caption="Tokens that at least one query head attends to, in each lane (the banks that hold"
+        " one token) of each channel, summed over steps and layers: an even colour is an even load."
+        " A channel without a KV head is idle. Each method has its own scale.",
         draw=channels_by_lanes,
         needs="the table channels.parquet",
         group="Banks",
@@ -169,9 +175,10 @@ FIGURES = (
     ),
     Figure(
         name="banks_lane_step",
-        title="Load of the lanes, step by step",
-        caption="Selected tokens in each lane at each decode step, mean over KV heads and layers:"
-        " with one KV head kept, its channel alone. Each method has its own scale.",
+        title="Tokens read from each lane, step by step",
+        caption="Tokens that at least one query head attends to, in each lane of a KV head at each"
+        " decode step, mean over KV heads and layers. Where a layout spreads a KV head, its lanes"
+        " go channel by channel. Each method has its own scale.",
         draw=lanes_by_steps,
         group="Banks",
         order=61,

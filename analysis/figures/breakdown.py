@@ -18,14 +18,18 @@ from analysis.figures._style import (
 )
 from analysis.metrics import metric, parts_of
 from analysis.results.magnitudes import scaled
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
 
 def breakdown(table: Table, whole: str) -> Drawing | None:
     """Draw one stacked bar a method; parts that the results do not know are left out and named."""
     measured = in_order(table.measured())
-    parts = parts_of(whole)
+    parts = [
+        name
+        for name, one in parts_of(whole).items()
+        if table.charge.holds(one.compute.meta.root_names())
+    ]
     known = [name for name in parts if measured[name].null_count() < len(measured)]
     if not known:
         return None
@@ -67,7 +71,7 @@ def breakdown(table: Table, whole: str) -> Drawing | None:
     }
     return drawing(
         bars,
-        axis_title(metric(whole).title, unit),
+        axis_title(f"{metric(whole).title} of a decode step", unit, table.charge.words),
         "",
         bars_height(len(measured), legend_lines=2 + len(known) // 3),
         barmode="stack",

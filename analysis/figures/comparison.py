@@ -15,11 +15,12 @@ from analysis.figures._style import (
     drawing,
     picks,
     symbol,
+    told,
 )
-from analysis.metrics import metric, whole_metrics
+from analysis.metrics import Metric, metric, whole_metrics
 from analysis.results.magnitudes import scaled
-from analysis.results.reading_order import in_order
-from analysis.results.tables import Table
+from analysis.results.methods import in_order
+from analysis.results.tables import Table, value_columns
 
 _QUANTILES = {"low": 0.05, "q1": 0.25, "median": 0.5, "q3": 0.75, "high": 0.95}
 
@@ -30,6 +31,7 @@ def comparison(table: Table, name: str) -> Drawing | None:
     if spread.is_empty():
         return None
     one = metric(name)
+    note = f" {table.charge.words};" if one.charged else ""
     factor, unit = scaled(spread[f"{name}_high"].to_list(), one.unit)
     rows = spread.to_dicts()
     boxes: list[dict[str, Any]] = [
@@ -44,7 +46,7 @@ def comparison(table: Table, name: str) -> Drawing | None:
             "orientation": "h",
             "meta": {"pick": chosen},
             "name": row["method"],
-            "fillcolor": colour(row["policy"]),
+            "fillcolor": colour(row["look"]),
             "line": {"color": INK if row["policy"] != "dense" else "#6e7781", "width": 1.2},
             "showlegend": False,
             "hoverinfo": "x+name",
@@ -60,22 +62,31 @@ def comparison(table: Table, name: str) -> Drawing | None:
         "name": "mean",
         "showlegend": False,
         "marker": {
-            "symbol": [symbol(row["policy"]) for row in rows],
+            "symbol": [symbol(row["look"]) for row in rows],
             "size": 9,
             "color": "#ffffff",
             "line": {"color": INK, "width": 1.5},
         },
-        "hovertemplate": "%{y}: mean %{x:.4g} " + unit + "<extra></extra>",
+        "text": [told(row["full"]) for row in rows],
+        "hovertemplate": "%{y}: mean %{x:.4g} " + unit + "<br>%{text}<extra></extra>",
     }
     dense = next((row[f"{name}_mean"] / factor for row in rows if row["policy"] == "dense"), None)
     return drawing(
         [*boxes, means],
-        axis_title(one.title, unit, f"per layer and KV head; {one.better} is better"),
+        axis_title(one.title, unit, f"{_basis(one)};{note} {one.better} is better"),
         "",
         bars_height(len(rows)),
         yaxis={"autorange": "reversed", "type": "category"},
         **baseline_line(dense, "dense"),
     )
+
+
+def _basis(one: Metric) -> str:
+    """Return of what a value is: some quantities are known of a layer as a whole only."""
+    known = value_columns()
+    of_layers = {*known.layer_amounts, *known.layer_ratios, "charged_latency_ns"}
+    whole = of_layers.issuperset(one.compute.meta.root_names())
+    return "per layer" if whole else "per layer and KV head"
 
 
 def spreads(table: Table) -> pl.DataFrame:
@@ -96,7 +107,7 @@ def _spreads(table: Table) -> pl.DataFrame:
     means = [pl.col(name).mean().alias(f"{name}_mean") for name in whole_metrics()]
     return in_order(
         table.measured("layer", "kv_head")
-        .group_by("policy", "layout", "method", maintain_order=True)
+        .group_by("policy", "method", "full", "rank", "look", maintain_order=True)
         .agg(*quantiles, *means)
     )
 
@@ -104,7 +115,7 @@ def _spreads(table: Table) -> pl.DataFrame:
 FIGURES = tuple(
     Figure(
         name=f"comparison_{name}",
-        title=one.title,
+        title=f"{one.title}: spread over layers and KV heads",
         caption=f"{one.source} Each box spans the middle half of the layers and KV heads, its"
         " whiskers 90 % of them, the marker is their mean. The dashed line is dense attention.",
         draw=partial(comparison, name=name),

@@ -7,15 +7,14 @@ from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
     axis_title,
     baseline_line,
-    colour,
-    dash,
     drawing,
+    line,
     lines_height,
     marker,
     pick,
 )
 from analysis.metrics import metric
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
 POINTS = 101
@@ -35,29 +34,26 @@ def distribution(table: Table) -> Drawing | None:
     lines = [
         {
             "type": "scatter",
-            "x": list(row[len(described.columns) :]),
+            "x": [row[f"{quantile:.3f}"] for quantile in quantiles],
             "y": quantiles.tolist(),
-            "name": row[described.columns.index("method")],
-            "meta": {"pick": pick(row[described.columns.index("method")], policy, layout)},
+            "name": row["method"],
+            "meta": {"pick": pick(row["method"])},
             "mode": "lines+markers",
-            "line": {"color": colour(policy), "dash": dash(layout), "width": 2},
-            "marker": marker(policy, layout, size=8) | {"maxdisplayed": 6},
-            "hovertemplate": "%{fullData.name}: %{y:.0%} of KV heads and steps read at most"
+            "line": line(row["look"]),
+            "marker": marker(row["look"], size=8) | {"maxdisplayed": 6},
+            "hovertemplate": "%{fullData.name}: %{y:.0%} of (KV head, step) pairs read at most"
             " %{x:.3g} tokens per selected one<extra></extra>",
         }
         for row in described.join(
             values, on="configuration", how="inner", maintain_order="left"
-        ).iter_rows()
-        for policy, layout in [
-            (row[described.columns.index("policy")], row[described.columns.index("layout")])
-        ]
+        ).iter_rows(named=True)
     ]
     if not lines:
         return None
     return drawing(
         lines,
         axis_title("Over-fetch", metric("over_fetch").unit, "dense attention is 1"),
-        axis_title("Part of KV heads and steps", "ratio"),
+        axis_title("Fraction of (KV head, step) pairs", "ratio"),
         lines_height(len(lines)),
         **baseline_line(1.0, "dense"),
     )

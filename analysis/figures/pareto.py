@@ -9,7 +9,7 @@ from analysis.figures import Drawing, Figure
 from analysis.figures._style import BASELINE, axis_title, budget_curve, drawing, lines_height
 from analysis.metrics import metric
 from analysis.results.baselines import relative
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
 
@@ -37,7 +37,11 @@ def pareto(table: Table, name: str) -> Drawing | None:
     }
     return drawing(
         [*lines, edge],
-        axis_title("Latency of a decode step", "multiple of dense", "lower is better"),
+        axis_title(
+            "Latency of a decode step",
+            "multiple of dense",
+            f"{table.charge.words}; lower is better",
+        ),
         axis_title(one.title, one.unit, f"{one.better} is better"),
         lines_height(len(lines) + 1),
     )

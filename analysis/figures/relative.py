@@ -1,5 +1,7 @@
 """The headline: latency and energy of a decode step, over dense and over token-wise."""
 
+from functools import partial
+
 import polars as pl
 
 from analysis.figures import Drawing, Figure
@@ -12,12 +14,15 @@ from analysis.figures._style import (
     colour,
     drawing,
     labels,
-    pattern,
     picks,
+    told,
 )
-from analysis.results.baselines import BASELINES, relative
-from analysis.results.reading_order import in_order
+from analysis.results.baselines import BASELINES, COSTS, relative
+from analysis.results.magnitudes import times
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
+
+_WORDS = {"dense": "dense attention", "topk": "exact top-k"}
 
 
 def against(table: Table, value: str, baseline: str) -> Drawing | None:
@@ -26,59 +31,57 @@ def against(table: Table, value: str, baseline: str) -> Drawing | None:
     ratios = in_order(ratios.drop_nulls("ratio").filter(pl.col("policy") != baseline))
     if ratios.is_empty():
         return None
+    called = BASELINES[baseline]
     bars = {
         "type": "bar",
         "x": ratios["ratio"].to_list(),
         "y": labels(ratios),
         "customdata": picks(ratios),
+        "text": [
+            f"{baseline}<br>{told(full)}"
+            for baseline, full in ratios.select("ratio_baseline", "full").iter_rows()
+        ],
+        "textposition": "none",
         "orientation": "h",
         "marker": {
-            "color": [colour(policy) for policy in ratios["policy"]],
-            "pattern": {
-                "shape": [pattern(layout) for layout in ratios["layout"]],
-                "fillmode": "overlay",
-                "fgcolor": "rgba(255,255,255,0.75)",
-            },
+            "color": [colour(look) for look in ratios["look"]],
             "line": {"color": INK, "width": 1},
         },
         "showlegend": False,
-        "hovertemplate": "%{y}: %{x:.4g} \u00d7 " + BASELINES[baseline] + "<extra></extra>",
+        "hovertemplate": "%{y}: %{x:.4g} \u00d7 %{text}<extra></extra>",
     }
     largest = max(1.0, *ratios["ratio"].to_list())
     beside = {"xref": "paper", "x": 1, "xanchor": "left", "yref": "y", "showarrow": False}
-    line = baseline_line(1.0, BASELINES[baseline])
+    line = baseline_line(1.0, called)
     line["annotations"] += [
-        beside | {"y": label, "text": f"{ratio:.2f}\u00d7"}
+        beside | {"y": label, "text": times(ratio)}
         for label, ratio in zip(labels(ratios), ratios["ratio"], strict=True)
     ]
+    title = f"{value.capitalize()} of a decode step"
     return drawing(
         [bars],
-        axis_title(f"{value.capitalize()} of a decode step", f"multiple of {BASELINES[baseline]}"),
+        axis_title(title, f"multiple of {called}", table.charge.words),
         "",
         bars_height(len(ratios)),
         xaxis={"range": [0, 1.05 * largest]},
         yaxis={"autorange": "reversed", "type": "category"},
-        margin=MARGIN | {"r": 52},
+        margin=MARGIN | {"r": 58},
         **line,
     )
 
 
-def _draw(value: str, baseline: str) -> Figure:
-    def draw(table: Table) -> Drawing | None:
-        return against(table, value, baseline)
-
-    return Figure(
-        name=f"{value}_against_{baseline}",
-        title=f"{value.capitalize()} against {BASELINES[baseline]}",
-        caption=f"Attention of all shown layers of a decode step; left of the line is"
-        f" better than {BASELINES[baseline]} on the same device.",
-        draw=draw,
-        needs=f"results of {BASELINES[baseline]} and of another method",
-        group="Against the baselines",
-        order={"latency": 1, "energy": 2}[value] + {"dense": 0, "topk": 2}[baseline],
-    )
-
-
 FIGURES = tuple(
-    _draw(value, baseline) for baseline in ("dense", "topk") for value in ("latency", "energy")
+    Figure(
+        name=f"{value}_against_{baseline}",
+        title=f"{value.capitalize()} against {words}",
+        caption=f"A decode step, all shown layers; left of the line is better than {words} on the"
+        " same device, trace and channels.",
+        draw=partial(against, value=value, baseline=baseline),
+        needs=f"results of {words} and of another method on the same channels",
+        group="Against the baselines",
+        order=1 + place,
+    )
+    for place, (baseline, value, words) in enumerate(
+        (baseline, value, words) for baseline, words in _WORDS.items() for value in COSTS
+    )
 )

@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import axis_title, colour, dash, drawing, lines_height, marker, pick
+from analysis.figures._style import axis_title, drawing, line, lines_height, marker, pick
 from analysis.results.magnitudes import scaled
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
 POINTS = 200
@@ -17,14 +17,16 @@ POINTS = 200
 def against_context(table: Table) -> Drawing | None:
     """Draw the latency of a decode step over the tokens in the cache."""
     windows = table.measured("window", only=("latency",)).drop_nulls("latency")
+    if windows["window"].max() != 0:
+        windows = windows.filter(pl.col("window") > 0)
     count = windows.select("trace", "window").n_unique()
     bucket = max(1, -(-count // POINTS))
     lines = in_order(
-        windows.group_by("policy", "layout", "method", "trace", pl.col("window") // bucket)
+        windows.group_by("method", "rank", "look", "trace", pl.col("window") // bucket)
         .agg(pl.col("visible_tokens").mean(), pl.col("latency").mean())
         .sort("visible_tokens")
     )
-    return _lines(lines, "visible_tokens", "Tokens in the cache", "tokens")
+    return _lines(lines, "visible_tokens", "Tokens in the cache", "tokens", table.charge.words)
 
 
 def against_budget(table: Table) -> Drawing | None:
@@ -33,33 +35,33 @@ def against_budget(table: Table) -> Drawing | None:
     sparse = measured.filter(pl.col("policy") != "dense")
     if sparse["budget_tokens"].n_unique() < 2:
         return None
-    lines = measured.group_by("policy", "layout", "method", "budget_tokens", maintain_order=True)
+    lines = measured.group_by("method", "rank", "look", "budget_tokens", maintain_order=True)
     return _lines(
         lines.agg(pl.col("latency").mean()).sort("budget_tokens"),
         "budget_tokens",
         "Budget of a query head",
         "tokens",
+        table.charge.words,
     )
 
 
-def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | None:
+def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str, note: str) -> Drawing | None:
     if frame.is_empty():
         return None
     factor, unit = scaled(frame["latency"].to_list(), "ns")
     lines: list[dict[str, Any]] = []
     for (method,), group in in_order(frame).group_by("method", maintain_order=True):
-        policy, layout = group["policy"][0], group["layout"][0]
-        own = group.sort(x)
+        look, own = group["look"][0], group.sort(x)
         lines.append(
             {
                 "type": "scatter",
                 "x": own[x].to_list(),
                 "y": (own["latency"] / factor).to_list(),
-                "meta": {"pick": pick(str(method), policy, layout)},
+                "meta": {"pick": pick(str(method))},
                 "name": str(method),
                 "mode": "lines+markers",
-                "line": {"color": colour(policy), "width": 2, "dash": dash(layout)},
-                "marker": marker(policy, layout) | {"maxdisplayed": 12},
+                "line": line(look),
+                "marker": marker(look) | {"maxdisplayed": 12},
                 "hovertemplate": f"{method}<br>%{{x:.0f}} {x_unit}: %{{y:.4g}} {unit}"
                 "<extra></extra>",
             }
@@ -67,7 +69,7 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str) -> Drawing | 
     return drawing(
         lines,
         axis_title(x_title, x_unit),
-        axis_title("Latency of a decode step", unit),
+        axis_title("Latency of a decode step", unit, note),
         lines_height(len(lines)),
         yaxis={"rangemode": "tozero"},
     )
@@ -77,8 +79,8 @@ FIGURES = (
     Figure(
         name="latency_by_context",
         title="Latency against context length",
-        caption="Each line is a method, over the steps of all traces of the model; dense"
-        " attention, the baseline, grows with every token.",
+        caption="Each line is a method, over the steps of all traces of the model but the first,"
+        " which is charged with work on the prompt; dense attention grows with every token.",
         draw=against_context,
         scope="contexts",
         group="Context and budget",

@@ -48,6 +48,11 @@ class Metric:
     """Metric that this is a part of: parts are in stacks and in the CSV, not in tables."""
 
     @property
+    def charged(self) -> bool:
+        """Whether it follows what a step is charged with: attention alone, or overheads too."""
+        return any(root.startswith("charged_") for root in self.compute.meta.root_names())
+
+    @property
     def heading(self) -> str:
         """The heading of its column, without the unit."""
         return self.short or self.title

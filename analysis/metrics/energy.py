@@ -1,15 +1,15 @@
-"""Energy of the attention of one decode step, overheads apart."""
+"""Energy of one decode step."""
 
 import polars as pl
 
 from analysis.metrics import Metric
 
 METRIC = Metric(
-    title="Attention energy of a decode step",
-    short="Energy",
+    title="Energy",
     unit="pJ",
     better="lower",
-    source="Sum of the parts below over KV heads and layers.",
-    compute=pl.col("energy_pj"),
+    source="Of a decode step: sum of its parts over KV heads and layers; null when one of them is"
+    " unknown.",
+    compute=pl.col("charged_energy_pj"),
     order=20,
 )

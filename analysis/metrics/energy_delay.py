@@ -10,6 +10,6 @@ METRIC = Metric(
     unit="pJ·ns",
     better="lower",
     source="Energy times latency of a decode step (Horowitz, Indermaur, Gonzalez, 1994).",
-    compute=pl.col("energy_pj") * pl.col("layer_latency_ns"),
+    compute=pl.col("charged_energy_pj") * pl.col("charged_latency_ns"),
     order=21,
 )

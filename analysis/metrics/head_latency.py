@@ -1,16 +1,15 @@
-"""Time that one KV head keeps its channel busy, without waiting for the others."""
+"""Time that KV heads are worked on, whatever else goes on at the same time."""
 
 import polars as pl
 
 from analysis.metrics import Metric
 
 METRIC = Metric(
-    title="Latency summed over KV heads",
-    short="Busy time",
+    title="Busy time",
     unit="ns",
     better="lower",
-    source="Sum over KV heads of score, softmax, context and exposed moves; heads on different"
-    " channels overlap.",
-    compute=pl.col("latency_ns"),
+    source="Sum over KV heads and layers of the phases of attention, and of the overheads that are"
+    " charged; KV heads on different channels overlap, so a step takes less.",
+    compute=pl.col("charged_busy_ns"),
     order=82,
 )

@@ -12,7 +12,7 @@ import polars as pl
 
 from analysis.metrics import metrics, whole_metrics
 from analysis.results.baselines import BASELINES, COSTS
-from analysis.results.magnitudes import scaled
+from analysis.results.magnitudes import scaled, times
 
 WITH_UNIT = ("ns", "pJ", "pJ·ns")
 """Units that stand in a heading; the others are plain from the value."""
@@ -80,7 +80,7 @@ def value_text(name: str, value: float | None, factor: float | None = None) -> s
     if value is None:
         return UNKNOWN
     if kind.factor:
-        return f"{value:.2f}\u00d7"
+        return times(value)
     if kind.unit == "ratio":
         return f"{100 * value:.1f} %"
     tail = ""
@@ -104,4 +104,9 @@ def csv_text(rows: pl.DataFrame) -> str:
     units |= {name: "_ratio" for name, one in kinds().items() if one.factor}
     names = {name: name + units.get(name, "") for name in rows.columns}
     numbers = pl.selectors.float().round_sig_figs(9)
-    return rows.drop("configuration").with_columns(numbers).rename(names, strict=False).write_csv()
+    return (
+        rows.drop("configuration", "full")
+        .with_columns(numbers)
+        .rename(names, strict=False)
+        .write_csv()
+    )

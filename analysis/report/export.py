@@ -1,18 +1,30 @@
 """Export the figures of a report as image files, for a paper."""
 
+import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from analysis.figures import Drawing, figures
-from analysis.figures._menu import without_menu
+from analysis.figures._menu import menu_names, without_menu
+from analysis.report.picture_font import FAMILY, font_script
 from analysis.results.summary import at, settings
 from analysis.results.tables import Table
 from tracegen.base.errors import FailedRun, UserError, nearest
 
 FORMATS = ("png", "svg", "pdf")
-WIDTH, SCALE = 720, 2
+WIDTHS_IN = {"column": 3.3, "page": 7.0}
+"""Inches of a column and of the text of a two-column page, the folders' names."""
+
+PIXELS_PER_INCH = 96
+"""Of CSS: what a picture's pixel is in print."""
+
+PNG_SCALE = 4
+"""Pixels of a PNG for one of the drawing: 384 an inch."""
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -21,10 +33,13 @@ def check_export(form: str) -> None:
     if form not in FORMATS:
         raise UserError(f"--format {form!r} is unknown; {nearest(form, FORMATS)}")
     try:
-        import kaleido  # type: ignore[import-untyped]  # noqa: F401
+        import font_roboto  # noqa: F401
+        import fontTools  # noqa: F401
+        import kaleido  # noqa: F401
     except ImportError as error:
         raise UserError(
-            "--format needs the package kaleido; install it with `pip install pimreplay[export]`"
+            f"--format needs the package {error.name}; install it with"
+            " `pip install pimreplay[export]`"
         ) from error
     if not os.environ.get("BROWSER_PATH"):
         found = next((path for path in map(shutil.which, _BROWSERS) if path), None)
@@ -36,25 +51,33 @@ def check_export(form: str) -> None:
         os.environ["BROWSER_PATH"] = found
 
 
-def still_layout(drawing: Drawing) -> dict[str, Any]:
-    """Return the layout of a picture: its width fixed, a menu replaced by what it shows."""
-    return without_menu(drawing).layout | {"width": WIDTH}
+def still_layout(drawing: Drawing, inches: float) -> dict[str, Any]:
+    """Return the layout of a picture: its width and its font are fixed."""
+    width = {"width": round(inches * PIXELS_PER_INCH)}
+    return drawing.layout | width | {"font": drawing.layout["font"] | {"family": FAMILY}}
 
 
-def pictures(table: Table) -> dict[str, dict[str, Any]]:
-    """Return every figure of the first setting as a picture, by name."""
+def stills(table: Table) -> Iterator[tuple[str, Drawing]]:
+    """Yield every figure of the first setting by name; one for each method where a menu chooses."""
     sparse = table.narrowed(policy_layers=True)
     setting = settings(table)[0]
-    found = {}
     for name, figure in figures().items():
         drawing = figure.draw(at(sparse, setting, figure.scope))
-        if drawing is not None:
-            found[name] = {"data": drawing.data, "layout": still_layout(drawing)}
-    return found
+        if drawing is None:
+            continue
+        methods = menu_names(drawing)
+        if not methods:
+            yield name, drawing.still()
+        for method in methods:
+            slug = "".join(one if one.isalnum() else "_" for one in method)
+            yield f"{name}_{slug}", without_menu(drawing, method).still()
 
 
-def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
-    """Write every figure of the first setting to `folder` and return the files.
+def export_figures(drawings: Iterable[tuple[str, Drawing]], folder: Path, form: str) -> list[Path]:
+    """Write drawings by name to `folder`, each a column and a page wide.
+
+    Returns:
+        The files, in the folders `WIDTHS_IN`.
 
     Raises:
         UserError: the format, the package or the browser is missing, or a file is in the way.
@@ -63,16 +86,29 @@ def export_figures(table: Table, folder: Path, form: str) -> list[Path]:
     check_export(form)
     import kaleido
 
-    options = {"format": form, "scale": SCALE}
+    options = {"format": form, "scale": PNG_SCALE if form == "png" else 1}
     jobs: list[dict[str, Any]] = [
-        {"fig": picture, "path": str(folder / f"{name}.{form}"), "opts": options}
-        for name, picture in pictures(table).items()
+        {
+            "fig": {"data": drawing.data, "layout": still_layout(drawing, inches)},
+            "path": str(folder / place / f"{name}.{form}"),
+            "opts": options,
+        }
+        for name, drawing in drawings
+        for place, inches in WIDTHS_IN.items()
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        kaleido.write_fig_from_object_sync(jobs, cancel_on_error=True)
-    except RuntimeError as error:
-        raise FailedRun(f"{folder}: the browser did not draw the figures ({error})") from error
+    for place in WIDTHS_IN:
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    text = json.dumps([job["fig"] for job in jobs], ensure_ascii=False)
+    with TemporaryDirectory() as own:
+        script = Path(own) / "font.js"
+        script.write_text(font_script(text), encoding="utf-8")
+        page = kaleido.PageGenerator(mathjax=False, others=[script.as_uri()])
+        try:
+            kaleido.write_fig_from_object_sync(
+                jobs, kopts={"page_generator": page}, cancel_on_error=True
+            )
+        except RuntimeError as error:
+            raise FailedRun(f"{folder}: the browser did not draw the figures ({error})") from error
     paths = [Path(job["path"]) for job in jobs]
     missing = [path.name for path in paths if not path.exists() or not path.stat().st_size]
     if missing:

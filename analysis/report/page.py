@@ -1,116 +1,55 @@
 """One self-contained HTML file of a results folder: words, figures, table, assumptions."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 
 from analysis.figures import figures
 from analysis.metrics import metrics
-from analysis.report.columns import columns, csv_text, shown_settings
-from analysis.report.export import export_figures
-from analysis.report.latex import latex_table
+from analysis.report.columns import csv_text
+from analysis.report.drawn import Drawn, draw_settings
+from analysis.report.overview_table import overview_table
 from analysis.report.prompts_table import prompts_table
-from analysis.report.web import (
-    Cell,
-    Head,
-    Place,
-    WebTable,
-    embedded,
-    page,
-    plotly_script,
-    text_table,
-)
+from analysis.report.web import Place, WebTable, embedded, page, plotly_script, text_table
+from analysis.results.charge import CHARGES
 from analysis.results.hardware import assumed_of
+from analysis.results.methods import in_order
 from analysis.results.prompts import METHOD, over_prompts
-from analysis.results.reading_order import in_order
-from analysis.results.summary import Setting, at, overview, settings, words
+from analysis.results.summary import overview, settings
 from analysis.results.tables import Table
+from analysis.results.words import words
 from pimreplay.results.reader import Results
-from tracegen.base.errors import UserError
-from tracegen.base.folder import refuse_existing, write_file
-from tracegen.base.space import in_words
 
 FIGURE_BYTES = 1_200_000
 """Most bytes of figures; settings beyond it are left out of the menu and named."""
 
-TABLE_ROWS = 500
+FIRST = "At equal recall"
+"""Group of figures that comes before the table."""
+
+TABLE_ROWS = 300
 """Most rows of the table in the page; what is left out is counted."""
 
-CSV_ROWS = 2_000
-"""Most rows of the CSV inside the page; `analysis compare --csv` prints all."""
+CSV_ROWS = 400
+"""Most rows of the CSV inside the page, of each charge; `analysis compare --csv` prints all."""
 
 RUNS = 20
 """Most runs whose whole configuration is in the page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """The files that one call writes; None: not this one."""
-
-    html: Path | None
-    latex: Path | None
-    figures: Path | None
-    """A folder."""
-    form: str | None
-    """Format of the figures."""
-
-    @classmethod
-    def planned(cls, out: Path, form: str | None, latex: bool) -> "Outputs":
-        """Derive every path from `--out`: an HTML file, or a folder for figures only."""
-        is_page = form is None or out.suffix in (".html", ".htm")
-        folder = out.with_name(f"{out.stem}_figures") if is_page else out
-        return cls(
-            html=out if is_page else None,
-            latex=out.with_suffix(".tex") if latex else None,
-            figures=folder if form else None,
-            form=form,
-        )
-
-    def refuse_existing(self, overwrite: bool) -> None:
-        """Raise `UserError` when something would be lost."""
-        for path in (self.html, self.latex):
-            if path is not None:
-                refuse_existing(path, overwrite=overwrite)
-        if self.figures is not None and self.figures.exists():
-            if not self.figures.is_dir():
-                raise UserError(f"{self.figures}: is a file; figures go into a folder")
-            if any(self.figures.iterdir()) and not overwrite:
-                raise UserError(
-                    f"{self.figures}: holds files already; choose another --out, or give"
-                    " --overwrite"
-                )
-
-
-def write_all(table: Table, outputs: Outputs, overwrite: bool) -> Iterator[str]:
-    """Write what was asked for; yield one line a file or folder when it is complete.
-
-    Raises:
-        UserError: something is in the way.
-    """
-    if outputs.html is not None:
-        refuse_existing(outputs.html, overwrite=overwrite)
-        write_file(outputs.html, report_html(table))
-        yield f"wrote {outputs.html} ({in_words(outputs.html.stat().st_size)})"
-    if outputs.latex is not None:
-        refuse_existing(outputs.latex, overwrite=overwrite)
-        write_file(outputs.latex, latex_table(overview(table.narrowed(policy_layers=True))))
-        yield f"wrote {outputs.latex}"
-    if outputs.figures is not None and outputs.form is not None:
-        paths = export_figures(table, outputs.figures, outputs.form)
-        yield f"wrote {outputs.figures} ({len(paths)} figures, {outputs.form})"
-
-
 def report_html(table: Table) -> str:
-    """Return the report as one HTML text that needs nothing outside itself."""
+    """Return the report as one HTML text that needs nothing outside itself.
+
+    `table.charged` is what latency and energy contain at first; the page has a switch.
+    """
     found = settings(table)
-    drawn = _drawn(table, found)
-    shown = [one for one in found if one.label() in drawn]
-    rows = overview(table.narrowed(policy_layers=True))
-    means = over_prompts(table.narrowed(policy_layers=True))
+    drawn = draw_settings(table, found, FIGURE_BYTES)
+    shown = found[: len(drawn.settings)]
+    sparse = table.narrowed(policy_layers=True)
+    rows = {name: overview(sparse.charging(name)) for name in CHARGES}
+    count = len(rows[table.charged])
+    means = over_prompts(sparse)
+    groups = _places(drawn)
     return page(
         "report.html",
         title=f"PIM replay report: {', '.join(run.name for run in table.runs)}",
@@ -119,67 +58,40 @@ def report_html(table: Table) -> str:
         synthetic=sorted(table.configurations.filter(trace_kind="synthetic")["trace"].unique()),
         shown=shown,
         left_out=len(found) - len(shown),
-        words=[words(table, one) for one in shown],
-        table=overview_table(rows.head(TABLE_ROWS)),
-        table_note=_table_note(len(rows)),
+        charges=CHARGES,
+        charged=table.charged,
+        words=[
+            (place, name, words(table.charging(name), one))
+            for place, one in enumerate(shown)
+            for name in CHARGES
+        ],
+        table=overview_table({name: one.head(TABLE_ROWS) for name, one in rows.items()}),
+        table_note=_table_note(count),
         prompts=prompts_table(means) if len(means) else None,
         prompts_note=f"In brackets: {METHOD}.",
-        figures=_places(drawn[shown[0].label()]),
+        first_figures={name: places for name, places in groups.items() if name == FIRST},
+        figures={name: places for name, places in groups.items() if name != FIRST},
         configuration=_configuration(table),
+        methods=_methods(table),
         run_files=_run_files(table.runs),
         notes=_notes(table),
         assumed=assumed_of(table.runs),
         definitions=_definitions(),
         data=embedded(
             {
-                "settings": [drawn[one.label()] for one in shown],
-                "csv": csv_text(rows.head(CSV_ROWS)),
+                "drawings": drawn.drawings,
+                "settings": drawn.settings,
+                "csv": {name: csv_text(one.head(CSV_ROWS)) for name, one in rows.items()},
             }
         ),
     )
 
 
-def overview_table(rows: pl.DataFrame) -> WebTable:
-    """Return the overview as a table whose headings are buttons that sort."""
-    names = ["method", *shown_settings(rows)]
-    shown = list(columns(rows))
-    keys = [[Cell(str(value)) for value in rows[name]] for name in names]
-    cells = [
-        [Cell(text, number=True, value=value) for text, value in zip(*both, strict=True)]
-        for both in ((column.texts, column.values) for column in shown)
-    ]
-    return WebTable(
-        "Every method, over the layers that the policies decide",
-        [*(Head(name.capitalize()) for name in names), *(Head(one.heading, True) for one in shown)],
-        list(zip(*keys, *cells, strict=True)),
-        "overview",
-        sorts=True,
-    )
-
-
-def _drawn(table: Table, found: Sequence[Setting]) -> dict[str, dict[str, Any]]:
-    """Draw every figure for as many settings as fit."""
-    sparse = table.narrowed(policy_layers=True)
-    drawn: dict[str, dict[str, Any]] = {}
-    size = 0
-    for setting in found:
-        own: dict[str, Any] = {}
-        for name, figure in figures().items():
-            drawing = figure.draw(at(sparse, setting, figure.scope))
-            if drawing is not None:
-                own[name] = drawing.still().plain()
-        size += len(json.dumps(own))
-        if drawn and size > FIGURE_BYTES:
-            break
-        drawn[setting.label()] = own
-    return drawn
-
-
-def _places(drawn: dict[str, Any]) -> dict[str, list[Place]]:
+def _places(drawn: Drawn) -> dict[str, list[Place]]:
     """Return the places that the script draws into, by group."""
     groups: dict[str, list[Place]] = {}
     for name, figure in figures().items():
-        if name in drawn:
+        if name in drawn.names():
             groups.setdefault(figure.group, []).append(Place(name, figure.title, figure.caption))
     return groups
 
@@ -222,13 +134,34 @@ def _configuration(table: Table) -> dict[str, str]:
         "Kind of trace": _listed(described, "trace_kind"),
         "Hardware": _listed(described, "hardware"),
         "Budgets": _listed(described.sort("budget_tokens"), "budget"),
-        "Methods": _listed(in_order(described), "method"),
         "Decode steps": str(int(table.rows["steps"].sum() / max(1, _groups(table.rows)))),
         "Layers kept dense": _kept_dense(table),
+        "Fullest channel, fullest stack": _occupancy(table.runs) or "not known",
         "Fidelity": ", ".join(
             sorted({str(run.config.get("configuration", {}).get("fidelity")) for run in table.runs})
         ),
     }
+
+
+def _methods(table: Table) -> WebTable:
+    """Return every method with all its parameters."""
+    described = in_order(table.configurations).unique("method", maintain_order=True)
+    return text_table(
+        "Every method in full", ("Method", "What it is"), described.select("method", "full").rows()
+    )
+
+
+def _occupancy(runs: Sequence[Results]) -> str:
+    """Say how full the KV cache makes each device, under the trace and layout that fill it most."""
+    found: dict[str, tuple[float, float]] = {}
+    for run in runs:
+        for device in run.config.get("hardware", []):
+            for one in device.get("occupancy", {}).values():
+                full = (one["channel_ratio"], one["stack_ratio"])
+                found[device["name"]] = max(full, found.get(device["name"], full))
+    return "; ".join(
+        f"{name} {channel:.1%} and {stack:.1%} full" for name, (channel, stack) in found.items()
+    )
 
 
 def _groups(rows: pl.DataFrame) -> int:

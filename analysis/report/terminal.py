@@ -57,20 +57,20 @@ def print_overview(table: Table, form: str = "table") -> None:
             console.print(part)
         console.print(f"In brackets: {METHOD}.")
     console.print(
-        "Attention of a decode step: means over steps, amounts summed over KV heads and layers;"
-        " a dash is not known."
+        f"A decode step, {table.charge.words}: means over steps, amounts summed over KV heads and"
+        " layers; latency is of the busiest channel, layer after layer; a dash is not known."
     )
 
 
 def print_comparison(
-    folders: list[str], out: Path | None, overwrite: bool, different_traces: bool
+    folders: list[str], out: Path | None, overwrite: bool, different_traces: bool, cost: str | None
 ) -> None:
     """Print what changed from the first folder to the second, and write it where asked."""
     if out is not None:
         refuse_existing(out, overwrite=overwrite)
     before, after = open_results(folders)
     print_warnings((before, after))
-    found = changes(before, after, different_traces)
+    found = changes(before, after, different_traces, cost)
     print_changes(found, Console(width=_width(), highlight=False, markup=False))
     if out is not None:
         write_changes(found, out, overwrite)

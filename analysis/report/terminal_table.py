@@ -49,7 +49,7 @@ def _table(keys: Sequence[TextColumn], values: Sequence[TextColumn]) -> Table:
     for column in keys:
         table.add_column(column.heading, overflow="fold")
     for column in values:
-        table.add_column(column.heading, justify="right", min_width=column.width)
+        table.add_column(column.heading, justify="right", width=column.width)
     for cells in zip(*(column.cells for column in (*keys, *values)), strict=True):
         table.add_row(*cells)
     return table

@@ -21,6 +21,8 @@ class Head:
 
     text: str
     number: bool = False
+    kind: str = ""
+    """CSS class."""
 
 
 @dataclass(frozen=True, slots=True)

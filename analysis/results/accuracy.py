@@ -130,3 +130,24 @@ def beside(table: Table, accuracy: Accuracy) -> Table:
             "the results"
         )
     return replace(table, accuracy=measures, _cache={})
+
+
+def mean_over_tasks(table: Table, measure: str) -> pl.DataFrame:
+    """Return `value`, `low` and `high` of a measure for each policy, its parameters and budget.
+
+    The interval is that of one task and null where there are several. Empty without accuracy.
+    """
+    keys = ["policy", "policy_parameters", "budget"]
+    schema = dict.fromkeys(keys, pl.String) | dict.fromkeys(("value", "low", "high"), pl.Float64)
+    if table.accuracy is None:
+        return pl.DataFrame(schema=schema)
+    one = pl.len() == 1
+    return (
+        table.accuracy.filter(pl.col("measure") == measure)
+        .group_by(keys, maintain_order=True)
+        .agg(
+            pl.col("value").mean(),
+            low=pl.when(one).then(pl.col("low").first()),
+            high=pl.when(one).then(pl.col("high").first()),
+        )
+    )

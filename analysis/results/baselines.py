@@ -17,34 +17,51 @@ def with_baseline(
     measured: pl.DataFrame,
     value: str,
     baseline: str,
-    name: str = "baseline",
     by: tuple[str, ...] = (),
     among: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Add to each row the `value` that `baseline` reached under the same conditions.
 
-    The baseline is looked for in `among`, which has the columns of `measured`; None: in itself.
+    Same conditions: trace, hardware, channels in use, `by`, and (except for dense, which reads
+    everything) budget. Of several, the one of the same run and layout is preferred, then the
+    sequential layout, which is where a token-wise policy or dense attention leaves the tokens.
+    Adds `baseline`, and `baseline_method`, its label; null where the results hold no such run.
 
-    Same conditions: trace, hardware, `by`, and (except for dense, which reads everything) budget.
-    The same run is preferred, then the sequential layout, which is where a token-wise policy or
-    dense attention leaves the tokens. Null where the results hold no such run.
+    Args:
+        measured: Rows with `configuration`, `run`, `trace`, `hardware`, `budget`, `layout`,
+            `channels`, `method`, `policy`, `rank`, `by` and `value`.
+        value: Column that is looked up.
+        baseline: Public name of a policy.
+        by: Further columns that must be the same.
+        among: Where the baseline is looked for; None: in `measured`.
     """
-    same = ["trace", "hardware", *by] + ([] if baseline == "dense" else ["budget"])
-    candidates = (
-        (measured if among is None else among)
-        .filter(pl.col("policy") == baseline)
-        .sort(
-            [pl.col("layout") != "sequential", pl.col("policy_parameters") != "", "configuration"]
+    same = ["trace", "hardware", "channels", *by] + ([] if baseline == "dense" else ["budget"])
+    candidates = (measured if among is None else among).filter(pl.col("policy") == baseline)
+    row = ["configuration", *by]
+    found = (
+        measured.select(*dict.fromkeys([*row, *same, "run", "layout"]))
+        .join(
+            candidates.select(
+                *same,
+                "rank",
+                baseline=value,
+                baseline_method="method",
+                its_run="run",
+                its_layout="layout",
+            ),
+            on=same,
+            nulls_equal=True,
         )
-        .select(*same, "run", pl.col(value).alias(name))
+        .sort(
+            pl.col("run") != pl.col("its_run"),
+            pl.col("layout") != pl.col("its_layout"),
+            pl.col("its_layout") != "sequential",
+            "rank",
+        )
+        .unique(row, keep="first", maintain_order=True)
     )
-    own = candidates.unique([*same, "run"], keep="first", maintain_order=True)
-    any_run = candidates.drop("run").unique(same, keep="first", maintain_order=True)
-    return (
-        measured.join(own, on=[*same, "run"], how="left", maintain_order="left")
-        .join(any_run, on=same, how="left", suffix="_any", maintain_order="left")
-        .with_columns(pl.coalesce(name, f"{name}_any").alias(name))
-        .drop(f"{name}_any")
+    return measured.join(
+        found.select(*row, "baseline", "baseline_method"), on=row, how="left", maintain_order="left"
     )
 
 
@@ -56,10 +73,14 @@ def relative(
     by: tuple[str, ...] = (),
     among: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Add the column `name`: `value` over what the baseline reached; null without a baseline."""
+    """Add the column `name`: `value` over what the baseline reached; null without a baseline.
+
+    Beside it, `<name>_baseline` is the label of the method that was compared with.
+    """
     ratio = pl.when(pl.col("baseline") > 0).then(pl.col(value) / pl.col("baseline"))
     return (
         with_baseline(measured, value, baseline, by=by, among=among)
         .with_columns(ratio.alias(name))
+        .rename({"baseline_method": f"{name}_baseline"})
         .drop("baseline")
     )

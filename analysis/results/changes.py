@@ -1,30 +1,17 @@
 """What changed between two results folders: the configuration first, then every method."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from analysis.metrics import whole_metrics
+from analysis.results.differences import Difference, differences, same_devices
 from analysis.results.summary import overview
 from analysis.results.tidying import tidy
 from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 _KEYS = ("trace", "policy", "policy_parameters", "layout", "hardware", "budget")
-_VOLATILE = ("configuration_sha256",)
-_REPEATED = (".values.title", ".values.assumed")
-"""Entries that stand elsewhere in `run.json` too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One entry of `run.json` that is not the same; None where one side lacks it."""
-
-    entry: str
-    before: str | None
-    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +30,12 @@ class Changes:
     only_after: list[str]
 
 
-def changes(before: Results, after: Results, different_traces: bool = False) -> Changes:
+def changes(
+    before: Results,
+    after: Results,
+    different_traces: bool = False,
+    cost: str | None = None,
+) -> Changes:
     """Compare two runs.
 
     Raises:
@@ -52,9 +44,11 @@ def changes(before: Results, after: Results, different_traces: bool = False) -> 
     """
     if not different_traces:
         _refuse_different_traces(before, after)
-    table = tidy([before, after])
+    table = tidy([before, after]).charging(cost)
     rows = overview(table.narrowed(policy_layers=True))
     left, right = rows.filter(run=before.name), rows.filter(run=after.name)
+    names = same_devices(before.config, after.config)
+    right = right.with_columns(pl.col("hardware").replace(names))
     relaxed = [
         name
         for name in _KEYS
@@ -76,7 +70,7 @@ def changes(before: Results, after: Results, different_traces: bool = False) -> 
     return Changes(
         before=before.name,
         after=after.name,
-        configuration=list(_differences(before.config, after.config)),
+        configuration=list(differences(before.config, after.config)),
         methods=changed,
         relaxed=relaxed,
         only_before=_unmatched(left, right, keys),
@@ -113,43 +107,3 @@ def _traces(run: Results) -> dict[str, str]:
         str(one.get("hash")): f"{one.get('name')} {str(one.get('hash'))[:8]}"
         for one in run.config.get("traces", [])
     }
-
-
-def _differences(before: Any, after: Any, entry: str = "") -> Iterator[Difference]:
-    left, right = _named(before), _named(after)
-    if not isinstance(left, dict) or not isinstance(right, dict):
-        if left != right:
-            yield Difference(entry, _text(left), _text(right))
-        return
-    for key in [*left, *(key for key in right if key not in left)]:
-        inner = f"{entry}.{key}" if entry else str(key)
-        if key not in _VOLATILE and not inner.endswith(_REPEATED):
-            yield from _differences(left.get(key), right.get(key), inner)
-
-
-def _named(value: Any) -> Any:
-    """Turn a list of objects with names into an object, so that order makes no difference."""
-    if isinstance(value, list) and len(value) == 1:
-        return value[0]
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        return {
-            str(one.get("name") or _method(one) or place): one for place, one in enumerate(value)
-        }
-    return value
-
-
-def _method(value: dict[str, Any]) -> str | None:
-    if "policy" not in value:
-        return None
-    parameters = f":{value['parameters']}" if value.get("parameters") else ""
-    return f"{value['policy']}{parameters}@{value.get('layout')}"
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return ", ".join(str(_text(one)) for one in value) or "none"
-    return str(value)

@@ -2,9 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pimreplay.results.reader import Results
+from tracegen.base.errors import UserError
+
+if TYPE_CHECKING:
+    from pimreplay.hardware.device import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,34 @@ def assumed_of(runs: Sequence[Results]) -> dict[str, list[str]]:
     }
 
 
+def geometry_of(run: Results, hardware: str, trace: str, layer: int | None = None) -> "Geometry":
+    """Return where tokens of a layer lie on a device as the run recorded it; None: of the first.
+
+    The device's file may have been anywhere, and may have changed since.
+
+    Raises:
+        UserError: the run did not record it.
+    """
+    from pimreplay.hardware.reading import checked
+
+    values = hardware_of([run]).get(hardware, {}).get("values")
+    if not isinstance(values, dict):
+        raise UserError(
+            f"{run.path}/run.json: records no values of {hardware}; replay again to see single"
+            " steps"
+        )
+    kv_bits = int(run.config.get("configuration", {}).get("kv_bits", 16))
+    recorded = next(one for one in run.config["traces"] if one["name"] == trace)
+    sizes = recorded["head_dim"]  # one for all layers, or one a layer
+    if isinstance(sizes, list):
+        sizes = dict(zip(recorded["layers"], sizes, strict=True)).get(layer, sizes[0])
+    return checked(Path(f"{hardware}.toml"), values).geometry(int(sizes), kv_bits)
+
+
+NO_CAUSE = ("capacity_bytes",)
+"""Numbers that change no cost: devices that differ in them alone are not a sweep over them."""
+
+
 def varied_parameter(runs: Sequence[Results], machines: Sequence[str]) -> Varied | None:
     """Return the one number that differs between devices; None unless exactly one does."""
     recorded = hardware_of(runs)
@@ -43,7 +76,9 @@ def varied_parameter(runs: Sequence[Results], machines: Sequence[str]) -> Varied
     numbers = {name: dict(_numbers(recorded[name].get("values", {}))) for name in machines}
     shared = set.intersection(*(set(one) for one in numbers.values()))
     differing = [
-        key for key in sorted(shared) if len({numbers[name][key] for name in machines}) > 1
+        key
+        for key in sorted(shared)
+        if len({numbers[name][key] for name in machines}) > 1 and not key.endswith(NO_CAUSE)
     ]
     if len(differing) != 1:
         return None

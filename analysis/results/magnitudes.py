@@ -1,4 +1,4 @@
-"""Amounts in the unit in which they read well: 1.2 ms, not 1,200,000 ns."""
+"""Amounts and multiples as they read well: 1.2 ms, not 1,200,000 ns; 145×, not 144.74×."""
 
 from collections.abc import Iterable
 
@@ -16,3 +16,8 @@ def scaled(values: Iterable[float | None], unit: str) -> tuple[float, str]:
         if largest >= factor:
             return factor, name
     return 1.0, unit
+
+
+def times(ratio: float) -> str:
+    """Return a multiple with as many digits as it can be read with: 0.31×, 145×."""
+    return f"{ratio:,.0f}\u00d7" if ratio >= 100 else f"{ratio:.2f}\u00d7"

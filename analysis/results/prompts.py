@@ -19,7 +19,7 @@ METHOD = (
 )
 GROUP = (
     *("run", "prompts", "model", "trace_kind", "hardware", "budget"),
-    *("policy", "policy_parameters", "layout", "method"),
+    *("policy", "policy_parameters", "layout", "method", "cost"),
 )
 """What names a row: a configuration with the folder of traces in the place of the trace."""
 
@@ -43,7 +43,7 @@ def over_prompts(table: "Table") -> pl.DataFrame:
         orient="row",
     )
     rows = overview(table).join(folders, on=["run", "trace"])
-    described = {*GROUP, "configuration", "trace", "budget_tokens"}
+    described = {*GROUP, "configuration", "trace", "budget_tokens", "channels", "device_channels"}
     numbers = rows.select(pl.selectors.numeric() | pl.selectors.by_dtype(pl.Null))
     values = [name for name in numbers.columns if name not in described]
     found = [_summary(part, values) for part in rows.partition_by(GROUP, maintain_order=True)]

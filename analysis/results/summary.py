@@ -1,14 +1,12 @@
-"""The overview: one row per configuration with its baselines, and what it says in words."""
+"""The overview: one row per configuration with its baselines, and the settings to look at."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from analysis.metrics import metrics
 from analysis.results.baselines import BASELINES, COSTS, relative
-from analysis.results.magnitudes import scaled
-from analysis.results.reading_order import in_order
+from analysis.results.methods import in_order
 from analysis.results.tables import DESCRIPTION, Table
 
 
@@ -28,7 +26,9 @@ class Setting:
 def overview(table: Table) -> pl.DataFrame:
     """Return `DESCRIPTION`, every metric, and costs over each baseline, per configuration.
 
-    Relative columns are called `<metric>_vs_<baseline>`; null where a baseline was not run.
+    `cost` says what latency and energy contain. Relative columns are called
+    `<metric>_vs_<baseline>`, and `<metric>_vs_<baseline>_baseline` is the label of the method that
+    was compared with; null where no baseline was run under the same conditions.
     """
     measured = table.measured()
     versus = {
@@ -38,7 +38,16 @@ def overview(table: Table) -> pl.DataFrame:
         measured = relative(measured, value, baseline, name, among=table.references)
     return (
         in_order(measured)
-        .select("configuration", *DESCRIPTION, *metrics(), *versus)
+        .select(
+            "configuration",
+            *DESCRIPTION,
+            pl.lit(table.charged).alias("cost"),
+            "full",
+            "channels",
+            "device_channels",
+            *metrics(),
+            *[part for name in versus for part in (name, f"{name}_baseline")],
+        )
         .sort("run", "trace", "hardware", "budget_tokens", maintain_order=True)
     )
 
@@ -60,11 +69,11 @@ def settings(table: Table) -> list[Setting]:
 def at(table: Table, setting: Setting, scope: str = "setting") -> Table:
     """Return the part of the table at a setting; dense attention belongs to every budget.
 
-    `scope` is a `Figure.scope`: `budgets` keeps every budget, `hardware` every device, `contexts`
-    every trace of the same model.
+    `scope` is a `Figure.scope`: `budgets` keeps every budget, `contexts` every trace of the same
+    model, `hardware` these on every device.
     """
     described = table.configurations.filter(trace=setting.trace)
-    if scope == "contexts":
+    if scope in ("contexts", "hardware"):
         models = described["model"].unique().to_list()
         described = table.configurations.filter(pl.col("model").is_in(models))
     if scope != "hardware":
@@ -79,80 +88,3 @@ def at(table: Table, setting: Setting, scope: str = "setting") -> Table:
         )
         described = pl.concat([own, dense])
     return table.narrowed(configurations=described["configuration"].to_list())
-
-
-def words(table: Table, setting: Setting) -> list[str]:
-    """Say what the results show at one setting, in sentences computed from the data."""
-    sparse = at(table.narrowed(policy_layers=True), setting)
-    rows = overview(sparse)
-    dense = rows.filter(policy="dense")
-    others = rows.filter(pl.col("policy") != "dense").drop_nulls("latency")
-    if others.is_empty():
-        return ["Only dense attention was run: there is nothing to compare it with."]
-    factor, unit = scaled(rows["latency"].to_list(), "ns")
-    layers = sorted(sparse.rows["layer"].unique().to_list())
-    everywhere = sorted(table.rows["layer"].unique().to_list())
-    kept = len(everywhere) - len(layers)
-    sentences = []
-    context = (
-        f"On {setting.label()}: over the {_count(len(layers), 'layer')} that the policies decide"
-    )
-    if len(dense):
-        fastest = others.sort("latency").row(0, named=True)
-        sentences.append(
-            f"{context}, attention of a decode step takes {dense['latency'][0] / factor:.3g} {unit}"
-            f" when dense and {fastest['latency'] / factor:.3g} {unit} at best"
-            f" ({fastest['method']}, {fastest['latency_vs_dense']:.2f} times dense)."
-        )
-    else:
-        sentences.append(f"{context}, no dense run is in the results to compare with.")
-    for row in others.iter_rows(named=True):
-        sentences.append(_sentence(row))
-    if kept:
-        whole = overview(at(table, setting)).filter(pl.col("policy") != "dense")
-        whole = whole.drop_nulls("latency_vs_dense").sort("latency")
-        if len(whole):
-            best = whole.row(0, named=True)
-            sentences.append(
-                f"With the {_count(kept, 'layer')} that the run kept dense included, the fastest"
-                f" ({best['method']}) takes {best['latency_vs_dense']:.2f} times dense."
-            )
-    return sentences
-
-
-def _sentence(row: dict[str, Any]) -> str:
-    parts = []
-    for baseline, called in BASELINES.items():
-        ratio = row[f"latency_vs_{baseline}"]
-        energy = row[f"energy_vs_{baseline}"]
-        if row["policy"] == baseline or not isinstance(ratio, float):
-            continue
-        text = f"{_change(ratio)} latency"
-        if isinstance(energy, float):
-            text += f" and {_change(energy)} energy"
-        parts.append(f"{text} against {called}")
-    recall = [
-        f"{100 * row[name]:.1f} % {called}"
-        for name, called in (
-            ("attention_mass", "of the attention mass"),
-            ("topk_overlap", "of the exact top-k tokens"),
-        )
-        if isinstance(row[name], float)
-    ]
-    tail = f"; it keeps {' and '.join(recall)}" if recall else ""
-    if isinstance(row["output_error"], float):
-        tail += f", with an output error of {100 * row['output_error']:.1f} %"
-    if isinstance(row["over_fetch"], float):
-        tail += f", and reads {row['over_fetch']:.2f} tokens per selected one"
-    return f"{row['method']}: {', '.join(parts) or 'no baseline was run'}{tail}."
-
-
-def _change(ratio: float) -> str:
-    percent = 100 * (ratio - 1)
-    if abs(percent) < 0.05:
-        return "the same"
-    return f"{abs(percent):.1f} % {'less' if percent < 0 else 'more'}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

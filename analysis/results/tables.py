@@ -13,8 +13,10 @@ from functools import cache
 import polars as pl
 
 from analysis.metrics import metrics
+from analysis.results.charge import CHARGED, CHARGES, DEFAULT_CHARGE, Charge
 from pimreplay.results.reader import Results
 from pimreplay.results.schema import SCHEMAS, STEP_VALUES
+from tracegen.base.errors import UserError, nearest
 
 DERIVED = ("fetched_tokens", "lane_busiest_ratio", "lane_gini_ratio")
 """Columns that the tidying computes; the others are columns of the results."""
@@ -53,13 +55,13 @@ def value_columns() -> Columns:
     Raises:
         ImportError: a metric reads a column that neither the results nor the tidying have.
     """
-    known = (*STEP_VALUES, *LAYER_COLUMNS, *DERIVED)
+    known = (*STEP_VALUES, *LAYER_COLUMNS, *DERIVED, *CHARGED)
     read: dict[str, None] = {}
     for name, one in metrics().items():
         for column in one.compute.meta.root_names():
             if column not in known:
                 raise ImportError(f"metric {name}: no column {column}; known: {', '.join(known)}")
-            read[column] = None
+            read |= dict.fromkeys(CHARGED.get(column, (column,)))
     heads = [one for one in read if one in STEP_VALUES or one == "fetched_tokens"]
     heads = [one for one in heads if one != "visible_tokens"]
     return Columns(
@@ -83,8 +85,8 @@ DESCRIPTION = (
     "method",
     "budget_tokens",
 )
-"""Columns that describe a configuration; `method` is policy and layout as one label, and
-`budget_tokens` the budget in tokens, a ratio taken of the mean context."""
+"""Columns that describe a configuration; `method` is the label of policy, parameters and layout,
+and `budget_tokens` the budget in tokens, a ratio taken of the mean context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +145,14 @@ class Table:
 
     tidy: Tidy
     configurations: pl.DataFrame
-    """configuration (its number), and `DESCRIPTION`."""
+    """configuration (its number), `DESCRIPTION`, the method's `full` name, `rank` and `look`,
+    `channels` in use and `device_channels`; null where unknown."""
     runs: tuple[Results, ...]
     window_steps: int
     """Decode steps in a window."""
     kept: Kept = Kept()
+    charged: str = DEFAULT_CHARGE
+    """Which of `CHARGES` latency and energy are."""
     baselines: pl.DataFrame | None = None
     """Configurations that others are compared with, shown or not; None: those that are shown."""
     accuracy: pl.DataFrame | None = None
@@ -184,6 +189,23 @@ class Table:
             if len(self.tidy.heads.filter(*sparse.head_filter())):
                 kept = sparse
         return replace(self, configurations=described, kept=kept, _cache={})
+
+    @property
+    def charge(self) -> Charge:
+        """What latency and energy contain."""
+        return CHARGES[self.charged]
+
+    def charging(self, name: str | None) -> "Table":
+        """Return the table with latency and energy charged as `CHARGES[name]` says; None: as usual.
+
+        Raises:
+            UserError: there is no such charge.
+        """
+        if name is None:
+            return self
+        if name not in CHARGES:
+            raise UserError(f"--cost {name!r} is unknown; {nearest(name, CHARGES)}")
+        return replace(self, charged=name, _cache={})
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -230,10 +252,13 @@ class Table:
         key = ("measured", *by, "only", *(only or ()))
         if key not in self._cache:
             wanted = {name: one for name, one in metrics().items() if not only or name in only}
-            needed = {root for one in wanted.values() for root in one.compute.meta.root_names()}
+            roots = {root for one in wanted.values() for root in one.compute.meta.root_names()}
+            needed = {one for root in roots for one in CHARGED.get(root, (root,))}
+            charged = {one: how for one, how in self.charge.columns().items() if one in roots}
             rows = self.rows if "window" in by else self.heads
             self._cache[key] = (
                 _aggregated(rows, by, needed)
+                .with_columns(**charged)
                 .with_columns(one.compute.alias(name) for name, one in wanted.items())
                 .join(self.configurations, on="configuration")
                 .sort("configuration", *by)
@@ -290,6 +315,7 @@ def _aggregated(rows: pl.DataFrame, by: Sequence[str], needed: Collection[str]) 
     layers = rows.group_by(per_layer).agg(
         *[known(name, mean(name) * heads) for name in amounts],
         *[known(name, mean(name)) for name in (*layer_amounts, *ratios)],
+        pl.col("first_step").min(),
         steps=weight.sum() // heads,
         heads=heads,
     )
@@ -300,4 +326,5 @@ def _aggregated(rows: pl.DataFrame, by: Sequence[str], needed: Collection[str]) 
         *[known(name, pl.col(name).sum()) for name in (*amounts, *layer_amounts)],
         *[known(name, (pl.col(name) * share).sum()) for name in ratios],
         pl.col("steps").max(),
+        pl.col("first_step").min(),
     )

@@ -5,6 +5,8 @@ from statistics import mean
 
 import polars as pl
 
+from analysis.results import methods
+from analysis.results.charge import CHARGES, DEFAULT_CHARGE
 from analysis.results.tables import (
     DESCRIPTION,
     LAYER_COLUMNS,
@@ -58,17 +60,26 @@ def tidy(runs: Sequence[Results], rows: int = ROWS) -> Table:
         pl.concat([one.select(*_ROW, *value_columns()) for one in frames]), configurations
     )
     decided = table.select("configuration", "layer", "decided").unique()
+    loads = _concatenated(lanes, decided)
     return Table(
         tidy=Tidy(
             rows=table,
             heads=over_windows(table),
-            lanes=_concatenated(lanes, decided),
+            lanes=loads,
             lane_windows=_concatenated(lane_windows, decided),
         ),
-        configurations=_with_budget_tokens(configurations, table, runs),
+        configurations=_with_channels(
+            _with_budget_tokens(configurations, table, runs), loads, runs
+        ),
         runs=tuple(runs),
         window_steps=width,
+        charged=DEFAULT_CHARGE if _known(table) else next(iter(CHARGES)),
     )
+
+
+def _known(rows: pl.DataFrame) -> bool:
+    """Whether latency with overheads is known of any layer: older results have attention alone."""
+    return rows[CHARGES[DEFAULT_CHARGE].latency].null_count() < len(rows)
 
 
 def count_steps(run: Results) -> int:
@@ -117,16 +128,12 @@ def _configurations(runs: Sequence[Results], steps: Sequence[pl.LazyFrame]) -> p
     for run, scan in zip(runs, steps, strict=True):
         with reading(run.path):
             each.append(scan.select(_SOURCE).unique().collect())
-    found = pl.concat(each)
-    found = found.sort(_SOURCE).with_row_index("configuration")
-    variants = pl.col("policy_parameters").n_unique().over("policy") > 1
-    details = pl.when(variants & (pl.col("policy_parameters") != "")).then(
-        pl.format("{}:{}", "policy", "policy_parameters")
-    )
-    method = pl.format("{} · {}", details.otherwise(pl.col("policy")), "layout")
-    return found.with_columns(
-        configuration=pl.col("configuration").cast(pl.Int32), method=method
-    ).select("configuration", *(name for name in DESCRIPTION if name != "budget_tokens"))
+    found = pl.concat(each).sort(_SOURCE).with_row_index("configuration")
+    described = methods.described(found)
+    named = found.join(described, on=methods.METHOD, how="left", maintain_order="left")
+    number = pl.col("configuration").cast(pl.Int32)
+    names = (name for name in DESCRIPTION if name != "budget_tokens")
+    return named.select(number, *names, "full", "rank", "look")
 
 
 def _with_budget_tokens(
@@ -150,7 +157,12 @@ def _with_budget_tokens(
     tokens = pl.when(is_ratio).then(ratio * pl.col("context")).otherwise(ratio)
     known = configurations.join(visible, on="configuration", how="left")
     return known.join(scheduled, on=["run", "budget"], how="left", maintain_order="left").select(
-        "configuration", *DESCRIPTION[:-1], budget_tokens=tokens.fill_null(pl.col("scheduled"))
+        "configuration",
+        *DESCRIPTION[:-1],
+        "full",
+        "rank",
+        "look",
+        budget_tokens=tokens.fill_null(pl.col("scheduled")),
     )
 
 
@@ -158,6 +170,23 @@ def _mean_tokens(layers: dict[str, list[int]], replayed: set[str]) -> float | No
     """Return a schedule's mean over the layers that were replayed; None: it names none of them."""
     named = [mean(tokens) for layer, tokens in layers.items() if layer in replayed]
     return float(mean(named)) if named else None
+
+
+def _with_channels(
+    configurations: pl.DataFrame, lanes: pl.DataFrame | None, runs: Sequence[Results]
+) -> pl.DataFrame:
+    """Say how many channels hold a part of the cache, and how many the device has."""
+    device = {
+        (run.name, str(one.get("name"))): one.get("channels")
+        for run in runs
+        for one in run.config.get("hardware", [])
+    }
+    has = [device.get(key) for key in configurations.select("run", "hardware").iter_rows()]
+    configurations = configurations.with_columns(pl.Series("device_channels", has, dtype=pl.Int32))
+    if lanes is None:
+        return configurations.with_columns(channels=pl.lit(None, dtype=pl.Int32))
+    used = lanes.group_by("configuration").agg(channels=pl.col("channel").n_unique().cast(pl.Int32))
+    return configurations.join(used, on="configuration", how="left", maintain_order="left")
 
 
 def _described(run: Results, scan: pl.LazyFrame) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.figures import Drawing
 from analysis.figures._style import BASELINE, INK, axis_title, colour, drawing, symbol
+from analysis.results.methods import look_of
 from analysis.starc.claims import CLAIMS, Claim, Quantity, reduction, smoothed
 from analysis.starc.shapes import SHAPES, Shape
 from analysis.starc.study import BUDGET_TOKENS, Series, Study
@@ -86,7 +87,7 @@ def latency(study: Study, shape: Shape) -> Drawing:
         if series.shape != shape:
             continue
         x, mean, low, high = buckets(series.context, series.latency_ns / 1000)
-        paint = colour(_policy(series))
+        paint = colour(_look(series))
         if series.method not in ("full", "quest"):
             data.append(_band(x, low, high, paint))
         data.append(
@@ -98,7 +99,7 @@ def latency(study: Study, shape: Shape) -> Drawing:
                 "y": mean,
                 "line": {"color": paint, "width": 2},
                 "marker": {
-                    "symbol": symbol(_policy(series)),
+                    "symbol": symbol(_look(series)),
                     "color": paint,
                     "size": 8,
                     "maxdisplayed": 8,
@@ -135,7 +136,7 @@ def against(study: Study, quantity: Quantity, versus: str) -> Drawing:
             if curve is None:
                 continue
             x, mean, _, _ = buckets(starc.context[: len(curve)], 100 * smoothed(curve))
-            paint = colour("starc") if name != "energy" else colour("topk")
+            paint = colour(look_of("starc" if name != "energy" else "topk"))
             label = shape.title if quantity == "latency" else f"{shape.title}, {words}"
             data.append(
                 {
@@ -178,9 +179,9 @@ def overfetch(study: Study) -> Drawing:
                 "upperfence": [float(high)],
                 "mean": [float(series.tokens.mean())],
                 "orientation": "h",
-                "marker": {"color": colour(series.method)},
+                "marker": {"color": colour(_look(series))},
                 "line": {"color": INK, "width": 1},
-                "fillcolor": colour(series.method),
+                "fillcolor": colour(_look(series)),
                 "showlegend": False,
             }
         )
@@ -216,8 +217,8 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _policy(series: Series) -> str:
-    return "dense" if series.method == "full" else series.method
+def _look(series: Series) -> int:
+    return look_of("dense" if series.method == "full" else series.method)
 
 
 def _band(x: list[float], low: list[float], high: list[float], paint: str) -> dict[str, Any]:

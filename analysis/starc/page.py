@@ -57,8 +57,9 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
         assumptions=list(_assumptions(study)),
         data=embedded(
             {
-                "settings": [{one.name: one.drawing.plain() for one in drawings}],
-                "csv": rows.write_csv(),
+                "drawings": [one.drawing.plain() for one in drawings],
+                "settings": [{"": {one.name: place for place, one in enumerate(drawings)}}],
+                "csv": {"": rows.write_csv()},
             }
         ),
     )

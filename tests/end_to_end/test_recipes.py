@@ -108,9 +108,9 @@ def test_both_are_in_the_dashboard(house: Path, results: Path) -> None:
 def test_the_figure_is_exported(house: Path, results: Path) -> None:
     names = python(
         house,
-        "from analysis.report.export import pictures\n"
+        "from analysis.report.export import stills\n"
         "from analysis.results.tidying import tidy\n"
         "from pimreplay.results.reader import open_results\n"
-        f"print(*pictures(tidy(open_results([{str(results)!r}]))))\n",
+        f"print(*dict(stills(tidy(open_results([{str(results)!r}])))))\n",
     )
     assert {"energy_against_latency", f"comparison_{METRIC_CSV}"} <= set(names.split())

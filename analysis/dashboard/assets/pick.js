@@ -2,7 +2,7 @@
 /* A click on a figure chooses what the mark stands for: it writes the controls' values into the
    address, as the controls do. Where they are all chosen already, it lets go of them. */
 (function () {
-  const FILTERS = ["policy", "layout", "layers", "heads", "budget", "hardware"];
+  const FILTERS = ["methods", "layers", "heads", "budget", "hardware"];
 
   function picked(point) {
     const meta = point.data.meta || {};

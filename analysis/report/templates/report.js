@@ -3,16 +3,23 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const options = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 
-  function draw(place) {
-    const figures = data.settings[place];
+  const setting = document.getElementById("setting");
+  const cost = document.getElementById("cost");
+  const chosen = () => (cost ? cost.value : "");
+
+  function draw() {
+    const place = setting ? setting.value || "0" : "0";
+    const names = data.settings[place][chosen()];
+    if (cost) document.documentElement.dataset.cost = chosen();
     for (const element of document.querySelectorAll("[data-figure]")) {
-      const figure = figures[element.dataset.figure];
+      const figure = data.drawings[names[element.dataset.figure]];
       element.closest("figure").hidden = !figure;
       if (!figure) continue;
-      Plotly.react(element, figure.data, Object.assign({}, figure.layout), options);
+      const copy = structuredClone(figure); /* Plotly writes into what it draws */
+      Plotly.react(element, copy.data, copy.layout, options);
     }
     for (const words of document.querySelectorAll("[data-setting]")) {
-      words.hidden = words.dataset.setting !== String(place);
+      words.hidden = words.dataset.setting !== place || words.dataset.charge !== chosen();
     }
   }
 
@@ -44,15 +51,14 @@
   }
   document.getElementById("download").addEventListener("click", () => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([data.csv], { type: "text/csv" }));
+    link.href = URL.createObjectURL(new Blob([data.csv[chosen()]], { type: "text/csv" }));
     link.download = "pimreplay.csv";
     document.body.append(link);
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
-  const menu = document.getElementById("setting");
-  if (menu) menu.addEventListener("change", () => draw(Number(menu.value)));
-  draw(menu ? Number(menu.value) || 0 : 0);
+  for (const menu of [setting, cost]) if (menu) menu.addEventListener("change", draw);
+  draw();
   document.documentElement.dataset.ready = "true";
 })();

@@ -26,6 +26,7 @@ if MISSING and os.environ.get("BROWSER_TESTS") != "required":  # .ci/run asks wh
 
 WIDTHS = (1280, 390)
 WAIT_S = 120.0
+BASELINES = "?view=Against+the+baselines"
 
 
 class Browser:
@@ -225,12 +226,14 @@ class TestReport:
         browser, _ = opened
         click = (
             "const b = [...document.querySelectorAll('#overview thead button')]"
-            ".find((e) => e.textContent.startsWith('Latency (')); b.click();"
+            ".find((e) => e.textContent.startsWith('Latency (') && e.offsetParent); b.click();"
             "return b.closest('th').getAttribute('aria-sort')"
         )
         values = (
+            "const shown = [...document.querySelectorAll('#overview thead th')]"
+            ".findIndex((e) => e.textContent.startsWith('Latency (') && e.offsetParent);"
             "return [...document.querySelectorAll('#overview tbody tr')]"
-            ".map((row) => Number(row.cells[1].dataset.value))"
+            ".map((row) => Number(row.cells[shown].dataset.value))"
         )
         assert browser.js(click) == "ascending"
         assert browser.js(values) == sorted(browser.js(values))
@@ -285,15 +288,15 @@ def choose(browser: Browser, control: str, text: str) -> None:
 
 
 def test_a_filter_changes_the_figures_and_the_address(browser: Browser, dashboard: str) -> None:
-    open_dashboard(browser, dashboard)
+    open_dashboard(browser, dashboard + BASELINES)
     bars = "document.querySelectorAll('#latency_against_dense .bars .point').length"
     browser.wait(f"{bars} === 3")
-    choose(browser, "policy", "starc")
+    choose(browser, "methods", "starc")
     browser.wait(f"{bars} === 1")
-    assert browser.js("return location.search") == "?policy=starc"
-    choose(browser, "policy", "starc")
+    assert browser.js("return location.search") == f"{BASELINES}&methods=starc"
+    choose(browser, "methods", "starc")
     browser.wait(f"{bars} === 3")
-    assert browser.js("return location.search") == ""
+    assert browser.js("return location.search") == BASELINES
     assert browser.console() == []
 
 
@@ -310,25 +313,23 @@ def press(browser: Browser, selector: str) -> None:
 def test_clicking_a_bar_keeps_its_method_and_clicking_again_lets_go(
     browser: Browser, dashboard: str
 ) -> None:
-    open_dashboard(browser, dashboard)
+    open_dashboard(browser, dashboard + BASELINES)
     bars = "document.querySelectorAll('#latency_against_dense .bars .point').length"
     browser.wait(f"{bars} === 3")
     press(browser, "#latency_against_dense .bars .point:nth-of-type(2) path")
     browser.wait(f"{bars} === 1")
-    checked = (
-        "return [...document.querySelectorAll('#policy input:checked, #layout input:checked')]"
-    )
-    assert len(browser.js(checked)) == 2
-    query = "?method=quest+%C2%B7+sequential&policy=quest&layout=sequential"
+    checked = "return [...document.querySelectorAll('#methods input:checked')]"
+    assert len(browser.js(checked)) == 1
+    query = f"{BASELINES}&method=quest&methods=quest"
     assert browser.js("return location.search") == query
     press(browser, "#latency_against_dense .bars .point path")
     browser.wait(f"{bars} === 3")
     assert browser.js(checked) == []
-    assert "policy" not in browser.js("return location.search")
+    assert "methods" not in browser.js("return location.search")
     assert browser.console() == []
 
 
-def test_clicking_a_cell_keeps_its_layer_and_head_for_every_figure(
+def test_clicking_a_cell_marks_it_in_every_map_and_keeps_it_elsewhere(
     browser: Browser, dashboard: str
 ) -> None:
     open_dashboard(browser, dashboard + "?view=Layer+by+layer")
@@ -336,13 +337,16 @@ def test_clicking_a_cell_keeps_its_layer_and_head_for_every_figure(
     browser.wait("document.querySelector('#grid_attention_mass .js-plotly-plot').picksWith")
     browser.js(
         "const plot = document.querySelector('#grid_attention_mass .js-plotly-plot');"
-        "const trace = plot.data.find((one) => one.visible);"
-        "plot.emit('plotly_click', {points: [{data: trace, x: '1', y: '1'}]})"
+        "plot.emit('plotly_click', {points: [{data: plot.data[0], x: '1', y: '1'}]})"
     )
     browser.wait("document.getElementById('layers').value === '1'")
     browser.wait("document.getElementById('heads').value === '1'")
-    shown = "document.querySelector('#grid_over_fetch .js-plotly-plot').data[0].x.join()"
-    browser.wait(f"{shown} === '1'")
+    plot = "document.querySelector('#grid_over_fetch .js-plotly-plot')"
+    browser.wait(f"({plot}.layout.shapes || []).length === {plot}.data.length")
+    assert browser.js(f"return {plot}.data[0].x") == ["0", "1"]  # marked, nothing is left out
+    assert browser.js(f"return {plot}.layout.shapes.map((one) => [one.x0, one.x1])") == [
+        [0.5, 1.5]
+    ] * browser.js(f"return {plot}.data.length")
     query = browser.js("return location.search")
     for part in ("layers=1", "heads=1", "kv_head=1"):
         assert part in query
@@ -368,10 +372,10 @@ def test_a_click_that_takes_long_says_that_it_works(browser: Browser, dashboard:
 
 
 def test_a_shared_address_opens_the_same_view(browser: Browser, dashboard: str) -> None:
-    query = "?view=Layer+by+layer&policy=quest&layers=1&first=2&last=5"
+    query = "?view=Layer+by+layer&methods=quest&layers=1&first=2&last=5"
     open_dashboard(browser, dashboard + query)
     browser.wait("document.querySelector('#grid_attention_mass .main-svg')")
-    checked = "return [...document.querySelectorAll('#policy input:checked')].length"
+    checked = "return [...document.querySelectorAll('#methods input:checked')].length"
     assert browser.js(checked) == 1
     assert browser.js("return document.getElementById('layers').value") == "1"
     assert browser.js("return document.getElementById('first').value") == "2"
@@ -379,7 +383,7 @@ def test_a_shared_address_opens_the_same_view(browser: Browser, dashboard: str) 
 
 
 def test_the_back_button_restores_the_controls(browser: Browser, dashboard: str) -> None:
-    open_dashboard(browser, dashboard)
+    open_dashboard(browser, dashboard + BASELINES)
     choose(browser, "view", "Banks")
     browser.wait("document.querySelector('#banks_channel_lane .main-svg')")
     browser.driver.back()
@@ -415,19 +419,19 @@ def test_the_step_inspector_marks_the_selected_tokens(
     run = Results.open(replayed)
     row = tidy([run]).configurations.filter(policy="starc").row(0, named=True)
     expected = inspect(run, row, layer=1, kv_head=1, q_head=1, step=5)
-    query = "?view=Step+inspector&method=starc+·+clustered&layer=1&kv_head=1&q_head=1&step=5"
+    query = "?view=Step+inspector&method=starc&layer=1&kv_head=1&q_head=1&step=5"
     open_dashboard(browser, dashboard + query)
     browser.wait("document.getElementById('inspector-text')")
     text = browser.js("return document.getElementById('inspector-text').textContent")
     marked = browser.js(
-        "return [...document.querySelectorAll('#inspector-text mark.read')]"
+        "return [...document.querySelectorAll('#inspector-text mark.selected')]"
         ".map((e) => e.textContent).join('')"
     )
     assert text == "".join(expected.text)
     words = [word for word, kept in zip(expected.text, expected.selected, strict=True) if kept]
     assert marked == "".join(words)
     summary = browser.js("return document.getElementById('inspector-summary').textContent")
-    assert f"{expected.selected.sum()} of 306 tokens were read" in summary
+    assert f"{expected.selected.sum()} of 306 tokens are selected" in summary
     browser.js("document.getElementById('step').focus()")
     browser.driver.switch_to.active_element.send_keys("\ue013")
     browser.wait("document.getElementById('inspector-summary').textContent.includes('step 6')")
@@ -454,14 +458,58 @@ def test_a_narrow_page_starts_with_its_filters_folded(browser: Browser, dashboar
         assert browser.js(top) < 900
 
 
-def test_figures_are_exported_as_vector_files(replayed: Path, tmp_path: Path) -> None:
-    pytest.importorskip("kaleido", reason="kaleido is not installed")
-    from analysis.report.export import export_figures
+@pytest.fixture(scope="session")
+def few_results(make_once: Callable[..., Path]) -> Path:
+    return make_once(policies=("dense", "starc"))
 
-    paths = export_figures(tidy(open_results([replayed])), tmp_path / "figures", "svg")
-    assert len(paths) > 20
-    (latency,) = [path for path in paths if path.stem == "latency_against_dense"]
-    assert "Latency of a decode step" in latency.read_text()
+
+@pytest.mark.parametrize("form", ["svg", "pdf"])
+def test_figures_are_exported_with_their_font_a_column_and_a_page_wide(
+    few_results: Path, tmp_path: Path, form: str
+) -> None:
+    pytest.importorskip("kaleido", reason="kaleido is not installed")
+    from analysis.report.export import export_figures, stills
+
+    drawings = dict(stills(tidy(open_results([few_results]))))
+    few = ("latency_against_dense", "latency_at_recall", "banks_channel_lane_starc")
+    chosen = [(name, drawings[name]) for name in few]
+    paths = export_figures(chosen, tmp_path / "figures", form)
+    for place, inches in {"column": 3.3, "page": 7.0}.items():
+        own = [path for path in paths if path.parent.name == place]
+        assert {path.name for path in own} == {f"{name}.{form}" for name in few}
+        (path,) = [one for one in own if one.stem == "latency_against_dense"]
+        width, fonts, text = (in_svg if form == "svg" else in_pdf)(path)
+        assert width / 96 == pytest.approx(inches, abs=0.01)
+        assert fonts == {"Roboto"}
+        assert "Latency of a decode step" in text
+
+
+def in_svg(path: Path) -> tuple[float, set[str], str]:
+    """Return width in pixels, the fonts that texts ask for and the file holds, and its text."""
+    import re
+
+    text = path.read_text(encoding="utf-8")
+    asked = set(re.findall(r"font-family: *(?:&quot;|\"|')?([A-Za-z ]+)", text))
+    held = set(
+        re.findall(r"@font-face{font-family:\"(\w+)\";src:url\(data:font/woff;base64,", text)
+    )
+    assert asked == held
+    (width,) = re.findall(r'<svg[^>]* width="([0-9.]+)"', text)[:1]
+    return float(width), held, text
+
+
+def in_pdf(path: Path) -> tuple[float, set[str], str]:
+    """Return the same of a page; a font counts only if its glyphs are in the file."""
+    from pypdf import PdfReader
+
+    (page,) = PdfReader(path).pages
+    fonts = set()
+    for one in page["/Resources"]["/Font"].values():
+        inner = one.get_object()
+        inner = inner["/DescendantFonts"][0].get_object() if "/DescendantFonts" in inner else inner
+        assert any(key.startswith("/FontFile") for key in inner["/FontDescriptor"])
+        fonts.add(str(inner["/BaseFont"]).split("+")[-1].removeprefix("/").split("-")[0])
+    return float(page.mediabox.width) * 96 / 72, fonts, page.extract_text()
 
 
 def test_results_that_cannot_be_opened_get_a_clear_page(browser: Browser, tmp_path: Path) -> None:
@@ -486,7 +534,7 @@ def test_good_results_are_shown_beside_broken_ones(
     (newer / "run.json").write_text(json.dumps(config | {"schema_version": 99}))
     url, stop = served([str(replayed), str(newer)])
     try:
-        open_dashboard(browser, url)
+        open_dashboard(browser, url + BASELINES)
         body = browser.js("return document.body.textContent")
         assert "results schema 99 is newer than this version reads" in body
         browser.wait("document.querySelector('#latency_against_dense .main-svg')")

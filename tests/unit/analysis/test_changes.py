@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from analysis.cli import app
 from analysis.report.changes_view import change_text
 from analysis.results.changes import Changes, changes
+from analysis.results.differences import differences
 from pimreplay.results.reader import open_results
 from tracegen.base.errors import UserError
 
@@ -14,7 +15,7 @@ Make = Callable[..., Path]
 
 
 def compared(before: Path, after: Path, **options: bool) -> Changes:
-    return changes(*open_results([before, after]), **options)
+    return changes(*open_results([before, after]), **options, cost="attention")
 
 
 def test_a_run_compared_with_its_copy_has_no_change(make: Make) -> None:
@@ -49,9 +50,9 @@ def test_runs_on_two_devices_are_compared_method_by_method(make: Make) -> None:
 def test_methods_of_one_side_are_listed(make: Make) -> None:
     found = compared(make("a"), make("b", policies=("dense", "topk")))
     assert [line.split(",")[0] for line in found.only_before] == [
-        "sparq · sequential",
-        "quest · sequential",
-        "starc · clustered",
+        "sparq",
+        "quest",
+        "starc",
     ]
     assert found.only_after == []
 
@@ -84,15 +85,53 @@ def test_the_command_prints_and_writes_what_changed(make: Make, tmp_path: Path) 
 
 
 def test_names_that_look_like_markup_are_names(make: Make) -> None:
-    policies = ("dense", "quest:[/bold]", "quest:[red]x")
+    policies = ("dense", "quest:page=[/bold]", "quest:page=[red]x")
     first, second = make("a", policies=policies), make("b", policies=policies, scale=2.0)
     for folders in ([first], [first, second]):
         result = CliRunner().invoke(app, ["compare", *map(str, folders)], catch_exceptions=False)
         assert result.exit_code == 0
-        assert "quest:[/bold] " in result.output
-        assert "quest:[red]x " in result.output
+        assert "quest page [/bold] " in result.output
+        assert "quest page [red]x " in result.output
 
 
 def test_a_change_reads_as_percent() -> None:
     assert change_text(-0.254) == "-25.4 %"
     assert change_text(0.00001) == "same"
+
+
+def test_a_device_is_the_same_under_another_name_if_its_values_are(make: Make) -> None:
+    found = compared(
+        make("a", hardware=("fast", "slow")), make("b", hardware=("quick", "slow"), scale=1.0)
+    )
+    assert found.relaxed == []
+    assert found.only_before == found.only_after == []
+    assert len(found.methods) == 10
+    assert [(one.entry, one.before, one.after) for one in found.configuration] == [
+        ("configuration.hardware", "fast, slow", "quick, slow"),
+    ]
+
+
+def test_a_sweep_against_a_run_is_told_in_a_line_a_subject(make: Make) -> None:
+    sweep = make("a", hardware=("fast", "slow", "other"), budgets=("128", "256"))
+    found = compared(sweep, make("b", policies=("dense", "topk")))
+    assert [(one.entry, one.before, one.after) for one in found.configuration] == [
+        ("configuration.budgets", "128, 256", "256"),
+        ("configuration.hardware", "fast, slow, other", "attacc_hbm3_bank"),
+        (
+            "configuration.policies (in one only)",
+            "sparq@sequential, quest@sequential, starc@clustered",
+            None,
+        ),
+        ("hardware (in one only)", "slow, other", None),
+    ]
+
+
+def test_values_of_one_device_that_differ_stand_in_one_line() -> None:
+    def recorded(name: str, **energy: float) -> dict[str, object]:
+        return {"hardware": [{"name": name, "values": {"title": name, "energy": energy}}]}
+
+    found = list(differences(recorded("one", a=1, b=2, c=3), recorded("two", a=1, b=4, d=5)))
+    assert [(one.entry, one.before, one.after) for one in found] == [
+        ("hardware.name", "one", "two"),
+        ("hardware.values.energy", "b 2, c 3", "b 4, d 5"),
+    ]

@@ -10,15 +10,11 @@ import pytest
 
 pytest.importorskip("dash")
 
-from analysis.dashboard import make_app
+from analysis.dashboard import OUTPUTS, make_app
 from analysis.dashboard.guard import guard
 from analysis.dashboard.serving import load
 
 UPDATE = "/_dash-update-component"
-OUTPUTS = (
-    *(("content", "children"), ("status", "children"), ("method", "options")),
-    *(("one-method", "hidden"), ("inspector-numbers", "hidden")),
-)
 POST = {
     "output": f"..{'...'.join('.'.join(one) for one in OUTPUTS)}..",
     "outputs": [{"id": name, "property": key} for name, key in OUTPUTS],

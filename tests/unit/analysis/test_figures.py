@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from analysis.cli import app
 from analysis.figures import Drawing, figures
-from analysis.figures._style import _COLOURS, axis_title, colour
+from analysis.figures._style import axis_title
 from analysis.figures.pareto import pareto_front
 from analysis.metrics import metrics
 from analysis.results.accuracy import Accuracy, beside
@@ -23,6 +23,7 @@ from analysis.results.tidying import tidy
 from pimreplay.results.reader import open_results
 from tracegen.base.errors import UserError
 
+METHODS = ("dense", "topk", "sparq", "quest", "starc")
 Load = Callable[..., Table]
 UNITS = {one.unit for one in metrics().values()} | {
     *("µs", "ms", "s", "nJ", "µJ", "mJ", "J", "µJ·µs", "index", "multiple of dense"),
@@ -40,29 +41,10 @@ def draw(table: Table, name: str) -> Drawing:
 
 
 @pytest.fixture(scope="module")
-def sweep(make_once: Callable[..., Path]) -> Table:
+def sweep(make_once: Callable[..., Path], accuracy_of: Callable[..., Accuracy]) -> Table:
     settings = {"budgets": ("128", "256"), "hardware": ("attacc_hbm3_bank", "attacc_hbm3_bg")}
-    table = tidy(open_results([make_once(**settings)]))
+    table = tidy(open_results([make_once(**settings)])).charging("attention")
     return beside(table, accuracy_of(table))
-
-
-def accuracy_of(table: Table, **description: Any) -> Accuracy:
-    """Return made-up accuracy of every method and budget: each has the number of its row."""
-    named = pl.concat_str("policy", "policy_parameters", separator=":").str.strip_chars_end(":")
-    cells = (
-        table.configurations.filter(pl.col("policy") != "dense")
-        .select(policy=named, budget=pl.col("budget"))
-        .unique(maintain_order=True)
-    )
-    cells = pl.concat([pl.DataFrame({"policy": ["dense"], "budget": ["all"]}), cells])
-    values = pl.Series("value", range(len(cells)), dtype=pl.Float64)
-    numbered = cells.with_columns(values, low=values - 1, high=values + 2)
-    measures = pl.concat(
-        numbered.with_columns(task=pl.lit("t"), measure=pl.lit(one))
-        for one in ("perplexity", "ruler_score_ratio")
-    )
-    known = {"model": "reference", "layers": 3, "dense_layers": 1} | description
-    return Accuracy("acc", known, pl.DataFrame(), measures)
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +85,9 @@ def test_every_figure_is_absent_or_drawn_when_only_one_method_ran(alone: Table, 
 def test_bars_are_the_ratios_to_the_baseline_and_it_is_named(sweep: Table) -> None:
     drawing = draw(sweep, "latency_against_dense")
     bars = dict(zip(drawing.data[0]["y"], drawing.data[0]["x"], strict=True))
-    assert bars["starc · clustered"] == pytest.approx(0.25)
-    assert bars["topk · sequential"] == pytest.approx(0.5)
-    assert "dense · sequential" not in bars
+    assert bars["starc"] == pytest.approx(0.25)
+    assert bars["topk"] == pytest.approx(0.5)
+    assert "dense" not in bars
     assert drawing.layout["annotations"][0]["text"] == "dense"
     assert drawing.layout["shapes"][0]["x0"] == 1.0
 
@@ -113,60 +95,26 @@ def test_bars_are_the_ratios_to_the_baseline_and_it_is_named(sweep: Table) -> No
 def test_against_token_wise_the_baseline_is_exact_top_k(sweep: Table) -> None:
     drawing = draw(sweep, "energy_against_topk")
     bars = dict(zip(drawing.data[0]["y"], drawing.data[0]["x"], strict=True))
-    assert bars["starc · clustered"] == pytest.approx(0.5)
+    assert bars["starc"] == pytest.approx(0.5)
     assert drawing.layout["annotations"][0]["text"] == "exact top-k"
 
 
-def test_the_same_policy_has_the_same_colour_everywhere(sweep: Table) -> None:
-    starc = set()
+def test_a_method_has_the_same_colour_everywhere_and_no_other_has_it(sweep: Table) -> None:
+    seen: dict[str, set[str]] = {}
     for name in figures():
         for trace in draw(sweep, name).data:
-            if str(trace.get("name", "")).startswith("starc") and trace["type"] != "heatmap":
-                starc.add(
-                    trace.get("fillcolor")
-                    or trace["marker" if "marker" in trace else "line"]["color"]
-                )
-    assert starc == {colour("starc")}
-
-
-def test_a_policy_never_seen_before_keeps_its_colour() -> None:
-    assert colour("brand_new") == colour("brand_new")
-
-
-def test_colours_stay_apart_with_every_kind_of_colour_vision() -> None:
-    """Simulate dichromats (Vienot, Brettel, Mollon 1999) and compare the main five in CIE Lab."""
-    for matrix in (
-        ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-        ((0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)),
-        ((0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1)),
-    ):
-        seen = [
-            _lab(_COLOURS[name], matrix) for name in ("dense", "topk", "sparq", "quest", "starc")
-        ]
-        for place, one in enumerate(seen):
-            for other in seen[place + 1 :]:
-                assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 15
-
-
-def _lab(text: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, float, float]:
-    linear = [(int(text[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
-    red, green, blue = (
-        max(0.0, sum(a * b for a, b in zip(row, linear, strict=True))) for row in matrix
-    )
-    x = 0.4124 * red + 0.3576 * green + 0.1805 * blue
-    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    z = 0.0193 * red + 0.1192 * green + 0.9505 * blue
-    fx, fy, fz = (
-        v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x / 0.9505, y, z / 1.089)
-    )
-    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+            if trace["type"] in ("scatter", "box") and trace["name"] in METHODS:
+                part = trace["marker" if "marker" in trace else "line"]["color"]
+                seen.setdefault(trace["name"], set()).add(trace.get("fillcolor") or part)
+    assert {name: found for name, found in seen.items() if len(found) > 1} == {}
+    assert len({next(iter(found)) for found in seen.values()}) == len(METHODS)
 
 
 def test_parts_of_a_stack_add_up_to_the_whole(sweep: Table) -> None:
     drawing = draw(sweep, "energy_by_part")
     table = at(sweep.narrowed(policy_layers=True), settings(sweep)[0])
     whole = table.measured().filter(policy="starc")["energy"].item()
-    place = drawing.data[0]["y"].index("starc · clustered")
+    place = drawing.data[0]["y"].index("starc")
     parts = sum(trace["x"][place] for trace in drawing.data)
     unit = re.findall(r"\((.*?)\)", drawing.layout["xaxis"]["title"]["text"])[-1]
     assert parts * {"nJ": 1e3, "µJ": 1e6}[unit] == pytest.approx(whole)
@@ -179,18 +127,13 @@ def test_parts_that_are_not_known_are_named_and_not_drawn_as_zero(sweep: Table) 
 
 
 def test_the_time_of_a_step_is_its_phases_and_the_work_beside_them(sweep: Table) -> None:
-    drawing = draw(sweep, "latency_by_phase")
+    drawing = draw(sweep.charging("all"), "latency_by_phase")
     names = [trace["name"] for trace in drawing.data]
     assert names == ["score", "softmax", "context", "move", "scoring", "clustering", "remap"]
-    place = drawing.data[0]["y"].index("starc · clustered")
+    place = drawing.data[0]["y"].index("starc")
     assert [trace["x"][place] for trace in drawing.data[4:]] == [0.02, 0.008, 0.004]
-
-
-def test_two_layouts_of_one_policy_are_told_apart_without_colour() -> None:
-    from analysis.figures._style import dash, pattern, symbol
-
-    for style in (dash, pattern, lambda layout: symbol("starc", layout)):
-        assert style("clustered") != style("sequential")
+    alone = draw(sweep, "latency_by_phase")
+    assert [trace["name"] for trace in alone.data] == names[:4]
 
 
 def test_the_pareto_front_holds_what_nothing_beats() -> None:
@@ -210,8 +153,8 @@ def test_a_pareto_front_never_falls() -> None:
 def test_latency_follows_the_context_step_by_step(sweep: Table) -> None:
     drawing = draw(sweep, "latency_by_context")
     dense = next(trace for trace in drawing.data if trace["name"].startswith("dense"))
-    assert dense["x"] == list(range(513, 529))
-    assert dense["y"][0] == pytest.approx(2 * 11 * 513 / 1000)
+    assert dense["x"] == list(range(514, 529))  # the first step pays for work on the prompt
+    assert dense["y"][0] == pytest.approx(2 * 11 * 514 / 1000)
 
 
 def test_one_budget_draws_no_line_over_budgets(load: Load) -> None:
@@ -225,11 +168,77 @@ def test_sensitivity_is_drawn_over_the_one_parameter_that_differs(sweep: Table) 
     assert drawing.data[0]["x"] == [900.0, 901.0]
 
 
-def test_the_bank_map_holds_the_summed_loads(sweep: Table) -> None:
+def test_the_bank_map_holds_the_summed_loads_and_says_which_channels_are_idle(
+    sweep: Table,
+) -> None:
     drawing = draw(sweep, "banks_channel_lane")
     shown = next(trace for trace in drawing.data if trace["visible"])
-    assert shown["z"] == [[2.0] * 8 + [6.0] * 8] * 2
+    assert shown["z"] == [[2.0] * 8 + [6.0] * 8] * 2 + [[None] * 16] * 2
+    assert shown["y"] == ["0", "1", "2 idle", "3 idle"]
     assert len(drawing.layout["updatemenus"][0]["buttons"]) == 5
+
+
+def test_a_map_of_many_rows_stays_on_the_page() -> None:
+    from analysis.figures._style import map_height
+
+    assert map_height(500) == map_height(5000) < 700
+
+
+def test_every_method_has_a_map_of_its_layers_on_one_scale(sweep: Table) -> None:
+    drawing = draw(sweep, "grid_attention_mass")
+    assert [trace["name"] for trace in drawing.data] == list(METHODS)
+    assert {trace["coloraxis"] for trace in drawing.data} == {"coloraxis"}
+    quest = drawing.data[METHODS.index("quest")]
+    assert quest["z"] == [[pytest.approx(0.98)] * 2] * 2
+    assert (quest["x"], quest["y"]) == (["0", "1"], ["1", "2"])
+    panels = [
+        (
+            tuple(drawing.layout[f"xaxis{one}"]["domain"]),
+            tuple(drawing.layout[f"yaxis{one}"]["domain"]),
+        )
+        for one in ("", "2", "3", "4", "5")
+    ]
+    assert len(set(panels)) == 5
+
+
+def test_work_on_the_prompt_is_paid_off_by_decoding() -> None:
+    from analysis.figures.amortised import running_means
+
+    class Once:
+        def measured(self, *_: str, only: tuple[str, ...]) -> pl.DataFrame:
+            one = {"configuration": [0] * 3, "method": ["m"] * 3, "rank": [0] * 3, "look": [0] * 3}
+            steps = {"window": [0, 1, 2], "first_step": [0, 1, 2], "steps": [1, 1, 2]}
+            return pl.DataFrame(one | steps | {"latency": [100.0, 10.0, 10.0]})
+
+    means = running_means(Once(), "latency")  # type: ignore[arg-type]
+    assert means["decoded"].to_list() == [1, 2, 4]
+    assert means["mean"].to_list() == [100.0, 55.0, 32.5]
+
+
+def test_devices_are_set_beside_dense_attention_on_the_same_device(sweep: Table) -> None:
+    drawing = draw(sweep, "latency_by_device")
+    assert [bars["name"] for bars in drawing.data] == ["attacc_hbm3_bank", "attacc_hbm3_bg"]
+    for bars in drawing.data:
+        ratios = dict(zip(bars["y"], bars["x"], strict=True))
+        assert ratios == pytest.approx({"topk": 0.5, "sparq": 0.6, "quest": 0.2, "starc": 0.25})
+    titles = [note["text"] for note in drawing.layout["annotations"] if "<b>" in note["text"]]
+    assert "1.50\u00d7 attacc_hbm3_bank" in titles[1]
+
+
+def test_devices_that_differ_in_capacity_alone_are_no_sweep_over_it() -> None:
+    from types import SimpleNamespace
+
+    from analysis.results.hardware import varied_parameter
+
+    def run(**values: float) -> object:
+        names = ("a", "b")
+        hardware = [
+            {"name": name, "values": {"organisation": {"capacity_bytes": 1 + place} | values}}
+            for place, name in enumerate(names)
+        ]
+        return SimpleNamespace(config={"hardware": hardware})
+
+    assert varied_parameter([run()], ("a", "b")) is None  # type: ignore[list-item]
 
 
 def test_lane_loads_are_drawn_over_their_mean(sweep: Table) -> None:
@@ -243,7 +252,7 @@ def test_traces_of_one_model_make_one_line_over_contexts(make: Callable[..., Pat
     table = tidy(open_results(folders))
     drawing = draw(table, "latency_by_context")
     assert len(drawing.data) == 5
-    assert len(drawing.data[0]["x"]) == 2 * 16
+    assert len(drawing.data[0]["x"]) == 2 * 15
 
 
 def test_over_fetch_is_drawn_as_quantiles(sweep: Table) -> None:
@@ -281,7 +290,7 @@ def test_accuracy_stands_against_cost_with_dense_as_the_line(sweep: Table) -> No
             assert len(curve["y"]) == 2, "one point a budget"
             assert curve["error_y"]["array"] == [2, 2]
             assert known[name.split(" ")[0].split("@")[0]]["value"] in curve["y"]
-    assert drawing.layout["shapes"][0]["y0"] == 0, "what dense reaches"
+    assert drawing.layout["shapes"][0]["y0"] == 10, "what dense reaches"
 
 
 @pytest.mark.parametrize(
@@ -293,13 +302,18 @@ def test_accuracy_stands_against_cost_with_dense_as_the_line(sweep: Table) -> No
     ],
 )
 def test_accuracy_of_another_run_is_refused(
-    alone: Table, other: dict[str, Any], sentence: str
+    alone: Table,
+    other: dict[str, Any],
+    sentence: str,
+    accuracy_of: Callable[..., Accuracy],
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         beside(alone, accuracy_of(alone, **other))
 
 
-def test_accuracy_of_other_budgets_is_refused(alone: Table, sweep: Table) -> None:
+def test_accuracy_of_other_budgets_is_refused(
+    alone: Table, accuracy_of: Callable[..., Accuracy]
+) -> None:
     measures = accuracy_of(alone).measures.with_columns(budget=pl.lit("77"))
     other = Accuracy("acc", accuracy_of(alone).description, pl.DataFrame(), measures)
     with pytest.raises(UserError, match="no policy at a budget of it is in the results"):

@@ -2,6 +2,7 @@ import polars as pl
 import pytest
 
 from analysis.metrics import metric, metrics, parts_of
+from analysis.results.charge import CHARGED
 from analysis.results.tables import value_columns
 from pimreplay.results.schema import ENERGY_PARTS, OVERHEADS, PHASES
 from tracegen.base.errors import UserError
@@ -12,13 +13,13 @@ def test_every_metric_says_what_it_is(name: str) -> None:
     one = metrics()[name]
     assert one.title and one.unit and one.source.endswith(".")
     assert one.better in ("lower", "higher")
-    assert set(one.compute.meta.root_names()) <= set(value_columns())
+    assert set(one.compute.meta.root_names()) <= {*value_columns(), *CHARGED}
     assert one.part_of in ("", *metrics())
 
 
 @pytest.mark.parametrize("name", metrics())
 def test_every_metric_is_unknown_where_its_inputs_are(name: str) -> None:
-    schema = dict.fromkeys(value_columns(), pl.Float64)
+    schema = dict.fromkeys((*value_columns(), *CHARGED), pl.Float64)
     frame = pl.DataFrame({one: [None] for one in schema}, schema=schema)
     assert frame.select(metrics()[name].compute.alias("value"))["value"].to_list() == [None]
 

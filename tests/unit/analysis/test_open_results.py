@@ -129,8 +129,9 @@ def test_selections_that_were_not_kept_are_told_from_lost_ones(make: Make) -> No
 
 
 def test_an_older_folder_opens_with_a_warning(make_old: Make) -> None:
-    (warning,) = Results.open(make_old()).warnings
-    assert "made by an older version, without checksums" in warning
+    unsealed, charged = Results.open(make_old()).warnings
+    assert "made by an older version, without checksums" in unsealed
+    assert "latency is of attention alone" in charged
 
 
 @pytest.mark.parametrize("command", ["report", "compare"])
@@ -150,6 +151,45 @@ def test_what_an_older_version_did_not_measure_is_unknown(make_old: Make) -> Non
     file = make_old() / "steps.parquet"
     pl.read_parquet(file).drop("dense_blocks").write_parquet(file)
     assert Results.open(file.parent).table("steps")["dense_blocks"].null_count() == 5 * 3 * 2 * 16
+
+
+@pytest.fixture
+def without_charges(make: Make, reseal: Callable[..., None]) -> Path:
+    """Return results as schema 2 was: latencies of layers are of attention alone."""
+    folder = make()
+    layers = pl.read_parquet(folder / "layers.parquet")
+    reseal(folder, version=2, layers=layers.drop(pl.selectors.starts_with("latency_with")))
+    return folder
+
+
+def test_results_without_latencies_with_overheads_are_read_for_attention(
+    without_charges: Path, tmp_path: Path
+) -> None:
+    (warning,) = Results.open(without_charges).warnings
+    assert "latency is of attention alone, replay for all of it" in warning
+    printed = CliRunner().invoke(app, ["compare", str(without_charges)])
+    assert printed.exit_code == 0, printed.output
+    assert "A decode step, attention alone: " in printed.output
+    assert "0.25\u00d7" in printed.output
+    asked = CliRunner().invoke(app, ["compare", str(without_charges), "--cost", "all"])
+    assert "0.25\u00d7" not in asked.output.split("Energy")[0]
+    out = tmp_path / "page.html"
+    made = CliRunner().invoke(app, ["report", str(without_charges), "--out", str(out)])
+    assert made.exit_code == 0, made.output
+    page = out.read_text()
+    assert '<option value="attention" selected>' in page
+    assert "the latency of a decode step is not known all overheads included" in page
+    assert warning.rsplit(": ", 1)[-1] in page
+
+
+def test_results_that_should_have_them_and_do_not_are_refused(
+    make: Make, reseal: Callable[..., None]
+) -> None:
+    folder = make()
+    layers = pl.read_parquet(folder / "layers.parquet")
+    reseal(folder, layers=layers.drop("latency_with_overheads_ns"))
+    with pytest.raises(UserError, match="no column latency_with_overheads_ns; replay again"):
+        Results.open(folder)
 
 
 def test_a_truncated_table_is_named(make_old: Make) -> None:

@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from analysis.cli import app
 from analysis.report.page import report_html
-from analysis.results.summary import settings, words
+from analysis.results.summary import settings
 from analysis.results.tables import Table
 from analysis.results.tidying import tidy
+from analysis.results.words import words
 from pimreplay.results.reader import open_results
 from tracegen.base.errors import UserError
 
@@ -40,17 +41,23 @@ def test_the_report_is_small_enough_for_any_number_of_runs(make: Make) -> None:
     assert "Settings that are in the table only: " in page
 
 
-def test_the_summary_gives_the_measured_ratios(load: Load) -> None:
-    table = load()
-    sentences = " ".join(words(table, settings(table)[0]))
-    assert "over the 2 layers that the policies decide" in sentences
-    assert "0.20 times dense" in sentences
-    assert (
-        "starc · clustered: 75.0 % less latency and 75.0 % less energy against dense" in sentences
+def test_the_summary_names_the_best_method_at_each_level(load: Load) -> None:
+    table = load().charging("attention")
+    dense, fastest, least_energy, kept = words(table, settings(table)[0])
+    assert "over the 2 layers that the policies decide, a decode step takes" in dense
+    assert dense.endswith("Latency and energy below: attention alone.")
+    assert fastest == (
+        "Fastest that keeps that part of the attention mass: at 80 % quest (0.20\u00d7 dense), at"
+        " 90 % quest (0.20\u00d7 dense), at 95 % quest (0.20\u00d7 dense), none keeps 99 %."
     )
-    assert "50.0 % less latency and 50.0 % less energy against exact top-k" in sentences
-    assert "it keeps 97.5 % of the attention mass and 75.0 % of the exact top-k tokens" in sentences
-    assert "With the 1 layer that the run kept dense included" in sentences
+    assert least_energy.startswith("Least energy that keeps")
+    assert "The 1 layer that the run kept dense" in kept
+
+
+def test_methods_with_the_same_results_are_named(load: Load) -> None:
+    table = load(policies=("dense", "quest", "quest:page_tokens=32"))
+    sentences = words(table, settings(table)[0])
+    assert "The same results, so drawn on one another: quest, quest page 32." in sentences
 
 
 def test_the_summary_says_when_there_is_no_baseline(load: Load) -> None:
@@ -100,7 +107,7 @@ def test_failed_points_are_named_with_their_error(make: Make, reseal: Callable[.
 def test_the_csv_has_units_in_its_names_and_full_precision(load: Load) -> None:
     page = report_html(load())
     data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
-    rows = pl.read_csv(data["csv"].encode())
+    rows = pl.read_csv(data["csv"]["attention"].encode())
     assert {"latency_ns", "energy_pj", "latency_vs_dense_ratio", "over_fetch_ratio"} <= set(
         rows.columns
     )
@@ -146,19 +153,32 @@ def test_the_latex_table_is_written_beside_the_report(make: Make, tmp_path: Path
     assert run("report", make(), "--out", tmp_path / "r.html", "--latex")[0] == 0
     text = (tmp_path / "r.tex").read_text()
     assert text.count(r" \\") == 6
-    assert r"starc $\cdot$ clustered" in text
+    assert r"starc" in text
     assert "_" not in text.replace(r"\_", "").replace("booktabs", "")
 
 
-def test_a_picture_names_what_a_menu_would_show(load: Load) -> None:
-    from analysis.figures import figures
-    from analysis.report.export import still_layout
+def test_pictures_are_one_a_method_where_a_page_has_a_menu(load: Load) -> None:
+    from analysis.report.export import still_layout, stills
 
-    drawing = figures()["grid_attention_mass"].draw(load())
-    layout = still_layout(drawing)
+    found = dict(stills(load()))
+    of_banks = [name for name in found if name.startswith("banks_channel_lane")]
+    assert of_banks == [
+        f"banks_channel_lane_{name}" for name in ("dense", "topk", "sparq", "quest", "starc")
+    ]
+    layout = still_layout(found["banks_channel_lane_starc"], inches=3.3)
     assert "updatemenus" not in layout
-    assert layout["title"]["text"] == "topk · sequential"
-    assert "updatemenus" in drawing.layout
+    assert layout["title"]["text"] == "starc"
+    assert (layout["width"], layout["font"]["family"]) == (317, "Roboto")
+
+
+def test_the_font_of_pictures_has_every_letter_in_them(load: Load) -> None:
+    from analysis.report.export import stills
+    from analysis.report.picture_font import missing_glyphs
+
+    pytest.importorskip("font_roboto")
+    text = json.dumps([one.plain() for _, one in stills(load())], ensure_ascii=False)
+    assert missing_glyphs(text) == set()
+    assert missing_glyphs("\u2605 and \u4e2d") == {"\u2605", "\u4e2d"}
 
 
 def test_compare_prints_one_line_a_method(make: Make) -> None:

@@ -64,7 +64,7 @@ def test_lane_balance_follows_the_loads(load: Load) -> None:
 
 
 def test_layers_kept_dense_are_left_out_for_the_dense_baseline_too(load: Load) -> None:
-    sparse = load().narrowed(policy_layers=True)
+    sparse = load().narrowed(policy_layers=True).charging("attention")
     assert sorted(sparse.rows["layer"].unique()) == [1, 2]
     ratio = relative(sparse.measured(), "latency", "dense", "ratio")
     assert ratio.filter(policy="starc")["ratio"].item() == pytest.approx(0.25)
@@ -114,5 +114,42 @@ def test_parameters_are_in_the_label_only_where_they_tell_methods_apart(
 ) -> None:
     folder = make(policies=("dense", "quest", "quest:page_tokens=32", "starc"))
     labels = tidy(open_results([folder])).configurations["method"].to_list()
-    assert "quest:page_tokens=32 · sequential" in labels
-    assert "starc · clustered" in labels
+    assert "quest page 32" in labels
+    assert "starc" in labels
+
+
+def test_a_baseline_is_one_on_the_same_layout_or_at_least_on_the_same_channels() -> None:
+    same = {"run": "r", "trace": "t", "hardware": "h", "budget": "8", "policy_parameters": ""}
+    rows = [
+        ("dense", "sequential", 2, 100.0),
+        ("dense", "clustered", 2, 90.0),
+        ("dense", "token_interleaved", 16, 12.0),
+        ("starc", "clustered", 2, 45.0),
+        ("quest", "sequential", 2, 50.0),
+        ("quest", "random", 2, 60.0),
+        ("quest", "token_interleaved", 16, 6.0),
+        ("quest", "elsewhere", 8, 1.0),
+    ]
+    measured = pl.DataFrame(
+        [
+            {
+                **same,
+                "configuration": place,
+                "rank": place,
+                "policy": policy,
+                "layout": layout,
+                "method": f"{policy} {layout}",
+                "channels": channels,
+                "latency": latency,
+            }
+            for place, (policy, layout, channels, latency) in enumerate(rows)
+        ]
+    )
+    found = relative(measured, "latency", "dense", "ratio").filter(pl.col("policy") != "dense")
+    assert found.select("method", "ratio", "ratio_baseline").rows() == [
+        ("starc clustered", 0.5, "dense clustered"),
+        ("quest sequential", 0.5, "dense sequential"),
+        ("quest random", 0.6, "dense sequential"),
+        ("quest token_interleaved", 0.5, "dense token_interleaved"),
+        ("quest elsewhere", None, None),
+    ]

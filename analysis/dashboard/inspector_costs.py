@@ -1,0 +1,87 @@
+"""What the step that is inspected cost, as the results hold it: a timeline and the counts."""
+
+from typing import Any
+
+from dash import html
+
+from analysis.figures import Drawing
+from analysis.figures._style import INK, PARTS, axis_title, drawing
+from analysis.results.magnitudes import scaled
+from pimreplay.cost.energy_events import ENERGY_PARTS
+from pimreplay.results.schema import PHASES
+
+COUNTS = {
+    "key_rows": "Rows of keys opened",
+    "value_rows": "Rows of values opened",
+    "activations": "Row activations, in banks",
+    "mac_commands": "MAC commands",
+    "move_commands": "Data-movement commands",
+    "remapped_tokens": "Tokens rewritten",
+    "clustered_tokens": "Tokens clustered",
+}
+BEFORE, AFTER = ("clustering", "scoring"), ("remap",)
+"""Overheads before and after attention, in the order in which they are charged."""
+
+
+def timeline(costs: dict[str, Any]) -> Drawing:
+    """Draw what the KV head's channel does in this step, one thing after another."""
+    names = [*(f"{name}_ns" for name in BEFORE), *PHASES, *(f"{name}_ns" for name in AFTER)]
+    known = {name: costs[name] for name in names if costs[name]}
+    factor, unit = scaled([sum(known.values())], "ns")
+    bars = []
+    start = 0.0
+    for place, name in enumerate(names):
+        if name not in known:
+            continue
+        called = name.removesuffix("_ns")
+        bars.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "base": [start / factor],
+                "x": [known[name] / factor],
+                "y": ["step"],
+                "name": called,
+                "marker": {"color": PARTS[place], "line": {"color": INK, "width": 0.8}},
+                "hovertemplate": f"{called}: %{{x:.4g}} {unit}<extra></extra>",
+            }
+        )
+        start += known[name]
+    return drawing(
+        bars,
+        axis_title("Time of this KV head in this step", unit),
+        "",
+        210,
+        barmode="overlay",
+        yaxis={"showticklabels": False},
+    )
+
+
+def costs_tables(costs: dict[str, Any]) -> list[html.Table]:
+    """Return the phases in ns, the counts, and the energy by part; a dash where unknown."""
+    times = [(name.removesuffix("_ns"), costs[name]) for name in PHASES]
+    times.append(("attention", costs["latency_ns"]))
+    times += [(name, costs[f"{name}_ns"]) for name in (*BEFORE, *AFTER)]
+    energies = [(name.removesuffix("_pj"), costs[name]) for name in ENERGY_PARTS]
+    energies.append(("attention", costs["energy_pj"]))
+    energies += [(name, costs[f"{name}_pj"]) for name in (*BEFORE, *AFTER)]
+    counts = [(title, costs[name]) for name, title in COUNTS.items()]
+    return [
+        _table("Time", "ns", times, ",.1f"),
+        _table("Count", "number", counts, ",.0f"),
+        _table("Energy", "pJ", energies, ",.0f"),
+    ]
+
+
+def _table(heading: str, unit: str, rows: list[tuple[str, float | None]], form: str) -> html.Table:
+    head = html.Tr([html.Th(heading, scope="col"), html.Th(unit, scope="col", className="number")])
+    body = [
+        html.Tr(
+            [
+                html.Th(name, scope="row"),
+                html.Td("\u2013" if value is None else format(value, form), className="number"),
+            ]
+        )
+        for name, value in rows
+    ]
+    return html.Table([html.Thead(head), html.Tbody(body)])
