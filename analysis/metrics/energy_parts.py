@@ -3,7 +3,7 @@
 import polars as pl
 
 from analysis.metrics import Metric
-from pimreplay.cost.energy_events import ENERGY_PARTS
+from pimreplay.cost.energy_parts import ENERGY_PARTS
 from pimreplay.cost.overheads import OVERHEADS
 
 _SOURCES = {

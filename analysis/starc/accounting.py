@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from analysis.starc.cost import ROW_TOKENS, IntArray, StepCosts
 from analysis.starc.shapes import Shape, System
-from pimreplay.cost.energy_events import Energy, Events
+from pimreplay.cost.energy_events import Events
 from pimreplay.cost.energy_models import activation, attacc
+from pimreplay.cost.energy_parts import Energy
 from pimreplay.hardware.device import Hardware
 
 FloatArray = NDArray[np.float64]

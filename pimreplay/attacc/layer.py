@@ -10,7 +10,7 @@ from pimreplay.attacc.shape import AttentionShape
 from pimreplay.bank_model.scheduler import schedule
 from pimreplay.bank_model.simulate import report
 from pimreplay.cost.energy import MODELS, layer_energy
-from pimreplay.cost.energy_events import Energy
+from pimreplay.cost.energy_parts import Energy
 from pimreplay.hardware.device import Hardware
 from pimreplay.hardware.levels import LEVELS
 from pimreplay.hardware.preset_files import load_organisation, load_timing

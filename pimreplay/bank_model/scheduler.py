@@ -13,13 +13,13 @@ from pimreplay.bank_model.commands import (
     REQUESTS,
     Requests,
     count_requests,
-    rule_table,
 )
 from pimreplay.bank_model.kernel import front_end
 from pimreplay.bank_model.kernel.allocation import more_row_room, new_state
 from pimreplay.bank_model.kernel.device import device_of
 from pimreplay.bank_model.kernel.state import ISSUED
 from pimreplay.bank_model.limits import STUCK_CYCLES
+from pimreplay.bank_model.timing_rules import rule_table
 from pimreplay.hardware.organisation import Organisation
 from pimreplay.hardware.timing import Timing
 from tracegen.base.errors import UserError

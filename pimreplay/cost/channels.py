@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.cost.energy_events import Energy
+from pimreplay.cost.energy_parts import Energy
 from pimreplay.cost.step_cost import StepCost, step_cost
 from pimreplay.hardware.device import Geometry, Hardware
 from pimreplay.placement.blocks import over_channels

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.cost.counts import Counts
-from pimreplay.cost.energy_events import Energy, Events, FloatArray
+from pimreplay.cost.energy_events import Events
 from pimreplay.cost.energy_models import activation, attacc
+from pimreplay.cost.energy_parts import Energy, FloatArray
 from pimreplay.hardware.device import Geometry, Hardware
 from pimreplay.hardware.levels import LEVELS
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pimreplay.cost.energy_events import FloatArray
 from pimreplay.cost.energy_models.activation import ON_STACK, distance_pj_per_bit
+from pimreplay.cost.energy_parts import FloatArray
 from pimreplay.hardware.device import Geometry
 
 Amount = FloatArray | NDArray[np.int64]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.cost.energy import step_energy
-from pimreplay.cost.energy_events import Energy
+from pimreplay.cost.energy_parts import Energy
 from pimreplay.cost.fidelity import load_fidelity
 from pimreplay.hardware.device import Geometry
 

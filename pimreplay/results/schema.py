@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pimreplay.cost.energy_events import ENERGY_PARTS
+from pimreplay.cost.energy_parts import ENERGY_PARTS
 from pimreplay.cost.overheads import OVERHEADS
 
 SCHEMA_VERSION = 3

@@ -14,7 +14,7 @@ from pimreplay.cost import channels as on_channels
 from pimreplay.cost import energy as charging
 from pimreplay.cost.channels import kv_head_cost
 from pimreplay.cost.command_fidelity import HeadStream
-from pimreplay.cost.energy_events import Energy
+from pimreplay.cost.energy_parts import Energy
 from pimreplay.cost.overheads import overhead_cost
 from pimreplay.hardware.device import EnergyTable, Hardware
 from pimreplay.hardware.reading import load

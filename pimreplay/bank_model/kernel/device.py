@@ -50,7 +50,7 @@ def device_of(
 ) -> Any:
     """Return the constants of channels of so many pseudo-channels, ranks, groups, banks.
 
-    `rules` are those of `commands.rule_table`. A bank's path is where the ready cycles of
+    `rules` are those of `timing_rules.rule_table`. A bank's path is where the ready cycles of
     each level above it lie, and the number of its rank: (banks, levels + 1).
     """
     pseudo_channels, ranks, groups, banks = counts

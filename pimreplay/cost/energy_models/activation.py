@@ -1,6 +1,7 @@
 """Charge each thing that happens: rows opened, bits out of row buffers and over distances, MACs."""
 
-from pimreplay.cost.energy_events import Energy, Events, added, times
+from pimreplay.cost.energy_events import Events
+from pimreplay.cost.energy_parts import Energy, added, times
 from pimreplay.hardware.device import Hardware
 
 ON_STACK = ("bank_group", "global_io", "tsv")

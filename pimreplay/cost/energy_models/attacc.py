@@ -7,7 +7,8 @@ Source: scale-snu/attacc_simulator @ c600051, src/config.py, src/devices.py,
 src/ramulator_wrapper.py.
 """
 
-from pimreplay.cost.energy_events import Energy, Events
+from pimreplay.cost.energy_events import Events
+from pimreplay.cost.energy_parts import Energy
 from pimreplay.hardware.device import Hardware
 
 ROW_BUFFER_PJ_PER_BIT = (0.11, 0.44)
