@@ -49,7 +49,7 @@ class Addresses:
         self.column = org.access_bytes
         self.row = m.address(row=1)
         self.bank = m.address(bank=1)
-        self.group = m.address(bank_group=1)
+        self.bank_group = m.address(bank_group=1)
         self.rank = m.address(rank=1)
         self.channel = m.address(channel=1)
         self.words = org.access_bytes // shape.element_bytes
@@ -72,21 +72,23 @@ class Addresses:
         org = self.org
         at = self.level.place(index, org)
         # rows continue into the bits above where a region is larger than a bank
-        offset: IntArray = at.rank * self.rank + at.bank_group * self.group + at.bank * self.bank
+        offset: IntArray = (
+            at.rank * self.rank + at.bank_group * self.bank_group + at.bank * self.bank
+        )
         return offset + at.row * self.row + at.column * self.column
 
     def gemv_offsets(self, tokens: int) -> list[int]:
         """Moves of the probabilities of so many tokens to the GEMV buffers, one channel."""
         count = ceil(tokens / (self.lanes * self.words))
         return [
-            rank * self.rank + group * self.group + column
+            rank * self.rank + group * self.bank_group + column
             for rank, group in self.level.gemv_targets(self.org)
             for column in range(count)
         ]
 
     def score_move_offsets(self) -> list[int]:
         """Return the moves of 16 blocks' scores, one channel."""
-        return [r * self.rank + g * self.group for r, g in self.level.score_moves(self.org)]
+        return [r * self.rank + g * self.bank_group for r, g in self.level.score_moves(self.org)]
 
     def context_move_offsets(self) -> list[int]:
         """Return the moves of one value slice's sums, one channel."""

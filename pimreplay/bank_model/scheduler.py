@@ -16,7 +16,7 @@ from pimreplay.bank_model.commands import (
 )
 from pimreplay.bank_model.kernel import front_end
 from pimreplay.bank_model.kernel.allocation import more_row_room, new_state
-from pimreplay.bank_model.kernel.device import device_of
+from pimreplay.bank_model.kernel.constants import constants_of
 from pimreplay.bank_model.kernel.state import ISSUED
 from pimreplay.bank_model.limits import STUCK_CYCLES
 from pimreplay.bank_model.timing_rules import rule_table
@@ -39,10 +39,10 @@ class Outcome:
 
 
 @cache
-def _device(organisation: Organisation, timing: Timing, refresh: bool) -> NDArray[np.int64]:
+def _constants(organisation: Organisation, timing: Timing, refresh: bool) -> NDArray[np.int64]:
     """Return the kernel's constants; they are never written to."""
     m = AddressMap.of(organisation)
-    device: NDArray[np.int64] = device_of(
+    constants: NDArray[np.int64] = constants_of(
         (
             organisation.pseudo_channels,
             organisation.ranks,
@@ -54,7 +54,7 @@ def _device(organisation: Organisation, timing: Timing, refresh: bool) -> NDArra
         (m.channel_shift, m.pseudo_channel_shift, m.bank_shift, m.row_shift),
         rule_table(timing),
     )
-    return device
+    return constants
 
 
 class Scheduler:
@@ -83,8 +83,8 @@ class Scheduler:
         """
         channels = organisation.channels
         self.organisation, self.timing = organisation, timing
-        self._device = _device(organisation, timing, refresh)
-        self._state = new_state(self._device, channels)
+        self._constants = _constants(organisation, timing, refresh)
+        self._state = new_state(self._constants, channels)
         self._classes = np.zeros((4, channels), dtype=np.int64)
         self._classes[front_end.SIZE_OF, 0] = channels
         self._classes[front_end.EVENT] = 1
@@ -144,7 +144,7 @@ class Scheduler:
         while True:
             taken += front_end.run(
                 self._state,
-                self._device,
+                self._constants,
                 self._classes,
                 self._scalars,
                 kinds[taken:],
@@ -167,7 +167,7 @@ class Scheduler:
                 )
             if not self._scalars[front_end.WIDER_ROWS]:
                 return int(taken)
-            self._state, self._device = more_row_room(self._state, self._device)
+            self._state, self._constants = more_row_room(self._state, self._constants)
             self._scalars[front_end.WIDER_ROWS] = 0
 
 

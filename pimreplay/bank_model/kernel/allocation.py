@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pimreplay.bank_model.kernel.device import (
+from pimreplay.bank_model.kernel.constants import (
     CHANNEL_BANKS,
     HISTORY,
     LISTS,
@@ -18,29 +18,29 @@ from pimreplay.bank_model.kernel.state import ALL_CLOSED, ALL_ROW, LIST, NEVER, 
 from pimreplay.bank_model.limits import QUEUE_ENTRIES
 
 
-def new_state(device: Any, channels: int) -> Any:
+def new_state(constants: Any, channels: int) -> Any:
     """Return the state before the first cycle: all channels are in class 0."""
-    state = np.zeros((channels, device[SIZE]), dtype=np.int64)
+    state = np.zeros((channels, constants[SIZE]), dtype=np.int64)
     first = state[0]  # a split copies it
     first[ALL_ROW] = ALL_CLOSED
-    first[NEXT_REFRESH] = device[N_REFI] if device[N_REFI] else NEVER
-    first[device[HISTORY] : device[OPEN]] = -NEVER
+    first[NEXT_REFRESH] = constants[N_REFI] if constants[N_REFI] else NEVER
+    first[constants[HISTORY] : constants[OPEN]] = -NEVER
     for queue in range(3):
-        order = device[LISTS] + queue * LIST
+        order = constants[LISTS] + queue * LIST
         first[order : order + QUEUE_ENTRIES] = np.arange(QUEUE_ENTRIES)
     return state
 
 
-def more_row_room(state: Any, device: Any) -> tuple[Any, Any]:
+def more_row_room(state: Any, constants: Any) -> tuple[Any, Any]:
     """Return the state and the constants with room for twice as many open rows a bank."""
-    wider = device.copy()
+    wider = constants.copy()
     wider[ROW_ROOM] *= 2
-    wider[SIZE] += device[SIZE] - device[ROWS]
+    wider[SIZE] += constants[SIZE] - constants[ROWS]
     grown = np.zeros((len(state), wider[SIZE]), dtype=np.int64)
-    grown[:, : device[ROWS]] = state[:, : device[ROWS]]
-    banks, room = int(device[CHANNEL_BANKS]), int(device[ROW_ROOM])
-    rows = grown[:, device[ROWS] :].reshape(len(state), banks, 2 * room)
-    rows[:, :, :room] = state[:, device[ROWS] :].reshape(len(state), banks, room)
+    grown[:, : constants[ROWS]] = state[:, : constants[ROWS]]
+    banks, room = int(constants[CHANNEL_BANKS]), int(constants[ROW_ROOM])
+    rows = grown[:, constants[ROWS] :].reshape(len(state), banks, 2 * room)
+    rows[:, :, :room] = state[:, constants[ROWS] :].reshape(len(state), banks, room)
     return grown, wider
 
 

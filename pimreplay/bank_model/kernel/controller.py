@@ -7,7 +7,7 @@ import numpy as np
 
 from pimreplay.bank_model.kernel.commands import ACT, BUS, PREA, PREPB, RD, REFAB
 from pimreplay.bank_model.kernel.compiling import inlined, pasted, u64
-from pimreplay.bank_model.kernel.device import (
+from pimreplay.bank_model.kernel.constants import (
     HALF_BANKS,
     N_REFI,
     NODES,
@@ -67,7 +67,7 @@ def _set_write_mode(s):
 
 
 @inlined
-def _choose(s, device, clock, first):
+def _choose(s, constants, clock, first):
     """Choose for one slot: (queue, index, command, next PIM event).
 
     Where none is chosen, the command is what the second slot compares with: the waiting
@@ -76,9 +76,9 @@ def _choose(s, device, clock, first):
     """
     event = np.int64(0)
     if s[LISTED + ACTIVE]:
-        index, ready = best(s, device, ACTIVE, clock)
+        index, ready = best(s, constants, ACTIVE, clock)
         if ready:
-            slot = slot_at(s, device, ACTIVE, index)
+            slot = slot_at(s, constants, ACTIVE, index)
             command = s[slot + L_NEXT]
             if first == FREE_SLOT or _pairs(first, command):
                 if command <= PREPB and command != ACT:
@@ -88,14 +88,14 @@ def _choose(s, device, clock, first):
     if s[REFRESH_IN] != s[REFRESH_OUT]:
         command = np.int64(PREA if s[OPEN_BANKS] else REFAB)
         if first == FREE_SLOT or _pairs(first, command):
-            if clock < s[device[NODES] + command]:
+            if clock < s[constants[NODES] + command]:
                 return np.int64(NO_QUEUE), np.int64(0), command, event
             s[IN_PIM] = 0
             return np.int64(PRIORITY), np.int64(0), command, event
     s[IN_PIM] = 0
     queue, position, command, bank = np.int64(NO_QUEUE), np.int64(0), np.int64(NOTHING), np.int64(0)
     if s[LIVE]:
-        position, event = scan(s, device, clock)
+        position, event = scan(s, constants, clock)
         if position >= 0:
             command = command_at(s, position)
             if first == FREE_SLOT or _pairs(first, command):
@@ -109,9 +109,9 @@ def _choose(s, device, clock, first):
         _set_write_mode(s)
         turn = WRITES if s[WRITE_MODE] else READS
         if s[LISTED + turn]:
-            index, ready = best(s, device, turn, clock)
+            index, ready = best(s, constants, turn, clock)
             if ready:
-                slot = slot_at(s, device, turn, index)
+                slot = slot_at(s, constants, turn, index)
                 command = s[slot + L_NEXT]
                 if first == FREE_SLOT or _pairs(first, command):
                     queue, position, bank = turn, np.int64(index), s[slot + L_BANK]
@@ -119,53 +119,53 @@ def _choose(s, device, clock, first):
         return queue, np.int64(0), np.int64(NOTHING), event
     if s[LISTED + ACTIVE] and command <= PREPB and command != ACT:
         for i in range(s[LISTED + ACTIVE]):
-            if s[slot_at(s, device, ACTIVE, i) + L_BANK] == bank:
+            if s[slot_at(s, constants, ACTIVE, i) + L_BANK] == bank:
                 return np.int64(NO_QUEUE), np.int64(0), command, np.int64(0)
     return queue, position, command, event
 
 
 @pasted
-def _serve(s, device, queue, index, command, clock, log, channel):
+def _serve(s, constants, queue, index, command, clock, log, channel):
     """Issue the chosen command and move its request on."""
     row = np.int64(-1)
     if queue == PRIORITY:
-        half = s[REFRESH_OUT] % device[PSEUDO_CHANNELS]
-        bank = half * device[HALF_BANKS]
+        half = s[REFRESH_OUT] % constants[PSEUDO_CHANNELS]
+        bank = half * constants[HALF_BANKS]
     elif queue == PIM:
         bank, row = s[u64(BANK_OF + index)], s[u64(ROW_OF + index)]
     else:
-        slot = slot_at(s, device, queue, index)
+        slot = slot_at(s, constants, queue, index)
         bank, row = s[u64(slot + L_BANK)], s[u64(slot + L_ROW)]
     if log[0, 0] < len(log):
         entry = log[log[0, 0]]
         entry[0], entry[1], entry[2], entry[3], entry[4] = clock, channel, command, bank, row
         log[0, 0] += 1
     if queue == PIM and command == s[u64(KIND + index)]:
-        drop(s, device, index, clock)
-    issue(s, device, command, bank, row, clock)
+        drop(s, constants, index, clock)
+    issue(s, constants, command, bank, row, clock)
     if queue == PRIORITY:
         s[REFRESH_OUT] += command == REFAB
     elif queue != PIM:
         if command == s[u64(slot + L_FINAL)]:
             if command == RD:
-                s[LAST_POP] = max(s[LAST_POP] + 1, clock + device[READ_LATENCY])
-            remove(s, device, queue, index, clock)
+                s[LAST_POP] = max(s[LAST_POP] + 1, clock + constants[READ_LATENCY])
+            remove(s, constants, queue, index, clock)
         elif not s[IN_PIM] and command == ACT:
             if (
                 s[LISTED + ACTIVE] < QUEUE_ENTRIES
             ):  # a full list loses the request, as in the reference
-                moved = append(s, device, ACTIVE)
+                moved = append(s, constants, ACTIVE)
                 for i in range(FIELDS):
                     s[u64(moved + i)] = s[u64(slot + i)]
-            remove(s, device, queue, index, clock)
+            remove(s, constants, queue, index, clock)
 
 
 @pasted
-def tick(s, device, clock, log, channel):
+def tick(s, constants, clock, log, channel):
     """Process one cycle of a class; return the next cycle at which something can happen."""
     if clock == s[NEXT_REFRESH]:
-        s[NEXT_REFRESH] += device[N_REFI]
-        s[REFRESH_IN] += device[PSEUDO_CHANNELS]
+        s[NEXT_REFRESH] += constants[N_REFI]
+        s[REFRESH_IN] += constants[PSEUDO_CHANNELS]
     if clock > s[LAST_TICK] + 1:
         s[IN_PIM] = 0  # a cycle without a command ends so
     s[LAST_TICK] = clock
@@ -174,9 +174,9 @@ def tick(s, device, clock, log, channel):
     issued = False
     event = np.int64(0)
     for _ in range(2):  # one command, and then perhaps one of the other bus
-        queue, index, command, event = _choose(s, device, clock, first)
+        queue, index, command, event = _choose(s, constants, clock, first)
         if queue != NO_QUEUE:
-            _serve(s, device, queue, index, command, clock, log, channel)
+            _serve(s, constants, queue, index, command, clock, log, channel)
             if first != FREE_SLOT:
                 return clock + 1
             issued = True
@@ -188,10 +188,10 @@ def tick(s, device, clock, log, channel):
     event = min(event, s[NEXT_REFRESH])
     if s[REFRESH_IN] != s[REFRESH_OUT]:
         command = PREA if s[OPEN_BANKS] else REFAB
-        event = min(event, max(s[device[NODES] + command], clock + 1))
+        event = min(event, max(s[constants[NODES] + command], clock + 1))
     if listed(s):
         for queue in range(3):
-            event = list_event(s, device, queue, clock, issued, event)
+            event = list_event(s, constants, queue, clock, issued, event)
     return event
 
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from pimreplay.bank_model.kernel.commands import BARRIER, FINAL, RD, ST, WR
 from pimreplay.bank_model.kernel.compiling import called, from_python, inlined, pasted, u64
-from pimreplay.bank_model.kernel.controller import busy, tick
-from pimreplay.bank_model.kernel.device import (
+from pimreplay.bank_model.kernel.constants import (
     HALF_BANKS,
     PSEUDO_CHANNELS,
     ROW_ROOM,
@@ -17,6 +16,7 @@ from pimreplay.bank_model.kernel.device import (
     SHIFT_HALF,
     SHIFT_ROW,
 )
+from pimreplay.bank_model.kernel.controller import busy, tick
 from pimreplay.bank_model.kernel.lists import append, listed, slot_at
 from pimreplay.bank_model.kernel.pim_queue import command_at, push
 from pimreplay.bank_model.kernel.state import (
@@ -71,13 +71,13 @@ def _split(state, classes, scalars, target, keep):
 
 
 @called
-def _batch(state, device, classes, scalars, kinds, addresses, position, last, fold):
+def _batch(state, constants, classes, scalars, kinds, addresses, position, last, fold):
     """Return (channels, requests each) that go to one class from `position`; (0, 0): need input.
 
     The front end goes round the channels with one request for each, or with a few for each; these
     only where all of them find room at once, because channels that wait for room part ways.
     """
-    shift = device[SHIFT_CHANNEL]
+    shift = constants[SHIFT_CHANNEL]
     address = addresses[position]
     channel = address >> shift
     target = classes[CLASS_OF, channel]
@@ -130,36 +130,38 @@ def _batch(state, device, classes, scalars, kinds, addresses, position, last, fo
 
 
 @inlined
-def _send(s, device, kind, address, clock, event):
+def _send(s, constants, kind, address, clock, event):
     """Hand a request to a controller; return its class's next event, -1 when its queue is full."""
     final = FINAL[u64(kind)]
     if final > WR and s[COUNT] >= QUEUE_ENTRIES:
         return np.int64(-1)
-    address &= (np.int64(1) << device[SHIFT_CHANNEL]) - 1  # the channels of a class share the rest
-    shift = device[SHIFT_BANK]
-    row = (address >> device[SHIFT_ROW]) & ((np.int64(1) << (shift - device[SHIFT_ROW])) - 1)
-    half = (address >> device[SHIFT_HALF]) & (device[PSEUDO_CHANNELS] - 1)
-    bank = (address >> shift) & ((np.int64(1) << (device[SHIFT_HALF] - shift)) - 1)
-    bank += half * device[HALF_BANKS]
+    address &= (
+        np.int64(1) << constants[SHIFT_CHANNEL]
+    ) - 1  # the channels of a class share the rest
+    shift = constants[SHIFT_BANK]
+    row = (address >> constants[SHIFT_ROW]) & ((np.int64(1) << (shift - constants[SHIFT_ROW])) - 1)
+    half = (address >> constants[SHIFT_HALF]) & (constants[PSEUDO_CHANNELS] - 1)
+    bank = (address >> shift) & ((np.int64(1) << (constants[SHIFT_HALF] - shift)) - 1)
+    bank += half * constants[HALF_BANKS]
     if final > WR:
-        position = push(s, device, final, bank, row)
+        position = push(s, constants, final, bank, row)
         s[LAST_REMOVAL] = clock
         if s[COUNT] == 1:
             return clock + 1
         if event > clock + 1 and final != BARRIER:
-            cycle = ready_cycle(s, device, command_at(s, position), bank)
+            cycle = ready_cycle(s, constants, command_at(s, position), bank)
             return min(event, max(clock + 1, cycle))
         return event
     if final == RD:
         for i in range(s[LISTED + WRITES]):
             # the data is still here: it leaves one cycle later without touching the banks
-            if s[u64(slot_at(s, device, WRITES, i) + L_ADDRESS)] == address:
+            if s[u64(slot_at(s, constants, WRITES, i) + L_ADDRESS)] == address:
                 s[LAST_POP] = max(s[LAST_POP] + 1, clock + 1)
                 return event
     queue = READS if final == RD else WRITES
     if s[u64(LISTED + queue)] >= QUEUE_ENTRIES:
         return np.int64(-1)
-    slot = append(s, device, queue)
+    slot = append(s, constants, queue)
     s[LAST_REMOVAL] = clock
     s[u64(slot + L_FINAL)] = final
     s[u64(slot + L_BANK)] = bank
@@ -171,22 +173,22 @@ def _send(s, device, kind, address, clock, event):
 
 
 @pasted
-def _advance(s, device, event, until, scalars, log, channel):
+def _advance(s, constants, event, until, scalars, log, channel):
     """Process the cycles of a class up to `until`, its next event; return the event after that."""
     while event <= until and scalars[ERROR] == OK and scalars[WIDER_ROWS] == 0:
         clock = event
-        event = tick(s, device, clock, log, channel)
+        event = tick(s, constants, clock, log, channel)
         if s[REFRESH_IN] - s[REFRESH_OUT] > REFRESH_ENTRIES:
             scalars[ERROR] = REFRESHES_LOST
         if clock - s[LAST_REMOVAL] > STUCK_CYCLES and (s[LIVE] or listed(s)):
             scalars[ERROR] = STUCK
-        if s[MOST_ROWS] + 2 > device[ROW_ROOM]:  # a cycle opens at most two more
+        if s[MOST_ROWS] + 2 > constants[ROW_ROOM]:  # a cycle opens at most two more
             scalars[WIDER_ROWS] = 1
     return event
 
 
 @from_python
-def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
+def run(state, constants, classes, scalars, kinds, addresses, last, fold, log):
     """Feed requests and advance time; return how many requests were taken.
 
     Channels meet at the front end only. So each class lags behind until a request is for it, and
@@ -203,13 +205,13 @@ def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
         draining = position >= n
         first, end = np.int64(0), scalars[CLASSES]
         if not draining:
-            first = classes[CLASS_OF, u64(addresses[u64(position)] >> device[SHIFT_CHANNEL])]
+            first = classes[CLASS_OF, u64(addresses[u64(position)] >> constants[SHIFT_CHANNEL])]
             end = first + 1
         event = NEVER
         for k in range(first, end):
             at = u64(k)
             due = _advance(
-                state[at], device, classes[EVENT, at], clock, scalars, log, classes[FIRST_OF, at]
+                state[at], constants, classes[EVENT, at], clock, scalars, log, classes[FIRST_OF, at]
             )
             classes[EVENT, at] = due
             event = min(event, due)
@@ -231,16 +233,16 @@ def run(state, device, classes, scalars, kinds, addresses, last, fold, log):
             size = classes[SIZE_OF, u64(first)]
             if size > 1:
                 size, each = _batch(
-                    state, device, classes, scalars, kinds, addresses, position, last, fold
+                    state, constants, classes, scalars, kinds, addresses, position, last, fold
                 )
                 if size == 0:
                     break
-                first = classes[CLASS_OF, u64(addresses[u64(position)] >> device[SHIFT_CHANNEL])]
+                first = classes[CLASS_OF, u64(addresses[u64(position)] >> constants[SHIFT_CHANNEL])]
         event = np.int64(0)
         at = u64(first)
         for i in range(position, position + each):
             event = _send(
-                state[at], device, kinds[u64(i)], addresses[u64(i)], clock, classes[EVENT, at]
+                state[at], constants, kinds[u64(i)], addresses[u64(i)], clock, classes[EVENT, at]
             )
             if event >= 0:
                 classes[EVENT, at] = event

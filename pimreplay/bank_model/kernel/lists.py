@@ -7,7 +7,7 @@ import numpy as np
 
 from pimreplay.bank_model.kernel.commands import MACAB, MACPB, RD, WR
 from pimreplay.bank_model.kernel.compiling import called, inlined, u64
-from pimreplay.bank_model.kernel.device import LISTS
+from pimreplay.bank_model.kernel.constants import LISTS
 from pimreplay.bank_model.kernel.open_rows import next_command
 from pimreplay.bank_model.kernel.state import (
     ACTIVE,
@@ -37,24 +37,24 @@ def listed(s):
 
 
 @inlined
-def slot_at(s, device, queue, index):
+def slot_at(s, constants, queue, index):
     """Return where the fields of a list's request lie."""
-    order = device[LISTS] + queue * LIST
+    order = constants[LISTS] + queue * LIST
     return order + QUEUE_ENTRIES + s[u64(order + index)] * FIELDS
 
 
 @inlined
-def append(s, device, queue):
+def append(s, constants, queue):
     """Return the fields of a free slot, now the last of the list."""
     n = s[LISTED + queue]  # the order is a permutation of all slots, the free ones at its end
     s[LISTED + queue] = n + 1
-    return slot_at(s, device, queue, n)
+    return slot_at(s, constants, queue, n)
 
 
 @inlined
-def remove(s, device, queue, index, clock):
+def remove(s, constants, queue, index, clock):
     """Take a request out of a list."""
-    order = device[LISTS] + queue * LIST
+    order = constants[LISTS] + queue * LIST
     slot = s[order + index]
     n = s[LISTED + queue] - 1
     for i in range(order + index, order + n):
@@ -66,11 +66,11 @@ def remove(s, device, queue, index, clock):
 
 
 @inlined
-def _listed_command(s, device, slot):
+def _listed_command(s, constants, slot):
     version = s[VERSION] + 1  # 0 in a slot says: never looked
     if s[slot + L_SEEN] != version:
         s[slot + L_NEXT] = next_command(
-            s, device, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
+            s, constants, s[slot + L_FINAL], s[slot + L_BANK], s[slot + L_ROW]
         )
         s[slot + L_SEEN] = version
     return s[slot + L_NEXT]
@@ -82,46 +82,46 @@ def _is_access(command):
 
 
 @inlined
-def _listed_wanted(s, device, queue, bank):
+def _listed_wanted(s, constants, queue, bank):
     for i in range(s[LISTED + queue]):
-        slot = slot_at(s, device, queue, i)
-        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, device, slot)):
+        slot = slot_at(s, constants, queue, i)
+        if s[slot + L_BANK] == bank and _is_access(_listed_command(s, constants, slot)):
             return True
     return False
 
 
 @called
-def best(s, device, queue, clock):
+def best(s, constants, queue, clock):
     """Return the index of a list's best request, -1 for none, and whether it is ready."""
     if s[LISTED + queue] == 0:
         return np.int64(-1), False
     best = np.int64(0)
-    slot = slot_at(s, device, queue, best)
-    command = _listed_command(s, device, slot)
-    ready = clock >= ready_cycle(s, device, command, s[slot + L_BANK])
+    slot = slot_at(s, constants, queue, best)
+    command = _listed_command(s, constants, slot)
+    ready = clock >= ready_cycle(s, constants, command, s[slot + L_BANK])
     for i in range(1, s[LISTED + queue]):
-        slot = slot_at(s, device, queue, i)
-        command = _listed_command(s, device, slot)
-        older = s[slot + L_ARRIVE] < s[slot_at(s, device, queue, best) + L_ARRIVE]
-        if clock < ready_cycle(s, device, command, s[slot + L_BANK]):
+        slot = slot_at(s, constants, queue, i)
+        command = _listed_command(s, constants, slot)
+        older = s[slot + L_ARRIVE] < s[slot_at(s, constants, queue, best) + L_ARRIVE]
+        if clock < ready_cycle(s, constants, command, s[slot + L_BANK]):
             if not ready and older:
                 best = i
         elif ready:
             if older:
                 best = i
-        elif _is_access(command) or not _listed_wanted(s, device, queue, s[slot + L_BANK]):
+        elif _is_access(command) or not _listed_wanted(s, constants, queue, s[slot + L_BANK]):
             best = i
             ready = True
     return best, ready
 
 
 @called
-def list_event(s, device, queue, clock, issued, event):
+def list_event(s, constants, queue, clock, issued, event):
     """Return the earlier of `event` and the next cycle at which a request here turns ready."""
     for i in range(s[LISTED + queue]):
-        slot = slot_at(s, device, queue, i)
-        command = _listed_command(s, device, slot)
-        cycle = ready_cycle(s, device, command, s[slot + L_BANK])
+        slot = slot_at(s, constants, queue, i)
+        command = _listed_command(s, constants, slot)
+        cycle = ready_cycle(s, constants, command, s[slot + L_BANK])
         if cycle > clock:
             event = min(event, cycle)
         elif issued:

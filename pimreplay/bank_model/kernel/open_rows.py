@@ -17,7 +17,7 @@ from pimreplay.bank_model.kernel.commands import (
     RD,
 )
 from pimreplay.bank_model.kernel.compiling import called, inlined, lowest_bit, u64
-from pimreplay.bank_model.kernel.device import CHANNEL_BANKS, OPEN, ROW_ROOM, ROWS, STRIDES
+from pimreplay.bank_model.kernel.constants import CHANNEL_BANKS, OPEN, ROW_ROOM, ROWS, STRIDES
 from pimreplay.bank_model.kernel.state import (
     ALL_CLOSED,
     ALL_ROW,
@@ -39,15 +39,15 @@ from pimreplay.bank_model.kernel.state import (
 
 
 @inlined
-def _stride(device, final):
+def _stride(constants, final):
     """Return the distance between the banks that a command works on: one of this many."""
-    return device[STRIDES + (final - MACAB + 1 if MACAB <= final <= MACPB else 0)]
+    return constants[STRIDES + (final - MACAB + 1 if MACAB <= final <= MACPB else 0)]
 
 
 @inlined
-def _is_open(s, device, bank, n, row):
+def _is_open(s, constants, bank, n, row):
     """Tell whether the row is among the first `n` that a bank has open."""
-    first = device[ROWS] + bank * device[ROW_ROOM]
+    first = constants[ROWS] + bank * constants[ROW_ROOM]
     for i in range(first, first + n):  # noqa: SIM110 - numba compiles no generator
         if s[i] == row:
             return True
@@ -55,20 +55,20 @@ def _is_open(s, device, bank, n, row):
 
 
 @called
-def _next_in_banks(s, device, final, bank, row):
+def _next_in_banks(s, constants, final, bank, row):
     """Return what brings a request forward where banks have different rows open."""
-    stride = _stride(device, final)
-    for at in range(bank % stride, device[CHANNEL_BANKS], stride):  # the first not ready decides
-        n = s[device[OPEN] + at]
+    stride = _stride(constants, final)
+    for at in range(bank % stride, constants[CHANNEL_BANKS], stride):  # the first not ready decides
+        n = s[constants[OPEN] + at]
         if n == 0:
             return OPENER[final]
-        if not _is_open(s, device, at, n, row):
+        if not _is_open(s, constants, at, n, row):
             return CLOSER[final]
     return final
 
 
 @inlined
-def next_command(s, device, final, bank, row):
+def next_command(s, constants, final, bank, row):
     """Return what brings a request forward: its own command, or what opens or closes a row."""
     if s[ALL_ROW] == row:
         return final
@@ -76,56 +76,56 @@ def next_command(s, device, final, bank, row):
         return OPENER[final]
     if s[ALL_ROW] != MIXED:
         return CLOSER[final]
-    return _next_in_banks(s, device, final, bank, row)
+    return _next_in_banks(s, constants, final, bank, row)
 
 
 @called
-def _spell_out(s, device):
+def _spell_out(s, constants):
     """Write down each bank's open rows where all were alike."""
     if s[ALL_ROW] == MIXED:
         return
     n = 0 if s[ALL_ROW] == ALL_CLOSED else 1
-    for bank in range(device[CHANNEL_BANKS]):
-        s[device[OPEN] + bank] = n
-        s[device[ROWS] + bank * device[ROW_ROOM]] = s[ALL_ROW]
+    for bank in range(constants[CHANNEL_BANKS]):
+        s[constants[OPEN] + bank] = n
+        s[constants[ROWS] + bank * constants[ROW_ROOM]] = s[ALL_ROW]
     s[ALL_ROW] = MIXED
 
 
 @inlined
-def _open_row(s, device, bank, row):
-    n = s[device[OPEN] + bank]
-    if _is_open(s, device, bank, n, row):
+def _open_row(s, constants, bank, row):
+    n = s[constants[OPEN] + bank]
+    if _is_open(s, constants, bank, n, row):
         return
     if n == 0:
         s[OPEN_BANKS] += 1
-    s[device[ROWS] + bank * device[ROW_ROOM] + n] = row
-    s[device[OPEN] + bank] = n + 1
+    s[constants[ROWS] + bank * constants[ROW_ROOM] + n] = row
+    s[constants[OPEN] + bank] = n + 1
     s[MOST_ROWS] = max(s[MOST_ROWS], n + 1)
 
 
 @called
-def change_rows(s, device, command, bank, row):
+def change_rows(s, constants, command, bank, row):
     """Open or close what a row command opens or closes."""
     if command == PREA:
         s[ALL_ROW] = ALL_CLOSED
         s[OPEN_BANKS] = 0
     elif command == ACTAB and s[ALL_ROW] == ALL_CLOSED:
         s[ALL_ROW] = row
-        s[OPEN_BANKS] = device[CHANNEL_BANKS]
+        s[OPEN_BANKS] = constants[CHANNEL_BANKS]
     else:
-        _spell_out(s, device)
+        _spell_out(s, constants)
         if command == ACT or command >= ACTAB:
             final = RD if command == ACT else command - ACTAB + MACAB
-            stride = _stride(device, final)
-            for at in range(bank % stride, device[CHANNEL_BANKS], stride):
-                _open_row(s, device, at, row)
+            stride = _stride(constants, final)
+            for at in range(bank % stride, constants[CHANNEL_BANKS], stride):
+                _open_row(s, constants, at, row)
         else:  # PRESB, too, closes one bank of each pseudo-channel only
             final = RD if command == PRE else MACPB
-            stride = _stride(device, final)
-            for at in range(bank % stride, device[CHANNEL_BANKS], stride):
-                if s[u64(device[OPEN] + at)]:
+            stride = _stride(constants, final)
+            for at in range(bank % stride, constants[CHANNEL_BANKS], stride):
+                if s[u64(constants[OPEN] + at)]:
                     s[OPEN_BANKS] -= 1
-                    s[u64(device[OPEN] + at)] = 0
+                    s[u64(constants[OPEN] + at)] = 0
     s[VERSION] += 1
     waiting = s[MACS_ALL] | s[MACS_SAME] | s[MACS_SINGLE]
     s[HITS] = 0
@@ -142,15 +142,15 @@ def change_rows(s, device, command, bank, row):
         s[TO_CLOSE] = waiting & ~hits
     else:
         while waiting:
-            classify(s, device, lowest_bit(waiting))
+            classify(s, constants, lowest_bit(waiting))
             waiting &= waiting - 1
 
 
 @inlined
-def classify(s, device, position):
+def classify(s, constants, position):
     """Note what a MAC of the PIM queue needs next."""
     final = s[KIND + position]
-    command = next_command(s, device, final, s[BANK_OF + position], s[ROW_OF + position])
+    command = next_command(s, constants, final, s[BANK_OF + position], s[ROW_OF + position])
     bit = np.int64(1) << position
     if command == final:
         s[HITS] |= bit

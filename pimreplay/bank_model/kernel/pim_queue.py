@@ -20,7 +20,7 @@ from pimreplay.bank_model.kernel.commands import (
     WRGB,
 )
 from pimreplay.bank_model.kernel.compiling import called, inlined, lowest_bit, u64
-from pimreplay.bank_model.kernel.device import CHANNEL_BANKS, LISTS, MASKS, WORDS
+from pimreplay.bank_model.kernel.constants import CHANNEL_BANKS, LISTS, MASKS, WORDS
 from pimreplay.bank_model.kernel.open_rows import classify
 from pimreplay.bank_model.kernel.state import (
     AGE,
@@ -48,7 +48,7 @@ from pimreplay.bank_model.kernel.timing import ready_cycle
 
 
 @inlined
-def _set_bits(s, device, position):
+def _set_bits(s, constants, position):
     """Enter a position into the masks of what it waits for."""
     final, bank = s[u64(KIND + position)], s[u64(BANK_OF + position)]
     bit = np.int64(1) << position
@@ -57,26 +57,26 @@ def _set_bits(s, device, position):
         s[BARRIERS] |= bit
         return
     kind = final - MACAB + 1 if final <= MACPB else 0
-    s[u64(device[MASKS] + kind * device[CHANNEL_BANKS] + bank)] |= bit
-    s[u64(MAC_WORDS + kind * device[WORDS] + bank // WORD)] |= np.int64(1) << (bank % WORD)
+    s[u64(constants[MASKS] + kind * constants[CHANNEL_BANKS] + bank)] |= bit
+    s[u64(MAC_WORDS + kind * constants[WORDS] + bank // WORD)] |= np.int64(1) << (bank % WORD)
     if final <= MACPB:
         s[u64(MACS_ALL + kind - 1)] |= bit
-        classify(s, device, position)
+        classify(s, constants, position)
     elif final >= SFM:
         s[FREE] |= bit
 
 
 @called
-def _pack(s, device):
+def _pack(s, constants):
     """Make room for younger entries: give the live ones lower positions, in the same order."""
     live = s[LIVE]
     lowest = lowest_bit(live)
     if lowest >= POSITIONS // 4:
         for i in range(LIVE, TO_CLOSE + 1):
             s[u64(i)] >>= lowest
-        for i in range(4 * device[WORDS]):
-            first = device[MASKS] + i // device[WORDS] * device[CHANNEL_BANKS]
-            first += i % device[WORDS] * WORD
+        for i in range(4 * constants[WORDS]):
+            first = constants[MASKS] + i // constants[WORDS] * constants[CHANNEL_BANKS]
+            first += i % constants[WORDS] * WORD
             banks = s[u64(MAC_WORDS + i)]
             while banks:
                 s[u64(first + lowest_bit(banks))] >>= lowest
@@ -89,7 +89,7 @@ def _pack(s, device):
         return
     for i in range(LIVE, TO_CLOSE + 1):
         s[u64(i)] = 0
-    for i in range(MAC_WORDS, device[LISTS]):
+    for i in range(MAC_WORDS, constants[LISTS]):
         s[u64(i)] = 0
     n = np.int64(0)
     while live:
@@ -98,30 +98,30 @@ def _pack(s, device):
         s[u64(KIND + n)] = s[u64(KIND + position)]
         s[u64(BANK_OF + n)] = s[u64(BANK_OF + position)]
         s[u64(ROW_OF + n)] = s[u64(ROW_OF + position)]
-        _set_bits(s, device, n)
+        _set_bits(s, constants, n)
         n += 1
     s[AGE] = n
 
 
 @inlined
-def push(s, device, final, bank, row):
+def push(s, constants, final, bank, row):
     """Put a request into the queue; return its position."""
     if s[LIVE] == 0:
         s[AGE] = 0
     elif s[AGE] == POSITIONS:
-        _pack(s, device)
+        _pack(s, constants)
     position = s[AGE]
     s[AGE] = position + 1
     s[COUNT] += 1
     s[u64(KIND + position)] = final
     s[u64(BANK_OF + position)] = bank
     s[u64(ROW_OF + position)] = row
-    _set_bits(s, device, position)
+    _set_bits(s, constants, position)
     return position
 
 
 @inlined
-def drop(s, device, position, clock):
+def drop(s, constants, position, clock):
     """Take an entry out of the PIM queue."""
     final, bank = s[u64(KIND + position)], s[u64(BANK_OF + position)]
     keep = ~(np.int64(1) << position)
@@ -132,10 +132,12 @@ def drop(s, device, position, clock):
         s[BARRIERS] &= keep
         return
     kind = final - MACAB + 1 if final <= MACPB else 0
-    mask = device[MASKS] + kind * device[CHANNEL_BANKS] + bank
+    mask = constants[MASKS] + kind * constants[CHANNEL_BANKS] + bank
     s[u64(mask)] &= keep
     if s[u64(mask)] == 0:
-        s[u64(MAC_WORDS + kind * device[WORDS] + bank // WORD)] &= ~(np.int64(1) << (bank % WORD))
+        s[u64(MAC_WORDS + kind * constants[WORDS] + bank // WORD)] &= ~(
+            np.int64(1) << (bank % WORD)
+        )
     if final <= MACPB:
         s[u64(MACS_ALL + kind - 1)] &= keep
         s[HITS] &= keep
@@ -157,14 +159,14 @@ def command_at(s, position):
 
 
 @inlined
-def _wanted(s, device, bank):
+def _wanted(s, constants, bank):
     """Tell whether a MAC in the queue can read the open row of this bank at once."""
-    at, step = device[MASKS] + bank, device[CHANNEL_BANKS]
+    at, step = constants[MASKS] + bank, constants[CHANNEL_BANKS]
     return (s[u64(at + step)] | s[u64(at + 2 * step)] | s[u64(at + 3 * step)]) & s[HITS] != 0
 
 
 @inlined
-def scan(s, device, clock):
+def scan(s, constants, clock):
     """Return (position, next cycle at which one more turns ready) of the best PIM request.
 
     Position -1: none is ready. First come first served among what is ready; nothing but a
@@ -174,7 +176,7 @@ def scan(s, device, clock):
     """
     live = s[LIVE]
     if live & -live & s[BARRIERS]:
-        drop(s, device, lowest_bit(live), clock)
+        drop(s, constants, lowest_bit(live), clock)
         s[CHANGED] = 1
         live = s[LIVE]
     event = NEVER
@@ -185,46 +187,46 @@ def scan(s, device, clock):
     if s[u64(KIND + first)] == BARRIER:
         return first, np.int64(0)
     command = command_at(s, first)
-    if clock >= ready_cycle(s, device, command, s[u64(BANK_OF + first)]):
+    if clock >= ready_cycle(s, constants, command, s[u64(BANK_OF + first)]):
         return first, np.int64(0)
     barriers = s[BARRIERS]
     below = (barriers & -barriers) - 1 if barriers else np.int64(-1)
     found = np.int64(0)
     if live & ~(s[MACS_ALL] | s[MACS_SAME] | s[MACS_SINGLE] | barriers):
-        for word in range(device[WORDS]):
+        for word in range(constants[WORDS]):
             banks = s[u64(MAC_WORDS + word)]
             while banks:
                 bank = word * WORD + lowest_bit(banks)
                 banks &= banks - 1
-                moves = s[u64(device[MASKS] + bank)] & below
+                moves = s[u64(constants[MASKS] + bank)] & below
                 ready = moves & s[FREE]
                 moves &= ~ready
                 if moves:
-                    cycle = ready_cycle(s, device, np.int64(WRGB), bank)
+                    cycle = ready_cycle(s, constants, np.int64(WRGB), bank)
                     if cycle <= clock:
                         ready |= moves
                     elif cycle < event:
                         event = cycle
-                if ready and not _wanted(s, device, bank):
+                if ready and not _wanted(s, constants, bank):
                     found |= ready
     for kind in range(3 if s[MACS_SAME] | s[MACS_SINGLE] else 1):
         if s[u64(MACS_ALL + kind)] == 0:
             continue
-        for word in range(device[WORDS]):
-            banks = s[u64(MAC_WORDS + (kind + 1) * device[WORDS] + word)]
+        for word in range(constants[WORDS]):
+            banks = s[u64(MAC_WORDS + (kind + 1) * constants[WORDS] + word)]
             while banks:
                 bank = word * WORD + lowest_bit(banks)
                 banks &= banks - 1
-                macs = s[u64(device[MASKS] + (kind + 1) * device[CHANNEL_BANKS] + bank)]
+                macs = s[u64(constants[MASKS] + (kind + 1) * constants[CHANNEL_BANKS] + bank)]
                 for need in range(3):
                     part = macs & s[u64(HITS + need)]
                     if need == 0:
                         part &= below
                     if part:
-                        cycle = ready_cycle(s, device, BRINGS[need] + kind, bank)
+                        cycle = ready_cycle(s, constants, BRINGS[need] + kind, bank)
                         if cycle > clock:
                             event = min(event, cycle)
-                        elif need == 0 or not _wanted(s, device, bank):
+                        elif need == 0 or not _wanted(s, constants, bank):
                             found |= part
     found &= ~head  # the oldest is known not to be ready
     if found == 0:

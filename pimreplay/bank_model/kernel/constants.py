@@ -41,7 +41,7 @@ RULES = RULE_START + COMMANDS + 1  # level, following command, cycles, window
 RULE = 4
 
 
-def device_of(
+def constants_of(
     counts: tuple[int, int, int, int],
     n_refi: int,
     read_latency: int,
@@ -58,25 +58,25 @@ def device_of(
     channel_banks = all_ranks * groups * banks
     nodes = 1 + pseudo_channels + all_ranks + all_ranks * groups + channel_banks
     start, table = rules
-    device = np.zeros(RULES + table.size + channel_banks * (LEVELS + 1), dtype=np.int64)
-    device[:5] = *counts, channel_banks
-    device[WORDS] = -(-channel_banks // WORD)
-    device[MASKS] = MAC_WORDS + 4 * device[WORDS]
-    device[LISTS] = device[MASKS] + 4 * channel_banks
-    device[HISTORY] = device[LISTS] + 3 * LIST
-    device[OPEN] = device[HISTORY] + all_ranks * 4
-    device[NODES] = device[OPEN] + channel_banks
-    device[ROWS] = device[NODES] + nodes * RESOURCES
-    device[ROW_ROOM] = 4
-    device[SIZE] = device[ROWS] + channel_banks * device[ROW_ROOM]
-    device[N_REFI] = n_refi
-    device[READ_LATENCY] = read_latency
-    device[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
-    device[HALF_BANKS] = channel_banks // pseudo_channels
-    device[PATHS] = RULES + table.size
-    device[STRIDES:RULE_START] = channel_banks, 1, banks, channel_banks // pseudo_channels
-    device[RULE_START:RULES] = start
-    device[RULES : RULES + table.size] = table.reshape(-1)
+    constants = np.zeros(RULES + table.size + channel_banks * (LEVELS + 1), dtype=np.int64)
+    constants[:5] = *counts, channel_banks
+    constants[WORDS] = -(-channel_banks // WORD)
+    constants[MASKS] = MAC_WORDS + 4 * constants[WORDS]
+    constants[LISTS] = constants[MASKS] + 4 * channel_banks
+    constants[HISTORY] = constants[LISTS] + 3 * LIST
+    constants[OPEN] = constants[HISTORY] + all_ranks * 4
+    constants[NODES] = constants[OPEN] + channel_banks
+    constants[ROWS] = constants[NODES] + nodes * RESOURCES
+    constants[ROW_ROOM] = 4
+    constants[SIZE] = constants[ROWS] + channel_banks * constants[ROW_ROOM]
+    constants[N_REFI] = n_refi
+    constants[READ_LATENCY] = read_latency
+    constants[SHIFT_CHANNEL : SHIFT_ROW + 1] = shifts
+    constants[HALF_BANKS] = channel_banks // pseudo_channels
+    constants[PATHS] = RULES + table.size
+    constants[STRIDES:RULE_START] = channel_banks, 1, banks, channel_banks // pseudo_channels
+    constants[RULE_START:RULES] = start
+    constants[RULES : RULES + table.size] = table.reshape(-1)
     bank = np.arange(channel_banks)
     group = bank // banks
     rank = group // groups
@@ -86,7 +86,7 @@ def device_of(
     path[:, 2] = 1 + pseudo_channels + rank
     path[:, 3] = 1 + pseudo_channels + all_ranks + group
     path[:, 4] = 1 + pseudo_channels + all_ranks * (1 + groups) + bank
-    path = device[NODES] + path * RESOURCES
+    path = constants[NODES] + path * RESOURCES
     path[:, RANK] = rank
-    device[device[PATHS] :] = path.reshape(-1)
-    return device
+    constants[constants[PATHS] :] = path.reshape(-1)
+    return constants
