@@ -6,7 +6,7 @@ def clock_period_ps(data_rate_mbps: int) -> int:
 
     Four transfers a clock, as the AttAcc device model has it: 5200 Mb/s gives 769 ps.
     """
-    return int(1e6 / (data_rate_mbps // 4))
+    return 1_000_000 // (data_rate_mbps // 4)
 
 
 def cycles_to_ns(cycles: float, t_ck_ps: int) -> float:

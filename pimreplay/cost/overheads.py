@@ -100,7 +100,7 @@ def _remap(geometry: Geometry, tokens: FloatArray) -> Cost:
     """Read and write a token's key and value once over the channel's data bus."""
     hardware = geometry.hardware
     org, timing = hardware.organisation, hardware.timing
-    accesses = np.ceil(tokens * geometry.token_bits / 8 / org.access_bytes)
+    accesses = np.ceil(tokens * geometry.token_bits / (8 * org.access_bytes))
     # pseudo-channels have a data bus each; a read and a write per access
     bus_cycles = 2 * accesses * timing.n_bl_cycles / org.pseudo_channels
     pj_per_bit = distance_pj_per_bit(hardware, "cell", *ON_STACK)
