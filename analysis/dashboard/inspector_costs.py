@@ -7,7 +7,7 @@ from dash import html
 from analysis.figures import Drawing
 from analysis.figures._style import INK, PARTS, axis_title, drawing
 from analysis.results.magnitudes import scaled
-from pimreplay.cost.energy_events import ENERGY_PARTS
+from pimreplay.cost.energy_parts import ENERGY_PARTS
 from pimreplay.results.schema import PHASES
 
 COUNTS = {
