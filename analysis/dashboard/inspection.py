@@ -15,7 +15,7 @@ import polars as pl
 
 from analysis.results.hardware import geometry_of
 from pimreplay.results.reader import Results
-from pimreplay.results.schema import CONFIGURATION
+from pimreplay.results.schema import CONFIGURATION, STEP_VALUES
 from tracegen.base.errors import UserError
 from tracegen.base.location import is_url
 from tracegen.base.numbers import write_ranges
@@ -59,6 +59,8 @@ class Inspection:
     """Cluster of each token as the policy has it, -1 where it has none, (tokens,) int64."""
     costs: dict[str, Any]
     """What the results say that this step of the KV head cost: a row of `steps.parquet`."""
+    usual: dict[str, Any]
+    """The mean of each number of `costs` over all steps of the KV head; None where unknown."""
     dense_layer: bool
     """The run read every token of this layer, whatever the policy."""
 
@@ -132,7 +134,7 @@ def inspect(
     policy = described["policy"]
     if described["policy_parameters"]:
         policy = f"{policy}:{described['policy_parameters']}"
-    costs = step_costs(run, described, layer, kv_head, step)
+    costs, usual = step_costs(run, described, layer, kv_head, step)
     geometry = geometry_of(run, described["hardware"], described["trace"], layer)
     computed = _computed(
         path,
@@ -168,29 +170,35 @@ def inspect(
         key_blocks_per_row=geometry.key_blocks_per_row,
         cluster=computed.cluster[:visible],
         costs=costs,
+        usual=usual,
         dense_layer=dense_layer,
     )
 
 
 def step_costs(
     run: Results, described: dict[str, Any], layer: int, kv_head: int, step: int
-) -> dict[str, Any]:
-    """Return the row of `steps.parquet` that says what one step of one KV head cost.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what one step of one KV head cost, and the mean over its steps.
+
+    Both have the names of `STEP_VALUES`.
 
     Raises:
         UserError: the results hold no such layer, KV head or step.
     """
     own = [pl.col(name).cast(pl.String).fill_null("") == described[name] for name in CONFIGURATION]
     place = {"layer": layer, "kv_head": kv_head, "step": step}
-    rows = run.tables["steps"].filter(*own, **place).drop("lane_tokens").collect()
+    scan = run.tables["steps"].filter(*own)
+    steps = scan.filter(layer=layer, kv_head=kv_head).select("step", *STEP_VALUES).collect()
+    rows = steps.filter(step=step)
     if rows.is_empty():
-        known = run.tables["steps"].filter(*own).select(*place).collect()
-        layers, heads, steps = (write_ranges(known[one].unique().to_list()) for one in place)
-        there = f"layer {layers}; KV head {heads}; step {steps}"
+        known = scan.select(*place).collect()
+        layers, heads, numbers = (write_ranges(known[one].unique().to_list()) for one in place)
+        there = f"layer {layers}; KV head {heads}; step {numbers}"
         raise UserError(
             f"the results hold no layer {layer}, KV head {kv_head}, step {step}; known: {there}"
         )
-    return rows.row(0, named=True)
+    means = steps.select(pl.col(list(STEP_VALUES)).mean())
+    return rows.row(0, named=True), means.row(0, named=True)
 
 
 def exact_weights(head: "KvHeadTrace", q_head: int, step: int) -> np.ndarray:

@@ -57,31 +57,40 @@ def timeline(costs: dict[str, Any]) -> Drawing:
     )
 
 
-def costs_tables(costs: dict[str, Any]) -> list[html.Table]:
-    """Return the phases in ns, the counts, and the energy by part; a dash where unknown."""
-    times = [(name.removesuffix("_ns"), costs[name]) for name in PHASES]
-    times.append(("attention", costs["latency_ns"]))
-    times += [(name, costs[f"{name}_ns"]) for name in (*BEFORE, *AFTER)]
-    energies = [(name.removesuffix("_pj"), costs[name]) for name in ENERGY_PARTS]
-    energies.append(("attention", costs["energy_pj"]))
-    energies += [(name, costs[f"{name}_pj"]) for name in (*BEFORE, *AFTER)]
-    counts = [(title, costs[name]) for name, title in COUNTS.items()]
+def costs_tables(costs: dict[str, Any], usual: dict[str, Any]) -> list[html.Table]:
+    """Return phases, counts and energies, each beside its mean over steps; a dash where unknown."""
+    beside = {name.removesuffix("_ns"): name for name in PHASES} | {"attention": "latency_ns"}
+    times = beside | {name: f"{name}_ns" for name in (*BEFORE, *AFTER)}
+    parts = {name.removesuffix("_pj"): name for name in ENERGY_PARTS} | {"attention": "energy_pj"}
+    energies = parts | {name: f"{name}_pj" for name in (*BEFORE, *AFTER)}
+    counts = {title: name for name, title in COUNTS.items()}
     return [
-        _table("Time", "ns", times, ",.1f"),
-        _table("Count", "number", counts, ",.0f"),
-        _table("Energy", "pJ", energies, ",.0f"),
+        _table(heading, columns, costs, usual, form)
+        for heading, columns, form in (
+            ("Time, ns", times, ",.1f"),
+            ("Count", counts, ",.0f"),
+            ("Energy, pJ", energies, ",.0f"),
+        )
     ]
 
 
-def _table(heading: str, unit: str, rows: list[tuple[str, float | None]], form: str) -> html.Table:
-    head = html.Tr([html.Th(heading, scope="col"), html.Th(unit, scope="col", className="number")])
+def _table(
+    heading: str, columns: dict[str, str], costs: dict[str, Any], usual: dict[str, Any], form: str
+) -> html.Table:
+    numbers = ("this step", "mean step")
+    head = [html.Th(heading, scope="col")]
+    head += [html.Th(text, scope="col", className="number") for text in numbers]
     body = [
         html.Tr(
             [
-                html.Th(name, scope="row"),
-                html.Td("\u2013" if value is None else format(value, form), className="number"),
+                html.Th(title, scope="row"),
+                *(html.Td(_text(side[name], form), className="number") for side in (costs, usual)),
             ]
         )
-        for name, value in rows
+        for title, name in columns.items()
     ]
-    return html.Table([html.Thead(head), html.Tbody(body)])
+    return html.Table([html.Thead(html.Tr(head)), html.Tbody(body)])
+
+
+def _text(value: float | None, form: str) -> str:
+    return "\u2013" if value is None else format(value, form)

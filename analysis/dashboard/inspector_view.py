@@ -38,7 +38,7 @@ def inspector(one: Inspection, method: str, place: int = 0) -> html.Div:
                 "Attention of the KV head, all query heads of its group together, and the work"
                 " beside it; clustering runs on the host.",
             ),
-            html.Div(costs_tables(one.costs), className="costs"),
+            html.Div(costs_tables(one.costs, one.usual), className="costs"),
             html.H3("Memory"),
             html.P(_rows_sentence(one)),
             html.P(

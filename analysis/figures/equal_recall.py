@@ -9,7 +9,6 @@ from analysis.figures._style import (
     BASELINE,
     INK,
     NEEDS_ACCURACY,
-    SCALE,
     axis_title,
     bars_height,
     drawing,
@@ -20,8 +19,8 @@ from analysis.results.equal_recall import LEVELS, QUALITIES, costs_at_recall
 from analysis.results.magnitudes import times
 from analysis.results.tables import Table
 
-LIGHT = 0.55
-"""Part of the colour scale above which the ground is light and its text is dark."""
+SHADES = [[0, "#fdfaf0"], [1, "#dcb94e"]]
+"""From cheap to dear; light enough to read dark numbers on."""
 
 
 def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
@@ -47,7 +46,7 @@ def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
         "z": shades,
         "x": levels,
         "y": methods,
-        "colorscale": SCALE,
+        "colorscale": SHADES,
         "zmin": ends[0],
         "zmax": ends[1] if ends[1] > ends[0] else ends[0] + 1,  # type: ignore[operator]
         "showscale": False,
@@ -58,7 +57,7 @@ def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
         "hovertemplate": "%{y} at %{x}: %{text} dense<extra></extra>",
     }
     notes = [
-        _text(level, method, value, value == best[column], grid)
+        _text(level, method, value, value == best[column])
         for method, row in zip(methods, values, strict=True)
         for column, (level, value) in enumerate(zip(levels, row, strict=True))
     ]
@@ -83,18 +82,12 @@ def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
     )
 
 
-def _text(
-    level: str, method: str, value: float | None, best: bool, grid: dict[str, Any]
-) -> dict[str, Any]:
+def _text(level: str, method: str, value: float | None, best: bool) -> dict[str, Any]:
     place = {"x": level, "y": method, "showarrow": False}
     if value is None:
         return place | {"text": "\u2013", "font": {"size": 12, "color": BASELINE}}
-    shade = (math.log(value) - grid["zmin"]) / (grid["zmax"] - grid["zmin"])
-    ink = INK if shade > LIGHT else "#ffffff"
-    note = place | {"text": times(value), "font": {"size": 12, "color": ink}}
-    if best:
-        note |= {"bordercolor": ink, "borderwidth": 1.5, "borderpad": 2}
-    return note
+    frame = {"bordercolor": INK, "borderwidth": 1.5, "borderpad": 2} if best else {}
+    return place | {"text": times(value), "font": {"size": 12, "color": INK}} | frame
 
 
 _CALLED = {

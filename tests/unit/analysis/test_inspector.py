@@ -105,7 +105,7 @@ def test_keys_are_those_that_the_device_stored(replayed: Path, tmp_path: Path) -
 
     from pimreplay.cli import app
 
-    trace = Results.open(replayed).config["traces"][0]["path"]
+    trace, _ = trace_path(Results.open(replayed), "words")
     stored = ["--kv-bits", "4", "--kv-quantisation", "kivi", "--dense-layers", "0"]
     out = ["--hardware", "attacc_hbm3_bank", "--workers", "0", "--out", str(tmp_path / "results")]
     arguments = ["run", trace, "--policy", "quest", "--budget", "64", *stored, *out]
@@ -158,6 +158,10 @@ def test_the_costs_are_those_of_the_results(run: Results, table: Table) -> None:
     row = run.tables["steps"].filter(policy="starc", layer=1, kv_head=0, step=0).collect()
     for name in ("score_ns", "key_rows", "activation_pj", "clustering_ns"):
         assert one.costs[name] == row[name].item()
+    steps = run.tables["steps"].filter(policy="starc", layer=1, kv_head=0).collect()
+    assert len(steps) == 12
+    assert one.usual["clustering_ns"] == pytest.approx(steps["clustering_ns"].sum() / 12)
+    assert one.costs["clustering_ns"] > 2 * one.usual["clustering_ns"], "the prompt, at step 0"
     bars = timeline(one.costs).data
     names = [bar["name"] for bar in bars]
     assert names == ["clustering", "scoring", "score", "softmax", "context", "move", "remap"]
