@@ -77,7 +77,8 @@ def _print_phases(found: dict[str, Any], as_json: bool) -> None:
         f"  {found['cycles']:,} cycles = {found['time_ns']:,.1f} ns ({phases})"
     )
     for name, region in found["regions"].items():
-        print(f"  {name}: {region['blocks']:,} blocks, {region['cycles']:,} cycles")
+        cycles = f", {region['cycles']:,} cycles" if "cycles" in region else ""
+        print(f"  {name}: {region['blocks']:,} blocks{cycles}")
     for line in found["assumed"]:
         print(f"  assumed: {line}")
 
@@ -159,7 +160,7 @@ def attention_command(
     """Generate, run and cost the commands of one attention layer of one decode step."""
     from pimreplay import mappings
 
-    if hardware is not None and mappings.is_device(hardware):
+    if hardware is not None and mappings.load(hardware).mapping != "attacc":
         given = {
             "--mode": mode, "--kv-budget": kv_budget, "--max-tokens": max_tokens,
             "--timing": timing, "--org": org, "--export": export,
@@ -183,8 +184,8 @@ def attention_command(
         return
     if read_tokens is not None:
         raise UserError(
-            "--read-tokens: only for a device with its own mapping: "
-            + ", ".join(mappings.devices())
+            "--read-tokens: only for a device with a mapping of its own, for example "
+            "--hardware samsung_hbm_pim; `pimreplay list` shows the mappings"
         )
     from pimreplay.attacc.layer import attention_layer
 
@@ -231,11 +232,12 @@ def selfcheck_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check devices: streams reach their closed-form peak, capacities and energies add up."""
-    from pimreplay.cost.selfcheck import check
-    from pimreplay.hardware import reading as devices
+    from pimreplay import mappings
+    from pimreplay.hardware import reading
     from tracegen.base.errors import FailedRun
 
-    checks = [one for name in hardware or devices.names() for one in check(devices.load(name))]
+    devices = [mappings.load(name) for name in hardware or reading.names()]
+    checks = [check for device in devices for check in mappings.check(device)]
     if as_json:
         sys.stdout.write(json.dumps([one.row() for one in checks], indent=1) + "\n")
     else:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from types import ModuleType
 
-from pimreplay import layouts, policies
+from pimreplay import layouts, mappings, policies
 from pimreplay.hardware import reading as hardware
 from pimreplay.replay.method import usual_layout
 from tracegen.base.discover import discover, variant_class
@@ -20,9 +20,10 @@ def listing() -> str:
     lines += ["", "hardware (--hardware NAME or a .toml file)"]
     devices = []
     for name in hardware.names():
-        device = hardware.load(name)
+        device = mappings.load(name)
         assumed = f" [{len(device.assumed)} assumed values]" if device.assumed else ""
-        devices.append([f"  {name}", device.title + assumed])
+        mapping = f" [mapping: {device.mapping}]"
+        devices.append([f"  {name}", device.title + mapping + assumed])
     return "\n".join([*lines, *text_table([], devices)])
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analysis.results.hardware import geometry_of
+from analysis.results.hardware import mapping_in
 from pimreplay.results.reader import Results
 from pimreplay.results.schema import CONFIGURATION, STEP_VALUES
 from tracegen.base.errors import UserError
@@ -21,7 +21,7 @@ from tracegen.base.location import is_url
 from tracegen.base.numbers import write_ranges
 
 if TYPE_CHECKING:
-    from pimreplay.hardware.device import Geometry
+    from pimreplay.cost.mapping import Mapping
     from pimreplay.records import KvHeadTrace
     from pimreplay.replay.chain import Placed
     from pimreplay.selection.budget import Budget
@@ -51,9 +51,9 @@ class Inspection:
     """Where each token lies, (tokens,) int64: lane = slot mod block_tokens."""
     block_tokens: int
     blocks: np.ndarray
-    """Blocks that this query head touches, (n_blocks,) bool."""
+    """Blocks of keys that this query head touches, (n_blocks,) bool."""
     group_blocks: np.ndarray
-    """Blocks that any query head of the group touches, (n_blocks,) bool."""
+    """Blocks of keys that any query head of the group touches, (n_blocks,) bool."""
     key_blocks_per_row: int
     cluster: np.ndarray
     """Cluster of each token as the policy has it, -1 where it has none, (tokens,) int64."""
@@ -135,24 +135,24 @@ def inspect(
     if described["policy_parameters"]:
         policy = f"{policy}:{described['policy_parameters']}"
     costs, usual = step_costs(run, described, layer, kv_head, step)
-    geometry = geometry_of(run, described["hardware"], described["trace"], layer)
+    mapping = mapping_in(run, described["hardware"], described["trace"], layer)
     computed = _computed(
         path,
         trace_hash,
         "dense" if dense_layer else policy,
         "sequential" if dense_layer else described["layout"],
-        geometry,
+        mapping,
         "1.0" if dense_layer else str(_budget(run, described["budget"]).of(layer, kv_head)),
         layer,
         kv_head,
         int(settings.get("seed", 0)),
         str(settings.get("kv_quantisation", "none")),
     )
-    head, placed = computed.head, computed.placed
+    head, keys = computed.head, computed.placed.keys
     if q_head not in range(head.q_heads):
         raise UserError(f"query head {q_head} does not exist here; known: 0 to {head.q_heads - 1}")
     visible = int(head.visible[step])
-    epoch = int(placed.placement.epoch_of_step[step])
+    epoch = int(keys.placement.epoch_of_step[step])
     return Inspection(
         layer=layer,
         kv_head=kv_head,
@@ -163,11 +163,11 @@ def inspect(
         text=computed.text[:visible],
         selected=computed.mask[q_head, step, :visible],
         weight=exact_weights(head, q_head, step),
-        slot=placed.placement.slot[epoch, :visible].numpy(),
-        block_tokens=geometry.block_tokens,
-        blocks=placed.touched[q_head, step].numpy(),
-        group_blocks=placed.read[step].numpy(),
-        key_blocks_per_row=geometry.key_blocks_per_row,
+        slot=keys.placement.slot[epoch, :visible].numpy(),
+        block_tokens=mapping.keys.block_tokens,
+        blocks=keys.touched[q_head, step].numpy(),
+        group_blocks=keys.read[step].numpy(),
+        key_blocks_per_row=mapping.keys.blocks_per_row,
         cluster=computed.cluster[:visible],
         costs=costs,
         usual=usual,
@@ -230,7 +230,7 @@ def _computed(
     trace_hash: str,
     policy: str,
     layout: str,
-    geometry: "Geometry",
+    mapping: "Mapping",
     budget: str,
     layer: int,
     kv_head: int,
@@ -249,7 +249,7 @@ def _computed(
         raise UserError(
             f"{path}: holds another trace than the run replayed; replay it to see single steps"
         )
-    settings = Settings(seed=seed, kv_bits=geometry.kv_bits, kv_quantisation=kv_quantisation)
+    settings = Settings(seed=seed, kv_bits=mapping.kv_bits, kv_quantisation=kv_quantisation)
     captured, stored = read_stored(trace, layer, kv_head, settings)
     chosen = method(policy, layout)
     selection = select(stored, chosen.selector, Budget.parse(budget))
@@ -259,5 +259,5 @@ def _computed(
         text=tuple("" if one is None else str(one) for one in texts),
         mask=selection.mask.numpy(),
         cluster=np.full(captured.tokens, -1) if groups is None else groups.label.numpy(),
-        placed=place(stored, selection, chosen.placer, geometry),
+        placed=place(stored, selection, chosen.placer, mapping),
     )

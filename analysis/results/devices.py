@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from analysis.results.hardware import geometry_of
+from analysis.results.hardware import mapping_in
 from analysis.results.tables import Table
 from pimreplay.results.reader import Results
 from pimreplay.results.schema import PHASES
@@ -45,18 +45,16 @@ def facts(table: Table) -> dict[str, list[str]]:
 def _reading(run: Results, hardware: str, trace: str) -> list[str]:
     """Say how fast a channel reads keys of one row, and what changing to the next row costs."""
     try:
-        geometry = geometry_of(run, hardware, trace)
+        mapping = mapping_in(run, hardware, trace)
     except (KeyError, UserError):
         return []
-    device = geometry.hardware
-    timing = device.timing
-    spacing = geometry.key_columns * device.level.mac_spacing_cycles(timing)
-    switch = timing.n_rtpl_cycles + timing.n_rp_cycles + timing.n_rcdrd_cycles
-    row_tokens = geometry.block_tokens * geometry.key_blocks_per_row
-    return [
-        f"{geometry.block_tokens} tokens in {spacing * device.t_ck_ns:.3g} ns",
-        f"{switch * device.t_ck_ns:.3g} ns to the next row of {row_tokens}",
-    ]
+    keys, t_ck_ns = mapping.keys, mapping.device.t_ck_ns
+    block, switch = mapping.pace_cycles()
+    told = [f"{keys.block_tokens} tokens in {block * t_ck_ns:.3g} ns"]
+    if switch:
+        row_tokens = keys.block_tokens * keys.blocks_per_row
+        told.append(f"{switch * t_ck_ns:.3g} ns to the next row of {row_tokens}")
+    return told
 
 
 def reasons(table: Table) -> list[str]:

@@ -9,7 +9,7 @@ from pimreplay.results.reader import Results
 from tracegen.base.errors import UserError
 
 if TYPE_CHECKING:
-    from pimreplay.hardware.device import Geometry
+    from pimreplay.cost.mapping import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def assumed_of(runs: Sequence[Results]) -> dict[str, list[str]]:
     }
 
 
-def geometry_of(run: Results, hardware: str, trace: str, layer: int | None = None) -> "Geometry":
+def mapping_in(run: Results, hardware: str, trace: str, layer: int | None = None) -> "Mapping":
     """Return where tokens of a layer lie on a device as the run recorded it; None: of the first.
 
     The device's file may have been anywhere, and may have changed since.
@@ -48,7 +48,7 @@ def geometry_of(run: Results, hardware: str, trace: str, layer: int | None = Non
     Raises:
         UserError: the run did not record it.
     """
-    from pimreplay.hardware.reading import checked
+    from pimreplay.mappings import device_of, mapping_of
 
     values = hardware_of([run]).get(hardware, {}).get("values")
     if not isinstance(values, dict):
@@ -61,7 +61,7 @@ def geometry_of(run: Results, hardware: str, trace: str, layer: int | None = Non
     sizes = recorded["head_dim"]  # one for all layers, or one a layer
     if isinstance(sizes, list):
         sizes = dict(zip(recorded["layers"], sizes, strict=True)).get(layer, sizes[0])
-    return checked(Path(f"{hardware}.toml"), values).geometry(int(sizes), kv_bits)
+    return mapping_of(device_of(Path(f"{hardware}.toml"), values), int(sizes), kv_bits)
 
 
 NO_CAUSE = ("capacity_bytes",)

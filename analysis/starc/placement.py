@@ -97,6 +97,8 @@ def _placements(study: Study) -> Iterator[Placement]:
                 spread = spread_mask(blocks, touched)
                 known[key] = (_cost(study, key[0], packed), _cost(study, key[0], spread))
             one, other = known[key]
+            assert one.n_activations is not None
+            assert other.n_activations is not None
             yield Placement(
                 series.shape,
                 series.method,

@@ -10,8 +10,8 @@ from analysis.starc.accounting import ArtefactEnergy, artefact_energy, counted_e
 from analysis.starc.cost import IntArray, LayerRun, LayerSimulator, StepCosts
 from analysis.starc.row_tokens import RowTokens
 from analysis.starc.shapes import SHAPES, TITLES, Shape, System
-from pimreplay.cost.overheads import overhead_cost
 from pimreplay.hardware.device import Hardware
+from pimreplay.mappings.attacc import Attacc
 from pimreplay.selection.kmeans_flops import flops
 
 FloatArray = NDArray[np.float64]
@@ -135,8 +135,7 @@ def series_of(
     """Return the cost of one method on one model; `tokens` None: full attention."""
     context = system.prompt_tokens + 1 + np.arange(steps, dtype=np.int64)
     costs = simulator.steps(shape, context, tokens)
-    scoring = overhead_cost(
-        hardware.geometry(shape.head_dim, system.kv_bits),
+    scoring = Attacc(hardware, shape.head_dim, system.kv_bits).overheads(
         scored_vectors=scored_vectors(method, context, shape),
         scored_bytes=None,
         clustering_flops=None,
@@ -176,8 +175,7 @@ def _clustering(
     hardware: Hardware, system: System, simulator: LayerSimulator, series: Series
 ) -> Iterator[Clustering]:
     shape, heads = series.shape, system.heads(series.shape)
-    windowed = overhead_cost(
-        hardware.geometry(shape.head_dim, system.kv_bits),
+    windowed = Attacc(hardware, shape.head_dim, system.kv_bits).overheads(
         scored_vectors=None,
         scored_bytes=None,
         clustering_flops=np.array(

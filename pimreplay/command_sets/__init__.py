@@ -76,6 +76,18 @@ def load_timing(command_set: str, name: str) -> Any:
     return build_timing(load(command_set).Timing, name, table)
 
 
+def timing_of(command_set: str, where: str, table: dict[str, Any]) -> Any:
+    """Return the timing that a device file's [timing] gives: a preset, single values over it."""
+    own = {key: value for key, value in table.items() if key not in ("source", "note", "preset")}
+    preset = table.get("preset")
+    if preset is None:
+        return build_timing(load(command_set).Timing, where, own)
+    if not isinstance(preset, str):
+        raise UserError(f"{where}: [timing] preset = {preset!r} must be a text")
+    below = preset_table(preset, command_set, "timing", f"{where}: {command_set} timing preset")
+    return build_timing(load(command_set).Timing, where, {**below, **own})
+
+
 def simulate_file(
     command_set: str, path: Path, timing_name: str | None, *, refresh: bool = True
 ) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """KV heads on channels: one alone in a channel or spread over several, and a layer over all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pimreplay.cost.energy_parts import Energy
-from pimreplay.cost.step_cost import StepCost, step_cost
-from pimreplay.hardware.device import Geometry, Hardware
+from pimreplay.cost.step_cost import StepCost
+from pimreplay.hardware.device import Device
 from pimreplay.placement.blocks import over_channels
 
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +29,39 @@ class KvHeadCost:
 
 
 def kv_head_cost(
-    geometry: Geometry,
-    blocks: NDArray[np.bool_],
-    q_heads: int,
-    fidelity: str,
+    cost_of: Callable[[BoolArray, BoolArray], StepCost],
+    keys: BoolArray,
+    values: BoolArray,
     spread: int,
 ) -> KvHeadCost:
-    """Return what reading `blocks` (steps, n_blocks) costs, the KV head spread over channels.
+    """Return what reading the blocks of one KV head costs, the head spread over channels.
 
-    With `spread` channels, block b lies in channel b mod spread, and a step of the KV head ends
-    with the slowest of them. Joining their softmaxes is not modelled.
+    With `spread` channels, block b of a region lies in channel b mod spread, and a step of the KV
+    head ends with the slowest of them. Joining their softmaxes is not modelled.
+
+    Args:
+        cost_of: Cost of reading blocks of keys and of values in one channel, each (readings,
+            points, n_blocks).
+        keys: Blocks of keys, (readings, steps, n_blocks).
+        values: Blocks of values; the same array where the regions have the same blocks.
+        spread: Channels that share the KV head.
     """
-    steps = len(blocks)
-    shares = over_channels(blocks, spread).reshape(spread * steps, -1)
-    cost = step_cost(geometry, shares, q_heads, fidelity)
+    steps = keys.shape[1]
+    key_shares = _shares(keys, spread)
+    cost = cost_of(key_shares, key_shares if values is keys else _shares(values, spread))
     cycles = cost.cycles.reshape(spread, steps)
-    hidden = (cost.softmax_cycles + cost.move_cycles).reshape(spread, steps)
+    hidden = cost.hidden_cycles.reshape(spread, steps)
     slowest = cycles.argmax(axis=0)
 
-    def joined(name: str) -> IntArray:
-        """Return times of the slowest channel and the sum of counts."""
-        values = getattr(cost, name).reshape(spread, steps)
+    def joined(name: str) -> Any:
+        """Return times of the slowest channel and the sum of counts; None: unknown."""
+        of_shares: IntArray | None = getattr(cost, name)
+        if of_shares is None:
+            return None
+        values = of_shares.reshape(spread, steps)
         if name.endswith("cycles"):
-            found: IntArray = values[slowest, np.arange(steps)]
-            return found
-        total: IntArray = values.sum(axis=0)
-        return total
+            return values[slowest, np.arange(steps)]
+        return values.sum(axis=0)
 
     names = [one.name for one in fields(StepCost) if one.name != "energy"]
     energy = Energy(
@@ -65,8 +75,18 @@ def kv_head_cost(
     )
 
 
+def _shares(blocks: BoolArray, spread: int) -> BoolArray:
+    """Return the blocks with the channels' shares as points: (readings, spread * steps, n)."""
+    if spread == 1:
+        return blocks
+    readings, steps, n_blocks = blocks.shape
+    shares = over_channels(blocks.reshape(readings * steps, n_blocks), spread)
+    split = shares.reshape(spread, readings, steps, -1).transpose(1, 0, 2, 3)
+    return np.ascontiguousarray(split).reshape(readings, spread * steps, -1)
+
+
 def channel_cycles(
-    hardware: Hardware,
+    device: Device,
     cycles: IntArray,
     hidden_cycles: IntArray | None = None,
     channel: IntArray | None = None,
@@ -78,13 +98,13 @@ def channel_cycles(
     softmax and exposed moves (`hidden_cycles`, (kv_heads, steps), zero without).
 
     Args:
-        hardware: Device.
+        device: Device.
         cycles: Cycles of each KV head alone, (kv_heads, steps).
         hidden_cycles: Cycles of each KV head that its partner in a pair hides.
         channel: Channel of each KV head, (kv_heads,), instead of round robin.
     """
     kv_heads, steps = cycles.shape
-    channels = hardware.organisation.channels
+    channels = device.channels
     place = np.arange(kv_heads) % channels if channel is None else np.asarray(channel)
     load = np.zeros((channels, steps), dtype=np.int64)
     for index in range(channels):

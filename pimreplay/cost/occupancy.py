@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pimreplay.hardware.device import Geometry
+from pimreplay.cost.mapping import Mapping
 
 
 @dataclass(frozen=True, slots=True)
 class KvCache:
     """The KV cache of one request as a device must hold it, padding of layouts apart."""
 
-    layers: tuple[Geometry, ...]
+    layers: tuple[Mapping, ...]
     """Of each layer that has keys and values of its own: how its heads lie."""
     kv_heads: int
     tokens: int
@@ -47,23 +47,22 @@ def occupancy(cache: KvCache, spread: int, stacks: int) -> Occupancy:
     Layers are dealt out over the stacks; in each stack KV heads go round the channels, or lie in
     `spread` channels each.
     """
-    org = cache.layers[0].hardware.organisation
-    channel_bytes = org.capacity_bytes // org.channels
+    device = cache.layers[0].device
     tokens = -(-cache.tokens // spread)
-    sizes = {one: kv_head_bytes(one, tokens) for one in set(cache.layers)}
+    sizes = {one: one.kv_head_bytes(tokens) for one in set(cache.layers)}
     head_bytes = [sizes[one] for one in cache.layers]
     # shares of one layer that the fullest channel and the whole stack hold
-    in_channel = cache.kv_heads if spread > 1 else -(-cache.kv_heads // org.channels)
+    in_channel = cache.kv_heads if spread > 1 else -(-cache.kv_heads // device.channels)
     fullest = _fullest(head_bytes, stacks)
     enough = (
         number
         for number in range(1, len(head_bytes) + 1)
-        if in_channel * _fullest(head_bytes, number) <= channel_bytes
+        if in_channel * _fullest(head_bytes, number) <= device.channel_bytes
     )
     return Occupancy(
-        channel_bytes=channel_bytes,
+        channel_bytes=device.channel_bytes,
         fullest_channel_bytes=in_channel * fullest,
-        stack_bytes=org.capacity_bytes,
+        stack_bytes=device.channels * device.channel_bytes,
         fullest_stack_bytes=cache.kv_heads * spread * fullest,
         stacks=stacks,
         stacks_needed=next(enough, 0),
@@ -73,12 +72,3 @@ def occupancy(cache: KvCache, spread: int, stacks: int) -> Occupancy:
 def _fullest(head_bytes: Sequence[int], stacks: int) -> int:
     """Return the bytes of one KV head in all layers of the fullest of so many stacks."""
     return max(sum(head_bytes[first::stacks]) for first in range(min(stacks, len(head_bytes))))
-
-
-def kv_head_bytes(geometry: Geometry, tokens: int) -> int:
-    """Return the bytes of the rows, in all banks that a row spans, of one KV head in one layer."""
-    blocks = -(-tokens // geometry.block_tokens)
-    key_rows = -(-blocks // geometry.key_blocks_per_row)
-    value_rows = geometry.value_slices * -(-blocks // geometry.value_blocks_per_row)
-    row_bytes = geometry.mac_banks * geometry.hardware.organisation.row_bytes
-    return (key_rows + value_rows) * row_bytes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pimreplay.cost.energy_models.activation import ON_STACK, distance_pj_per_bit
 from pimreplay.cost.energy_parts import FloatArray
-from pimreplay.hardware.device import Geometry
+from pimreplay.hardware.device import Device, Geometry
 
 Amount = FloatArray | NDArray[np.int64]
 Cost = tuple[FloatArray | None, FloatArray | None]
@@ -39,29 +39,7 @@ OVERHEADS = tuple(
 """Kinds of work beside attention; each has a time and an energy, apart from those of attention."""
 
 
-def overhead_cost(
-    geometry: Geometry,
-    *,
-    scored_vectors: Amount | None,
-    scored_bytes: Amount | None,
-    clustering_flops: Amount | None,
-    moved_tokens: Amount | None,
-) -> OverheadCost:
-    """Return the cost of scoring metadata, clustering on the host and rewriting tokens.
-
-    Each input is (points,) or None for unknown; each output likewise.
-    """
-    scoring: Cost = (None, None)
-    if scored_vectors is not None:
-        scoring = _scoring(geometry, np.asarray(scored_vectors, dtype=np.float64), scored_bytes)
-    clustering = _clustering(geometry, clustering_flops)
-    remap: Cost = (None, None)
-    if moved_tokens is not None:
-        remap = _remap(geometry, np.asarray(moved_tokens, dtype=np.float64))
-    return OverheadCost(*scoring, *clustering, *remap)
-
-
-def _scoring(geometry: Geometry, vectors: FloatArray, scored_bytes: Amount | None) -> Cost:
+def scoring(geometry: Geometry, vectors: FloatArray, scored_bytes: Amount | None) -> Cost:
     """Multiply vectors of metadata in the memory like dense keys, a lane each."""
     hardware = geometry.hardware
     timing, energy = hardware.timing, hardware.energy
@@ -85,18 +63,17 @@ def _scoring(geometry: Geometry, vectors: FloatArray, scored_bytes: Amount | Non
     return scoring_ns, scoring_pj
 
 
-def _clustering(geometry: Geometry, flops: Amount | None) -> Cost:
-    """Cluster on the host at its stated arithmetic rate."""
-    hardware = geometry.hardware
-    if flops is None or hardware.host_flops_per_ns is None:
+def clustering_cost(device: Device, flops: Amount | None) -> Cost:
+    """Return the cost of clustering on the host, at its stated arithmetic rate."""
+    if flops is None or device.host_flops_per_ns is None:
         return None, None
     amount = np.asarray(flops, dtype=np.float64)
-    pj_per_flop = hardware.host_pj_per_flop
-    time_ns: FloatArray = amount / hardware.host_flops_per_ns
+    pj_per_flop = device.host_pj_per_flop
+    time_ns: FloatArray = amount / device.host_flops_per_ns
     return time_ns, None if pj_per_flop is None else amount * pj_per_flop
 
 
-def _remap(geometry: Geometry, tokens: FloatArray) -> Cost:
+def remapping(geometry: Geometry, tokens: FloatArray) -> Cost:
     """Read and write a token's key and value once over the channel's data bus."""
     hardware = geometry.hardware
     org, timing = hardware.organisation, hardware.timing

@@ -18,7 +18,8 @@ class StepCost:
     """Cost of one KV head alone in its channel; every array is (points,), a point a step.
 
     `cycles` = score + softmax + context + move, where move counts only data movement that no
-    MAC hides. Energies are in pJ, None where a coefficient is unknown.
+    MAC hides. Energies are in pJ, None where a coefficient is unknown; rows where nothing is known
+    of them.
     """
 
     cycles: IntArray
@@ -26,10 +27,12 @@ class StepCost:
     softmax_cycles: IntArray
     context_cycles: IntArray
     move_cycles: IntArray
-    n_key_rows: IntArray
+    hidden_cycles: IntArray
+    """Those of the cycles that another KV head of the same channel can hide."""
+    n_key_rows: IntArray | None
     """Activate commands for keys, each for `mac_banks` banks; rows that open again count."""
-    n_value_rows: IntArray
-    n_activations: IntArray
+    n_value_rows: IntArray | None
+    n_activations: IntArray | None
     """Row activations times the banks each opens."""
     n_mac_commands: IntArray
     n_moves: IntArray
@@ -75,6 +78,7 @@ def step_cost(
         softmax_cycles=cycles.softmax,
         context_cycles=cycles.context,
         move_cycles=cycles.move,
+        hidden_cycles=cycles.softmax + cycles.move,
         n_key_rows=counts.key_rows,
         n_value_rows=counts.value_rows,
         n_activations=(counts.key_rows + counts.value_rows) * geometry.mac_banks,

@@ -14,7 +14,7 @@ from tracegen.base.errors import nearest
 
 TABLES = ("organisation", "timing", "pim", "energy", "host")
 NEEDED = TABLES[:3]
-TEXTS = ("title", "energy_model")
+TEXTS = ("title", "mapping", "energy_model")
 LISTS = ("assumed", "notes")
 
 

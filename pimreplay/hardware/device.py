@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pimreplay.hardware.levels import Level
 from pimreplay.hardware.organisation import Organisation
@@ -26,6 +26,58 @@ def check_kv_bits(value: object, where: str) -> int:
         known = ", ".join(map(str, KV_BITS))
         raise UserError(f"{where} = {value!r}: a KV element has {known} bits; choose one of them")
     return value
+
+
+class Device(Protocol):
+    """What a replay, its records and its reports ask of any device."""
+
+    @property
+    def name(self) -> str:
+        """Stem of the device's file."""
+
+    @property
+    def title(self) -> str:
+        """One line about it."""
+
+    @property
+    def mapping(self) -> str:
+        """Name of its mapping, a file of `pimreplay.mappings`."""
+
+    @property
+    def channels(self) -> int:
+        """Channels; KV heads in different ones are read at once."""
+
+    @property
+    def channel_bytes(self) -> int:
+        """Capacity of a channel."""
+
+    @property
+    def t_ck_ns(self) -> float:
+        """Clock period in which its cycles are counted, ns."""
+
+    @property
+    def energy_model(self) -> str:
+        """How its energy is counted."""
+
+    @property
+    def host_flops_per_ns(self) -> float | None:
+        """Sustained host arithmetic for clustering; None: unknown."""
+
+    @property
+    def host_pj_per_flop(self) -> float | None:
+        """Energy of it; None: unknown."""
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Values that nobody published, a sentence each."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its numbers should know."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The merged content of its file, for records of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +109,7 @@ class EnergyTable:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One hardware configuration, checked."""
+    """A device under AttAcc's mapping, checked."""
 
     name: str
     title: str
@@ -88,6 +140,21 @@ class Hardware:
     def t_ck_ns(self) -> float:
         """Command clock period, ns."""
         return self.timing.t_ck_ps / 1000.0
+
+    @property
+    def mapping(self) -> str:
+        """The mapping that these fields describe."""
+        return "attacc"
+
+    @property
+    def channels(self) -> int:
+        """Channels of the stack."""
+        return self.organisation.channels
+
+    @property
+    def channel_bytes(self) -> int:
+        """Capacity of a channel."""
+        return self.organisation.capacity_bytes // self.organisation.channels
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,14 +35,20 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Hardware:
-    """Load a shipped hardware file by name, or any file by path; all problems at once."""
+    """Load a device of AttAcc's mapping; all problems of its file at once."""
+    path, values = content(name_or_path)
+    return checked(path, values)
+
+
+def content(name_or_path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Return a shipped device's file by name, or any by path, and what it and its bases hold."""
     text = str(name_or_path)
     path = FOLDER / f"{text}.toml" if text in names() else Path(text)
     if path.suffix != ".toml":
         raise UserError(
             f"hardware {text!r} is unknown; {nearest(text, names())}; or give a .toml file"
         )
-    return checked(path, _merged(path, ()))
+    return path, _merged(path, ())
 
 
 def _merged(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -88,6 +94,10 @@ def checked(path: Path, values: dict[str, Any]) -> Hardware:
     Raises:
         UserError: everything that is wrong with it; `path` says where it stands.
     """
+    if values.get("mapping", "attacc") != "attacc":
+        raise UserError(
+            f"{path}: mapping = {values['mapping']!r}; only a device of AttAcc's mapping fits here"
+        )
     problems = text_problems(values) + table_problems(values)
     given = {name: values.get(name, {}) for name in TABLES}
     given = {name: table if isinstance(table, dict) else {} for name, table in given.items()}

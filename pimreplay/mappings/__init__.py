@@ -1,41 +1,68 @@
-"""Mappings: how a KV head lies in a memory that can be bought, and what its attention requests.
+"""Mappings: how a KV head lies in a device, and what its attention becomes there. One file each.
 
-A file is a mapping; a `.toml` file here is a device that uses one. Keys and values have regions of
-their own: what a *block* is (the tokens that one access reads) differs between them. A mapping has
-`OPTIONS` (what a device file chooses) and `attention(tokens, read, head_dim, timing, **options)`.
+A mapping is a frozen dataclass with the methods of `pimreplay.cost.mapping.Mapping`; a device file
+names its mapping (`mapping = "aim"`; AttAcc's unless it does) and holds what that one asks for.
 """
 
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pimreplay.command_sets import load
-from pimreplay.command_sets import load_timing as timing_of
-from pimreplay.hardware.preset_files import refuse
-from pimreplay.units import cycles_to_ns
+from pimreplay.cost.mapping import Mapping
+from pimreplay.cost.selfcheck import Check
+from pimreplay.hardware import reading
+from pimreplay.hardware.device import Device
+from pimreplay.variants import variant
 from tracegen.base.discover import names
-from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError, nearest
 
-FOLDER = Path(__file__).parent
-_KEYS = ("title", "mapping", "source", "channels", "assumed", "timing")
+
+def load(name_or_path: str | Path) -> Device:
+    """Load a shipped device by name, or any by its file.
+
+    Raises:
+        UserError: an unknown device or mapping, or everything that is wrong with the file.
+    """
+    return device_of(*reading.content(name_or_path))
 
 
-def devices() -> list[str]:
-    """Return the names of the devices that have a mapping here."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+def device_of(path: Path, values: dict[str, Any]) -> Device:
+    """Return the device that a file's content describes; `path` says where it stands."""
+    return _class(values.get("mapping", "attacc"), str(path)).read_device(path, values)
+
+
+def mapping_of(device: Device, head_dim: int, kv_bits: int = 16) -> Mapping:
+    """Return where a KV head lies in a device.
+
+    Raises:
+        UserError: the device cannot hold heads of this size or elements of this width.
+    """
+    return _class(device.mapping, device.name)(device, head_dim, kv_bits)
+
+
+def check(device: Device) -> list[Check]:
+    """Check that a device does what its numbers promise."""
+    return _class(device.mapping, device.name).check(device)
+
+
+def _class(name: object, where: str) -> type[Mapping]:
+    package = sys.modules[__name__]
+    known = names(package)
+    if name not in known:
+        raise UserError(f"{where}: mapping = {name!r} is unknown; {nearest(str(name), known)}")
+    found: type[Mapping] = variant(package, str(name))
+    return found
 
 
 def attention(
-    device: str, *, head_dim: int, heads: int, tokens: int, read: Path | None, refresh: bool = True
+    device_name: str, *, head_dim: int, heads: int, tokens: int, read: Path | None, refresh: bool
 ) -> dict[str, Any]:
     """Return what attention of one decode step takes on a device, as one JSON object.
 
     Args:
-        device: Name of a device of `devices()`, or a .toml file of its form.
+        device_name: Name of a device with a mapping of its own, or its file.
         head_dim: Elements of a key.
         heads: KV heads, one query head each; each lies alone in a channel, those beyond the
             channels wait their turn.
@@ -49,68 +76,27 @@ def attention(
     for option, value in (("head-dim", head_dim), ("heads", heads), ("tokens", tokens)):
         if value < 1:
             raise UserError(f"--{option} {value}: must be at least 1")
-    values = _device(device)
-    mapping = import_module(f"{__name__}.{values['mapping']}")
-    command_set = load(values["mapping"])
-    timing = timing_of(values["mapping"], str(values["path"]))
-    options = {name: values[name] for name in mapping.OPTIONS if name in values}
-    if command_set.REFRESHES:
-        options["refresh"] = refresh
-    elif not refresh:
-        raise UserError(f"{device}: never refreshes; leave out --no-refresh")
+    device = load(device_name)
+    mapping = mapping_of(device, head_dim)
     positions = None if read is None else _positions(read, tokens)
-    found = mapping.attention(tokens, positions, head_dim, timing, **options)
-    rounds = -(-heads // values["channels"])
+    found = mapping.attention(tokens, positions, refresh=refresh)
+    rounds = -(-heads // device.channels)
     cycles = rounds * sum(found["phases"].values())
     return {
-        "hardware": values["name"],
-        "title": values["title"],
-        "mapping": values["mapping"],
+        "hardware": device.name,
+        "title": device.title,
+        "mapping": device.mapping,
         "head_dim": head_dim,
         "heads": heads,
         "tokens": tokens,
         "read_tokens": tokens if positions is None else len(positions),
         "cycles": cycles,
-        "time_ns": cycles_to_ns(cycles, timing.t_ck_ps),
+        "time_ns": cycles * device.t_ck_ns,
         "rounds": rounds,
         **found,
         "energy_pj": None,
-        "source": values["source"],
-        "assumed": values["assumed"],
+        "assumed": list(device.assumed),
     }
-
-
-def is_device(name: str) -> bool:
-    """Tell whether a name or a .toml file is a device with a mapping of its own."""
-    path = Path(name)
-    return name in devices() or (
-        path.suffix == ".toml" and path.is_file() and "mapping" in read_toml(path)
-    )
-
-
-def _device(name: str) -> dict[str, Any]:
-    path = FOLDER / f"{name}.toml" if name in devices() else Path(name)
-    values = read_toml(path)
-    problems = [
-        f"{key} is missing; every device file has one" for key in _KEYS if key not in values
-    ]
-    known = names(sys.modules[__name__])
-    if "mapping" in values and values["mapping"] not in known:
-        problems.append(
-            f"mapping = {values['mapping']!r} is unknown; {nearest(str(values['mapping']), known)}"
-        )
-    channels = values.get("channels", 1)
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-        problems.append(f"channels = {channels!r} must be a whole number above 0")
-    refuse(str(path), problems)
-    options = import_module(f"{__name__}.{values['mapping']}").OPTIONS
-    for key, value in values.items():
-        if key in options and value not in options[key]:
-            problems.append(f"{key} = {value!r} is unknown; known: {', '.join(options[key])}")
-        elif key not in options and key not in _KEYS:
-            problems.append(f"{key} is unknown; {nearest(key, [*_KEYS, *options])}")
-    refuse(str(path), problems)
-    return {**values, "name": path.stem, "path": path}
 
 
 def _positions(path: Path, tokens: int) -> Any:

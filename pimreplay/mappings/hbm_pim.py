@@ -1,286 +1,268 @@
 """HBM-PIM: products of a matrix in the banks and a vector in registers, tile by tile.
 
-A tile is 64 outputs (8 units with 8 accumulators each) by 128 inputs (8 registers of 16 lanes), 64
-MACs in two rows of the even or of the odd banks. Keys: outputs are tokens, a block is 8 of them,
-one a unit. Values `transposed`: inputs are tokens, a block is 16 of them, the lanes. Values
-`by_token`: a column of all units is one token's value, multiplied by a scalar; 8 scalars an upload,
-tokens alternate between even and odd banks. The host adds up lanes: it reads 32 bytes an output.
-
-Source: sequences of SAITPublic/PIMSimulator @ b464dde as measured; the code here is our own.
+Keys: a tile is 64 tokens, a block 8 of them, one a unit. Values `transposed`: a part is 128 tokens,
+a block 16 of them, the lanes. Values `by_token`: a block is one token, a column of all units, and 8
+are multiplied for an upload of scalars. Every step runs the sparse loop: the query is uploaded
+once, only touched blocks are read. Source: SAITPublic/PIMSimulator @ b464dde, as measured.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from pimreplay.command_sets import hbm_pim as commands
+from pimreplay.command_sets import timing_of
 from pimreplay.command_sets.hbm_pim.memory import (
+    ACT,
     BANKS,
-    BANKS_OF_MODE_CHANGE,
     COLUMNS,
     ENTER_ROW,
     GRF_A,
-    GROUP_BANKS,
     LEAVE_ROW,
-    MODE_COLUMN,
     PARK_ROW,
-    PROGRAM,
     REGISTER_ROW,
+    ROWS,
     SCALARS,
 )
-from pimreplay.command_sets.hbm_pim.requests import BARRIER
-from tracegen.base.errors import UserError
+from pimreplay.command_sets.hbm_pim.requests import COLUMN, ROW
+from pimreplay.cost.mapping import BoolArray, Region
+from pimreplay.cost.selfcheck import Check
+from pimreplay.cost.step_cost import IntArray
+from pimreplay.hardware.device import Device
+from pimreplay.hardware.product import Product, Tables, product
+from pimreplay.mappings import _hbm_pim_requests as made
+from pimreplay.mappings._hbm_pim_closed_form import (
+    ROW_BLOCKS,
+    ROW_TOKENS,
+    Counted,
+    key_times,
+    token_times,
+    value_times,
+    with_refreshes,
+)
+from pimreplay.mappings._products import (
+    COLUMN_BYTES,
+    ProductMapping,
+    fidelities_agree,
+    no_energy,
+    same_capacity,
+)
 
-UNITS, ACCUMULATORS, REGISTERS, LANES = 8, 8, 8, 16
-TILE_OUTPUTS = UNITS * ACCUMULATORS
-TILE_INPUTS = REGISTERS * LANES
-TILE_COLUMNS = ACCUMULATORS * REGISTERS
-KEY_BLOCK, VALUE_BLOCK = UNITS, LANES
-OPTIONS = {"values": ("transposed", "by_token")}
-RESULT_ROW = 1000
-"""First row of results in the odd banks."""
-EVEN, ODD = 0, 1
-_ON, _OFF = 3, 2
-
-
-class _Requests:
-    """Builds a table of requests of one pseudo-channel."""
-
-    def __init__(self) -> None:
-        self.rows: list[list[int]] = []
-
-    def add(self, write: int, bank: int, row: int, column: int, data: int = 0) -> None:
-        """Add a request; columns beyond a row lie in the rows behind it."""
-        row, column = row + column // COLUMNS, column % COLUMNS
-        self.rows.append([write, 0, bank, row, column, data, 0])
-
-    def read(self, bank: int, row: int, columns: Any) -> None:
-        """Read columns, then a barrier."""
-        for column in columns:
-            self.add(0, bank, row, column)
-        self.barrier()
-
-    def write(self, bank: int, row: int, columns: Any, data: int = 0) -> None:
-        """Write columns, then a barrier."""
-        for column in columns:
-            self.add(1, bank, row, column, data)
-        self.barrier()
-
-    def barrier(self) -> None:
-        """Hold what follows back until all before it is done."""
-        self.rows[-1][BARRIER] = 1
-
-    def park(self) -> None:
-        """Open the same row in all banks, group by group."""
-        for bank in range(GROUP_BANKS):
-            for group in range(BANKS // GROUP_BANKS):
-                self.add(0, group * GROUP_BANKS + bank, PARK_ROW, 0)
-        self.barrier()
-
-    def enter(self, program_words: int) -> None:
-        """Enter all-bank mode and load the units' program."""
-        self.park()
-        for bank in BANKS_OF_MODE_CHANGE:
-            self.add(1, bank, ENTER_ROW, COLUMNS - 1)
-        self.barrier()
-        self.write(ODD, REGISTER_ROW, range(PROGRAM, PROGRAM + program_words))
-
-    def leave(self) -> None:
-        """Leave all-bank mode."""
-        for bank in (EVEN, ODD):
-            self.add(1, bank, LEAVE_ROW, COLUMNS - 1)
-        self.barrier()
-        self.park()
-
-    def compute(self, on: bool) -> None:
-        """Let reads execute the program, or not."""
-        self.write(EVEN, REGISTER_ROW, [MODE_COLUMN], _ON if on else _OFF)
-
-    def results(self, row: int, columns: Any) -> None:
-        """Let the host read results of all units: their odd banks, one after the other."""
-        for unit in range(UNITS):
-            for column in columns:
-                self.add(0, 2 * unit + ODD, row, column)
-
-    def table(self) -> Any:
-        """Return the requests (requests, 7)."""
-        return np.array(self.rows, dtype=np.int64)
+VALUES = ("transposed", "by_token")
+_TABLES = Tables(
+    needed={"organisation": ("channels", "channel_bytes")},
+    known={},
+    choices={"values": VALUES},
+    own=("timing",),
+)
 
 
-def library_requests(outputs: int, inputs: int) -> tuple[Any, int]:
-    """Return the library's dense product and where its requests end and the host's reads begin.
+@dataclass(frozen=True, slots=True)
+class HbmPim(ProductMapping):
+    """One KV head in one pseudo-channel of HBM-PIM."""
 
-    As the library has it: even tiles first, inputs uploaded for every tile; with an odd number of
-    input tiles two output tiles share columns, which its address arithmetic does.
-    """
-    requests = _Requests()
-    requests.enter(program_words=1)
-    tiles, parts = -(-outputs // TILE_OUTPUTS), -(-inputs // TILE_INPUTS)
-    end = tiles * parts // 2 * TILE_COLUMNS
-    for tile in range(tiles):
-        requests.compute(on=True)
-        for part in (*range(0, parts, 2), *range(1, parts, 2)):
-            requests.write(ODD, REGISTER_ROW, range(GRF_A, GRF_A + REGISTERS))
-            first = TILE_COLUMNS * (part // 2 + tile * parts // 2)
-            for group in range(first, first + TILE_COLUMNS, ACCUMULATORS):
-                requests.read(part % 2, 0, range(group, group + ACCUMULATORS))
-        at = end + tile * ACCUMULATORS
-        requests.write(ODD, 0, range(at, at + ACCUMULATORS))
-        requests.compute(on=False)
-    requests.leave()
-    kernel = len(requests.rows)
-    for tile in range(tiles):
-        at = end + tile * ACCUMULATORS
-        requests.results(0, range(at, at + ACCUMULATORS))
-    return requests.table(), kernel
+    row_banks: ClassVar[int] = made.UNITS
+    phases: ClassVar[dict[str, str]] = {
+        "score": "keys",
+        "softmax": "softmax (on the host, not counted)",
+        "context": "values",
+        "move": "changes of mode, and readout",
+    }
 
+    def __post_init__(self) -> None:
+        """Refuse elements that the units do not multiply, and a head that values cannot hold."""
+        ProductMapping.__post_init__(self)
+        if self.by_token:
+            made.check_by_token(self.head_dim)
 
-def key_requests(blocks: Any, head_dim: int, *, every_tile: bool = False) -> tuple[Any, int]:
-    """Return the requests for the scores of the touched blocks, and where the host's reads begin.
-
-    `every_tile` uploads the query for every tile and reads all its results, as the library does;
-    otherwise the query is uploaded once and only what was computed is read.
-    """
-    parts = -(-head_dim // TILE_INPUTS)
-    requests = _Requests()
-    requests.enter(program_words=1)
-    blocks = np.asarray(blocks)
-    tiles = np.unique(blocks // ACCUMULATORS)
-    kept: list[list[int]] = []
-    for tile in tiles.tolist():
-        units = (blocks[blocks // ACCUMULATORS == tile] % ACCUMULATORS).tolist()
-        requests.compute(on=True)
-        for part in (*range(0, parts, 2), *range(1, parts, 2)):
-            if every_tile or parts > 1 or tile == tiles[0]:
-                requests.write(ODD, REGISTER_ROW, range(GRF_A, GRF_A + REGISTERS))
-            first = TILE_COLUMNS * (tile * -(-parts // 2) + part // 2)
-            _within_rows(first)
-            for group in range(REGISTERS):
-                requests.read(part % 2, 0, [first + group * ACCUMULATORS + one for one in units])
-        outputs = range(ACCUMULATORS) if every_tile else units
-        kept.append([tile * ACCUMULATORS + one for one in outputs])
-        requests.write(ODD, RESULT_ROW, kept[-1])
-        requests.compute(on=False)
-    requests.leave()
-    kernel = len(requests.rows)
-    for columns in kept:
-        requests.results(RESULT_ROW, columns)
-    return requests.table(), kernel
-
-
-def value_requests(blocks: Any, tokens: int, head_dim: int) -> tuple[Any, int]:
-    """Return the requests for the result over the touched blocks of transposed values."""
-    requests = _Requests()
-    requests.enter(program_words=1)
-    per_tile = TILE_INPUTS // VALUE_BLOCK
-    blocks = np.asarray(blocks)
-    parts = -(-tokens // TILE_INPUTS)
-    tiles = -(-head_dim // TILE_OUTPUTS)
-    touched = np.unique(blocks // per_tile).tolist()
-    for tile in range(tiles):
-        requests.compute(on=True)
-        for part in (*(p for p in touched if p % 2 == 0), *(p for p in touched if p % 2)):
-            inner = (blocks[blocks // per_tile == part] % per_tile).tolist()
-            requests.write(ODD, REGISTER_ROW, [GRF_A + one for one in inner])
-            first = TILE_COLUMNS * (part // 2 + tile * -(-parts // 2))
-            _within_rows(first)
-            for one in inner:
-                at = first + one * ACCUMULATORS
-                requests.read(part % 2, 0, range(at, at + ACCUMULATORS))
-        at = tile * ACCUMULATORS
-        requests.write(ODD, RESULT_ROW, range(at, at + ACCUMULATORS))
-        requests.compute(on=False)
-    requests.leave()
-    kernel = len(requests.rows)
-    for tile in range(tiles):
-        requests.results(RESULT_ROW, range(tile * ACCUMULATORS, (tile + 1) * ACCUMULATORS))
-    return requests.table(), kernel
-
-
-def value_requests_by_token(read: Any, head_dim: int) -> tuple[Any, int]:
-    """Return the requests for the result over single tokens (tokens read,), ascending."""
-    if head_dim > UNITS * LANES:
-        raise UserError(
-            f"hbm_pim: head_dim {head_dim} does not fit values by token, which hold at most "
-            f"{UNITS * LANES} elements; use values = 'transposed'"
+    @classmethod
+    def read_device(cls, path: Path, values: dict[str, Any]) -> Product:
+        """Return the device that a file's content describes."""
+        _TABLES.refuse_wrong(path, values)
+        timing = timing_of("hbm_pim", str(path), values["timing"])
+        return product(
+            path, values, t_ck_ns=timing.t_ck_ps / 1000, timing=timing, where="organisation"
         )
-    read = np.asarray(read)
-    requests = _Requests()
-    requests.enter(program_words=2)
-    requests.compute(on=True)
-    for parity in (EVEN, ODD):
-        own = (read[read % 2 == parity] // 2).tolist()
-        for first in range(0, len(own), REGISTERS):
-            columns = own[first : first + REGISTERS]
-            _within_rows(max(columns))
-            # through the other banks, so that the values' row stays open
-            requests.write(1 - parity, REGISTER_ROW, [SCALARS])
-            requests.read(parity, 0, columns)
-    requests.write(ODD, RESULT_ROW, [0])
-    requests.compute(on=False)
-    requests.leave()
-    kernel = len(requests.rows)
-    requests.results(RESULT_ROW, [0])
-    return requests.table(), kernel
 
+    @classmethod
+    def check(cls, device: Device) -> list[Check]:
+        """Check capacity, and the closed forms against the command set."""
+        row_bytes = COLUMNS * COLUMN_BYTES
+        return [
+            same_capacity(device, BANKS * ROWS * row_bytes),
+            fidelities_agree(cls(cast(Product, device), 128, 16)),
+            no_energy(device),
+        ]
 
-def attention(
-    tokens: int,
-    read: Any,
-    head_dim: int,
-    timing: commands.Timing,
-    values: str = "transposed",
-    *,
-    refresh: bool = True,
-) -> dict[str, Any]:
-    """Return cycles by phase and commands of one head's attention.
+    @property
+    def by_token(self) -> bool:
+        """Whether a token's value is a column, instead of a lane of many."""
+        return dict(self.device.options).get("values", VALUES[0]) == "by_token"
 
-    All tokens (`read` None): the library's own products, each waited for before its results are
-    read. Otherwise only touched blocks are read, and the host reads results as they come.
-    """
-    if read is None:
-        keys = library_requests(tokens, head_dim)
-        sums = library_requests(head_dim, tokens)
-        touched = -(-tokens // KEY_BLOCK), -(-tokens // VALUE_BLOCK)
-        if values == "by_token":
-            sums = value_requests_by_token(np.arange(tokens), head_dim)
-            touched = touched[0], tokens
-    else:
-        read = np.asarray(read)
-        key_blocks, value_blocks = np.unique(read // KEY_BLOCK), np.unique(read // VALUE_BLOCK)
-        keys = key_requests(key_blocks, head_dim)
-        by_token = values == "by_token"
-        sums = (
-            value_requests_by_token(read, head_dim)
-            if by_token
-            else value_requests(value_blocks, tokens, head_dim)
+    @property
+    def keys(self) -> Region:
+        """A token a unit."""
+        return Region(made.KEY_BLOCK, made.ACCUMULATORS)
+
+    @property
+    def values(self) -> Region:
+        """A token a lane, or a column a token."""
+        return Region(1, ROW_TOKENS) if self.by_token else Region(made.VALUE_BLOCK, ROW_BLOCKS)
+
+    def analytic(self, keys: BoolArray, values: BoolArray) -> IntArray:
+        """Count one query head's steps in closed form."""
+        timing, changing = self.device.timing, mode_cycles(self.device.timing)
+        value_form = token_times if self.by_token else value_times
+        counted = (
+            key_times(timing, self.head_dim).count(keys),
+            value_form(timing, self.head_dim).count(values),
         )
-        touched = len(key_blocks), len(read) if by_token else len(value_blocks)
-    mode = _Requests()
-    mode.enter(program_words=1)
-    mode.leave()
-    changing = commands.simulate(mode.table(), timing, refresh=False).cycles
-    phases = {"keys": 0, "values": 0, "mode": 2 * changing, "readout": 0}
-    regions = {}
-    for name, (requests, kernel), blocks in zip(
-        ("keys", "values"), (keys, sums), touched, strict=True
-    ):
-        stops = [kernel, len(requests)] if read is None else [len(requests)]
-        ends, issued = commands.phases(requests, stops, timing, refresh=refresh)
-        alone, _ = commands.phases(requests[:kernel], [kernel], timing, refresh=refresh)
-        phases[name] = int(alone[-1]) - changing
-        phases["readout"] += int(ends[-1] - alone[-1])
-        regions[name] = {
-            "cycles": int(ends[-1]),
-            "kernel_cycles": int(alone[-1]),
-            "blocks": blocks,
-            "commands": dict(zip(commands.COMMANDS, issued.tolist(), strict=True)),
-        }
-    return {"phases": phases, "regions": regions}
+        own, move = [], np.zeros(len(keys), dtype=np.int64)
+        for one in counted:
+            alone, total = with_refreshes(one, timing)
+            mode = changing * (one.blocks > 0)
+            own.append(alone - mode)
+            move += mode + total - alone
+        rows = [one.rows for one in counted]
+        macs, moves = self._macs_and_moves(*counted)
+        return np.array([*own, move, *rows, macs, moves])
+
+    def _macs_and_moves(self, keys: Counted, values: Counted) -> tuple[IntArray, IntArray]:
+        """Count MACs, and operands written, results written and results read."""
+        parts, tiles = self._key_parts, self._value_tiles
+        uploads = keys.rows // (2 * parts) * parts if parts > 1 else (keys.blocks > 0).astype(int)
+        key_moves = made.REGISTERS * uploads + keys.blocks * (1 + made.UNITS)
+        key_macs = keys.blocks * made.REGISTERS * parts
+        results = (1 + made.UNITS) * (values.blocks > 0)
+        if self.by_token:
+            uploads = -(-values.blocks // made.REGISTERS)
+            return key_macs + values.blocks, key_moves + uploads + results
+        value_moves = (values.blocks + made.ACCUMULATORS * results) * tiles
+        return key_macs + values.blocks * made.ACCUMULATORS * tiles, key_moves + value_moves
+
+    @property
+    def _key_parts(self) -> int:
+        return -(-self.head_dim // made.TILE_INPUTS)
+
+    @property
+    def _value_tiles(self) -> int:
+        return -(-self.head_dim // made.TILE_OUTPUTS)
+
+    def _keys_sent(self, blocks: IntArray) -> tuple[Any, int]:
+        """Return the requests for scores, and where their readout begins."""
+        return made.key_requests(blocks, self.head_dim)
+
+    def _values_sent(self, blocks: IntArray) -> tuple[Any, int]:
+        """Return the requests for the result, and where its readout begins."""
+        if self.by_token:
+            return made.value_requests_by_token(blocks, self.head_dim)
+        tokens = (int(blocks[-1]) + 1) * made.VALUE_BLOCK
+        return made.value_requests(blocks, tokens, self.head_dim)
+
+    def scheduled(self, key_blocks: IntArray, value_blocks: IntArray) -> tuple[int, ...]:
+        """Count one query head's step as the command set runs it."""
+        changing, timing = mode_cycles(self.device.timing), self.device.timing
+        own, rows, move, macs, moves = [0, 0], [0, 0], 0, 0, 0
+        for place, (blocks, make) in enumerate(
+            ((key_blocks, self._keys_sent), (value_blocks, self._values_sent))
+        ):
+            if not len(blocks):
+                continue
+            requests, kernel = make(blocks)
+            end = commands.simulate(requests, timing).cycles
+            alone = commands.simulate(requests[:kernel], timing).cycles
+            own[place] = alone - changing
+            move += changing + end - alone
+            log = commands.commands_of(requests, timing)
+            data = log[:, 4] < made.RESULT_ROW
+            rows[place] = int((data & (log[:, 1] == ACT)).sum())
+            row, column = requests[:, ROW], requests[:, COLUMN]
+            macs += int((row < made.RESULT_ROW).sum())
+            operand = (row == REGISTER_ROW) & ((column == SCALARS) | (column >= GRF_A))
+            result = (row >= made.RESULT_ROW) & (row < PARK_ROW)
+            moves += int((operand | result).sum())
+        return (*own, move, *rows, macs, moves)
+
+    def requests(
+        self, keys: BoolArray, values: BoolArray, q_heads: int
+    ) -> Iterator[tuple[str, str]]:
+        """Yield the requests of every query head in order."""
+        for own, other in zip(keys, values, strict=True):
+            for blocks, make in ((own, self._keys_sent), (other, self._values_sent)):
+                requests = make(np.flatnonzero(blocks))[0] if blocks.any() else np.empty((0, 7))
+                for write, _, bank, row, column, _, _ in requests.astype(int).tolist():
+                    word = "write" if write else "read"
+                    scores = made.RESULT_ROW <= row < PARK_ROW
+                    reserved = "results" if scores else _RESERVED.get(row)
+                    yield (
+                        f"{word} {reserved}" if reserved else word,
+                        f"bank {bank} row {row} column {column}",
+                    )
+
+    def kv_head_bytes(self, tokens: int) -> int:
+        """Return the bytes of the rows of eight banks each."""
+        tiles = -(-tokens // made.TILE_OUTPUTS)
+        rows = 2 * tiles * self._key_parts
+        if self.by_token:
+            rows += 2 * -(-tokens // ROW_TOKENS)
+        else:
+            rows += 2 * -(-tokens // made.TILE_INPUTS) * self._value_tiles
+        return rows * made.UNITS * COLUMNS * COLUMN_BYTES
+
+    def attention(self, tokens: int, read: Any, *, refresh: bool) -> dict[str, Any]:
+        """Return cycles by phase and commands of one query head's attention.
+
+        All tokens (`read` None): the library's own products, each waited for before its results
+        are read. Otherwise only touched blocks are read, and the host reads results as they come.
+        """
+        timing = self.device.timing
+        if read is None:
+            sent = [made.library_requests(tokens, self.head_dim)]
+            every = np.arange(tokens)
+            sent.append(
+                made.value_requests_by_token(every, self.head_dim)
+                if self.by_token
+                else made.library_requests(self.head_dim, tokens)
+            )
+            touched = [-(-tokens // region.block_tokens) for region in (self.keys, self.values)]
+        else:
+            blocks = [
+                np.unique(np.asarray(read) // region.block_tokens)
+                for region in (self.keys, self.values)
+            ]
+            sent = [self._keys_sent(blocks[0]), self._values_sent(blocks[1])]
+            touched = [len(one) for one in blocks]
+        changing = mode_cycles(timing)
+        phases = {"keys": 0, "values": 0, "mode": 2 * changing, "readout": 0}
+        regions = {}
+        for name, (requests, kernel), count in zip(("keys", "values"), sent, touched, strict=True):
+            stops = [kernel, len(requests)] if read is None else [len(requests)]
+            ends, issued = commands.phases(requests, stops, timing, refresh=refresh)
+            alone, _ = commands.phases(requests[:kernel], [kernel], timing, refresh=refresh)
+            phases[name] = int(alone[-1]) - changing
+            phases["readout"] += int(ends[-1] - alone[-1])
+            regions[name] = {
+                "cycles": int(ends[-1]),
+                "kernel_cycles": int(alone[-1]),
+                "blocks": count,
+                "commands": dict(zip(commands.COMMANDS, issued.tolist(), strict=True)),
+            }
+        return {"phases": phases, "regions": regions}
 
 
-def _within_rows(column: int) -> None:
-    if column + TILE_COLUMNS > RESULT_ROW * COLUMNS:
-        raise UserError(
-            f"hbm_pim: the tokens need more than the {RESULT_ROW} rows of a KV head; use fewer"
-        )
+_RESERVED = {
+    ENTER_ROW: "to enter all-bank mode",
+    LEAVE_ROW: "to leave all-bank mode",
+    REGISTER_ROW: "registers",
+    PARK_ROW: "to park",
+}
+
+
+@lru_cache(maxsize=16)
+def mode_cycles(timing: commands.Timing) -> int:
+    """Return the cycles of entering and leaving all-bank mode, programs and parking included."""
+    return commands.simulate(made.mode_requests(), timing, refresh=False).cycles

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pimreplay.bank_model.commands import REQUEST_WORDS
-from pimreplay.cost.command_fidelity import HeadStream
+from pimreplay.cost.mapping import Mapping
 from pimreplay.cost.step_cost import StepCost
-from pimreplay.hardware.device import Geometry
-from pimreplay.hardware.reading import load
+from pimreplay.mappings import load, mapping_of
 from pimreplay.placement.blocks import over_channels
 from pimreplay.records import KvHeadTrace
 from pimreplay.replay.chain import Placed, place, select
@@ -48,23 +46,23 @@ class StepRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What one step reads, laid out."""
+    """What one step reads, laid out; blocks are those of the keys."""
 
     index: int
     mask: np.ndarray  # (q_heads, tokens) bool
     slot: np.ndarray  # (tokens,) where each token lies
     touched: np.ndarray  # (q_heads, n_blocks) bool
-    read: np.ndarray  # (1, n_blocks) bool
+    value_touched: np.ndarray  # (q_heads, n_blocks of values) bool
 
     @classmethod
     def of(cls, index: int, mask: Any, placed: Placed) -> "_Step":
-        epoch = int(placed.placement.epoch_of_step[index])
+        placement = placed.keys.placement
         return cls(
             index=index,
             mask=mask[:, index].numpy(),
-            slot=placed.placement.slot[epoch].numpy(),
-            touched=placed.touched[:, index].numpy(),
-            read=placed.read[index : index + 1].numpy(),
+            slot=placement.slot[int(placement.epoch_of_step[index])].numpy(),
+            touched=placed.keys.touched[:, index].numpy(),
+            value_touched=placed.values.touched[:, index].numpy(),
         )
 
 
@@ -89,23 +87,23 @@ def explain_step(request: StepRequest) -> str:
 
     captured, head = read_stored(trace, layer, request.kv_head, settings)
     selection = select(head, chosen.selector, budget.of(layer, request.kv_head))
-    geometry = device.geometry(head.head_dim, settings.kv_bits)
-    placed = place(head, selection, chosen.placer, geometry)
+    mapping = mapping_of(device, head.head_dim, settings.kv_bits)
+    placed = place(head, selection, chosen.placer, mapping)
     step = _Step.of(index, selection.mask, placed)
     cost = placed.cost(settings.fidelity, slice(index, index + 1)).total
     recall = ExactAttention(captured, head).recall(selection.mask, selection.output)
     return "\n".join(
         [
-            *_titles(request, trace, head, step, chosen, geometry),
+            *_titles(request, trace, head, step, chosen, device.name),
             "",
             *_kept(recall, step),
-            *_query_heads(step, manifest.group * request.kv_head, geometry.block_tokens),
+            *_query_heads(step, manifest.group * request.kv_head, mapping),
             "",
-            *_blocks(step, geometry, _texts(trace), request.rows),
+            *_blocks(step, mapping, _texts(trace), request.rows),
             "",
             *_commands(step, placed, head.q_heads),
             "",
-            *_costs(geometry, cost, head.q_heads),
+            *_costs(mapping, cost, head.q_heads),
         ]
     )
 
@@ -116,7 +114,7 @@ def _titles(
     head: KvHeadTrace,
     step: _Step,
     chosen: Method,
-    geometry: Geometry,
+    hardware: str,
 ) -> Iterator[str]:
     manifest, settings = trace.manifest, request.settings
     kind = " (SYNTHETIC: no model behind it)" if manifest.kind == "synthetic" else ""
@@ -127,7 +125,7 @@ def _titles(
     )
     yield f"policy {chosen.policy}" + (f" ({chosen.parameters})" if chosen.parameters else "")
     yield (
-        f"layout {chosen.layout}, budget {request.budget}, hardware {geometry.hardware.name},"
+        f"layout {chosen.layout}, budget {request.budget}, hardware {hardware},"
         f" {settings.kv_bits} bits a KV element (quantisation: {settings.kv_quantisation}),"
         f" {settings.fidelity}"
     )
@@ -151,25 +149,27 @@ def _texts(trace: Trace) -> list[str]:
     return ["" if text is None else str(text) for text in texts]
 
 
-def _query_heads(step: _Step, first: int, block_tokens: int) -> list[str]:
-    rows = [
-        [
-            str(first + index),
-            str(int(mask.sum())),
-            str(int(touched.sum())),
-            f"{block_tokens * touched.sum() / max(1, mask.sum()):.2f}",
-        ]
-        for index, (mask, touched) in enumerate(zip(step.mask, step.touched, strict=True))
-    ]
-    tokens, blocks = int(step.mask.any(0).sum()), int(step.touched.any(0).sum())
-    over = f"{block_tokens * blocks / max(1, tokens):.2f}"
-    rows.append(["union", str(tokens), str(blocks), over])
-    titles = ["query head", "tokens", "blocks", "tokens read per token wanted"]
-    return text_table(titles, rows, right=range(4))
+def _query_heads(step: _Step, first: int, mapping: Mapping) -> list[str]:
+    sizes = mapping.keys.block_tokens, mapping.values.block_tokens
+
+    def row(name: str, mask: np.ndarray, keys: np.ndarray, values: np.ndarray) -> list[str]:
+        tokens = int(mask.sum())
+        read = (sizes[0] * keys.sum() + sizes[1] * values.sum()) / 2
+        counts = [tokens, int(keys.sum()), *([int(values.sum())] if apart else [])]
+        return [name, *map(str, counts), f"{read / max(1, tokens):.2f}"]
+
+    apart = sizes[0] != sizes[1]
+    touched = step.touched, step.value_touched
+    parts = zip(step.mask, *touched, strict=True)
+    rows = [row(str(first + index), *one) for index, one in enumerate(parts)]
+    rows.append(row("union", *(np.asarray(one.any(0)) for one in (step.mask, *touched))))
+    blocks = ["blocks of keys", "blocks of values"] if apart else ["blocks"]
+    titles = ["query head", "tokens", *blocks, "tokens read per token wanted"]
+    return text_table(titles, rows, right=range(len(titles)))
 
 
-def _blocks(step: _Step, geometry: Geometry, texts: list[str], limit: int) -> list[str]:
-    block_tokens = geometry.block_tokens
+def _blocks(step: _Step, mapping: Mapping, texts: list[str], limit: int) -> list[str]:
+    block_tokens, value_block = mapping.keys.block_tokens, mapping.values.block_tokens
     touched = np.flatnonzero(step.touched.any(axis=0))
     wanted = np.asarray(step.mask.any(axis=0))
     rows = []
@@ -184,8 +184,8 @@ def _blocks(step: _Step, geometry: Geometry, texts: list[str], limit: int) -> li
         rows.append(
             [
                 str(block),
-                str(block // geometry.key_blocks_per_row),
-                str(block // geometry.value_blocks_per_row),
+                str(block // mapping.keys.blocks_per_row),
+                str(block * block_tokens // value_block // mapping.values.blocks_per_row),
                 "".join(lanes),
                 _ranges(chosen),
                 text[: TEXT_WIDTH - 1] + "…" if len(text) > TEXT_WIDTH else text,
@@ -201,21 +201,17 @@ def _blocks(step: _Step, geometry: Geometry, texts: list[str], limit: int) -> li
 
 def _commands(step: _Step, placed: Placed, q_heads: int) -> list[str]:
     """Return the command stream of the step, runs of one command folded; one channel's share."""
-    spread = placed.spread
-    blocks = over_channels(step.read, spread)[:, 0] if spread > 1 else step.read
-    busiest = int(blocks.sum(axis=1).argmax())
-    requests = HeadStream(placed.geometry, blocks.shape[1], q_heads).step(blocks[busiest])
-    runs = [
-        (REQUEST_WORDS[kind], [int(address) for _, address in run])
-        for kind, run in groupby(
-            zip(requests.kind.tolist(), requests.address.tolist(), strict=True), lambda one: one[0]
-        )
-    ]
-    rows = [
-        [word, str(len(addresses)), f"{addresses[0]:#012x}", f"{addresses[-1]:#012x}"]
-        for word, addresses in runs[:COMMAND_RUNS]
-    ]
-    titles = ["commands in order", "count", "first address", "last address"]
+    mapping, spread = placed.mapping, placed.spread
+    one = slice(step.index, step.index + 1)
+    regions = [placed.readings(blocks, one)[:, 0] for blocks in (placed.keys, placed.values)]
+    # (channels, readings, n_blocks) each
+    shares = [over_channels(blocks, spread) for blocks in regions]
+    busiest = int(shares[0].sum(axis=(1, 2)).argmax())
+    sent = mapping.requests(shares[0][busiest], shares[1][busiest], q_heads)
+    runs = [(word, [place for _, place in run]) for word, run in groupby(sent, lambda one: one[0])]
+    rows = [[word, str(len(places)), places[0], places[-1]] for word, places in runs[:COMMAND_RUNS]]
+    where = "address" if mapping.together else "place"
+    titles = ["commands in order", "count", f"first {where}", f"last {where}"]
     lines = text_table(titles, rows, right=[1])
     if len(runs) > COMMAND_RUNS:
         lines.append(f"... and {len(runs) - COMMAND_RUNS} runs more")
@@ -224,24 +220,24 @@ def _commands(step: _Step, placed: Placed, q_heads: int) -> list[str]:
     return lines
 
 
-def _costs(geometry: Geometry, cost: StepCost, q_heads: int) -> list[str]:
-    phases = {
-        "score": cost.score_cycles,
-        "softmax": cost.softmax_cycles,
-        "context": cost.context_cycles,
-        "moves that nothing hides": cost.move_cycles,
-        "all": cost.cycles,
+def _costs(mapping: Mapping, cost: StepCost, q_heads: int) -> list[str]:
+    phases = {title: getattr(cost, f"{name}_cycles") for name, title in mapping.phases.items()} | {
+        "all": cost.cycles
     }
     rows = [
-        [name, str(int(cycles[0])), f"{cycles[0] * geometry.hardware.t_ck_ns:.1f}"]
+        [name, str(int(cycles[0])), f"{cycles[0] * mapping.device.t_ck_ns:.1f}"]
         for name, cycles in phases.items()
     ]
     parts = {name.removesuffix("_pj"): part for name, part in cost.energy.parts().items()}
     parts["all"] = cost.energy.total_pj
+    opened = {"key": cost.n_key_rows, "value": cost.n_value_rows, "all": cost.n_activations}
     commands = [
-        ["key rows opened", str(int(cost.n_key_rows[0]))],
-        ["value rows opened", str(int(cost.n_value_rows[0]))],
-        [f"row activations (x {geometry.mac_banks} banks)", str(int(cost.n_activations[0]))],
+        [
+            "row activations (x the banks of each)" if name == "all" else f"{name} rows opened",
+            "unknown" if count is None else str(int(count[0])),
+        ]
+        for name, count in opened.items()
+    ] + [
         [f"MAC commands (once per query head, {q_heads})", str(int(cost.n_mac_commands[0]))],
         ["data-movement commands", str(int(cost.n_moves[0]))],
     ]

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pimreplay.cost.overheads import overhead_cost
+from pimreplay.mappings import mapping_of
 from pimreplay.placement.blocks import channels_of
 from pimreplay.records import KvHeadTrace, Selection
-from pimreplay.replay.chain import Placed, dense_selection, place, select
+from pimreplay.replay.chain import Blocks, Placed, dense_selection, find_blocks, select
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.masks import count_true, packed, union
 from pimreplay.selection.quantisation import as_stored
@@ -29,7 +29,7 @@ from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace, as_float32
 
 if TYPE_CHECKING:
-    from pimreplay.hardware.device import Geometry, Hardware
+    from pimreplay.hardware.device import Device
 
 Array = np.ndarray
 
@@ -41,7 +41,7 @@ class Target:
     point: int
     layout: str
     placer: Any
-    hardware: "Hardware"
+    hardware: "Device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ def _head(
 
 
 class _SharedSelection:
-    """One selection for all its targets; blocks are found once per layout and block size."""
+    """One selection for all its targets; regions are laid out once per layout and block size."""
 
     def __init__(self, head: KvHeadTrace, selection: Selection, recall: Recall, keep: bool) -> None:
         self._head = head
@@ -243,42 +243,46 @@ class _SharedSelection:
         self._seen_tokens = count_true(seen_tokens(head)).cpu().numpy()
         self._packed = packed(mask) if keep else None
         self._keep = keep
-        self._found: dict[tuple[str, int, int], _Blocks] = {}
+        self._found: dict[tuple[str, int, int], _Region] = {}
 
-    def _blocks(self, target: Target, geometry: "Geometry") -> "_Blocks":
-        spread = channels_of(target.placer.heads, geometry.hardware.organisation.channels)
-        key = (target.layout, geometry.block_tokens, spread)
+    def _region(self, target: Target, block_tokens: int) -> "_Region":
+        spread = channels_of(target.placer.heads, target.hardware.channels)
+        key = (target.layout, block_tokens, spread)
         if key not in self._found:
-            placed = place(self._head, self._selection, target.placer, geometry)
-            self._found[key] = _Blocks(
-                placed=placed,
-                q_head_blocks=count_true(placed.touched).double().mean(dim=0).cpu().numpy(),
-                lane_tokens=_lane_tokens(
-                    self._union, placed.placement, spread * geometry.block_tokens
-                ),
-                packed=packed(placed.touched) if self._keep else None,
+            blocks = find_blocks(self._head, self._selection, target.placer, block_tokens)
+            self._found[key] = _Region(
+                blocks=blocks,
+                q_head_blocks=count_true(blocks.touched).double().mean(dim=0).cpu().numpy(),
+                lane_tokens=_lane_tokens(self._union, blocks.placement, spread * block_tokens),
+                packed=packed(blocks.touched) if self._keep else None,
             )
         return self._found[key]
 
     def result(self, target: Target, job: Job, dense_layer: bool) -> HeadResult:
         head, recall, hardware = self._head, self._recall, target.hardware
-        geometry = hardware.geometry(head.head_dim, job.settings.kv_bits)
-        found = self._blocks(target, geometry)
-        placed = replace(found.placed, geometry=geometry)
+        mapping = mapping_of(hardware, head.head_dim, job.settings.kv_bits)
+        regions = [self._region(target, one.block_tokens) for one in (mapping.keys, mapping.values)]
+        keys = regions[0]
+        placed = Placed(mapping, *(one.blocks for one in regions))
         cost = placed.cost(job.settings.fidelity)
-        block_tokens = geometry.block_tokens
-        blocks = count_true(placed.read).cpu().numpy()
-        wasted = int(placed.placement.wasted_slots)
+        block_tokens = mapping.keys.block_tokens
+        # tokens read, for each query head and for all of them: the mean of keys and of values
+        sizes = (mapping.keys.block_tokens, mapping.values.block_tokens)
+        fetched = _mean_tokens(sizes, [one.q_head_blocks for one in regions])
+        counts = [count_true(one.blocks.read).cpu().numpy() for one in regions]
+        read = _mean_tokens(sizes, counts)
+        wasted = max(int(one.blocks.placement.wasted_slots) for one in regions)
         values: dict[str, Array | None] = {
             "visible_tokens": head.visible.cpu().numpy(),
             "selected_tokens": self._selected,
             "union_tokens": self._union_tokens,
-            "q_head_blocks": found.q_head_blocks,
-            "blocks": blocks,
+            "q_head_blocks": keys.q_head_blocks,
+            "blocks": counts[0],
+            "value_blocks": counts[1],
             "dense_blocks": -(-self._seen_tokens // block_tokens),
             "wasted_slots": np.full(head.steps, wasted, dtype=np.int64),
-            "lane_utilisation_ratio": _ratio(self._union_tokens, block_tokens * blocks),
-            "overfetch_ratio": _ratio(block_tokens * found.q_head_blocks, self._selected),
+            "lane_utilisation_ratio": _ratio(self._union_tokens, read),
+            "overfetch_ratio": _ratio(fetched, self._selected),
             "attention_mass_ratio": recall.attention_mass_ratio,
             "topk_overlap_ratio": recall.topk_overlap_ratio,
             "output_error_ratio": recall.output_error_ratio,
@@ -291,20 +295,19 @@ class _SharedSelection:
             kv_head=head.kv_head,
             dense_layer=dense_layer,
             values=values,
-            lane_tokens=found.lane_tokens,
+            lane_tokens=keys.lane_tokens,
             channel_cycles=cost.channel_cycles,
             hidden_cycles=cost.hidden_cycles,
             selected=self._packed,
-            blocks=found.packed,
+            blocks=keys.packed,
         )
 
     def _overhead_columns(self, placed: Placed) -> dict[str, Array | None]:
         overhead = self._selection.overhead
         moved = _array(overhead.moved_tokens)
         if moved is not None:
-            moved = moved + placed.placement.moved_tokens.double().cpu().numpy()
-        cost = overhead_cost(
-            placed.geometry,
+            moved = moved + placed.moved_tokens.cpu().numpy()
+        cost = placed.mapping.overheads(
             scored_vectors=_array(overhead.scored_vectors),
             scored_bytes=_array(overhead.scored_bytes),
             clustering_flops=_array(overhead.clustering_flops),
@@ -318,8 +321,8 @@ class _SharedSelection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Blocks:
-    placed: Placed
+class _Region:
+    blocks: Blocks
     q_head_blocks: Array
     lane_tokens: Array
     packed: Array | None
@@ -340,6 +343,12 @@ def _lane_tokens(union: Tensor, placement: Any, lane_count: int) -> Array:
         indicator = (lane[:, None] == lanes[None, :]).float()  # (tokens, lanes)
         counts[steps] = union[steps].float() @ indicator
     found: Array = counts.to(torch.int32).cpu().numpy()
+    return found
+
+
+def _mean_tokens(block_tokens: Sequence[int], blocks: Sequence[Array]) -> Array:
+    """Return the tokens that blocks hold, the mean of keys and of values: (steps,)."""
+    found: Array = np.mean([n * one for n, one in zip(block_tokens, blocks, strict=True)], axis=0)
     return found
 
 

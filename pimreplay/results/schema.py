@@ -41,6 +41,7 @@ STEP_VALUES = {
     "union_tokens": pa.int64(),
     "q_head_blocks": pa.float64(),
     "blocks": pa.int64(),
+    "value_blocks": pa.int64(),
     "dense_blocks": pa.int64(),
     "key_rows": pa.int64(),
     "value_rows": pa.int64(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pimreplay.cost.occupancy import KvCache, Occupancy, occupancy
+from pimreplay.mappings import mapping_of
 from pimreplay.placement.blocks import channels_of
 from pimreplay.replay.method import Method
 from pimreplay.replay.settings import Settings
@@ -16,7 +17,7 @@ from tracegen.base.space import in_words
 from tracegen.trace.schema import Manifest
 
 if TYPE_CHECKING:
-    from pimreplay.hardware.device import Hardware
+    from pimreplay.hardware.device import Device
     from pimreplay.selection.budget import Budget
     from pimreplay.selection.budget_schedule import BudgetSchedule
 
@@ -52,7 +53,7 @@ class Point:
     trace: TraceSource
     method: Method
     budget: "Budget | BudgetSchedule"
-    hardware: "Hardware"
+    hardware: "Device"
 
     @property
     def budget_text(self) -> str:
@@ -86,11 +87,11 @@ def occupancy_of(point: Point, settings: Settings) -> Occupancy:
     """Return how full the KV cache of a point's trace makes its device."""
     manifest = point.trace.manifest
     layers = tuple(
-        point.hardware.geometry(manifest.head_dim_of(layer), settings.kv_bits)
+        mapping_of(point.hardware, manifest.head_dim_of(layer), settings.kv_bits)
         for layer in manifest.kv_layers
     )
     cache = KvCache(layers, manifest.kv_heads, manifest.tokens)
-    spread = channels_of(point.method.placer.heads, point.hardware.organisation.channels)
+    spread = channels_of(point.method.placer.heads, point.hardware.channels)
     return occupancy(cache, spread, settings.stacks)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pimreplay.cost.occupancy import Occupancy
+from pimreplay.mappings import mapping_of
 from pimreplay.replay.settings import Settings
 from pimreplay.results.seal import digest
 from pimreplay.selection.budget_schedule import BudgetSchedule
@@ -106,11 +107,14 @@ def describe(points: Sequence[Point], settings: Settings, out: str) -> dict[str,
                 "assumed": list(one.assumed),
                 "notes": list(one.notes),
                 "energy_model": one.energy_model,
-                "channels": one.organisation.channels,
+                "mapping": one.mapping,
+                "channels": one.channels,
                 "t_ck_ns": one.t_ck_ns,
                 "occupancy": _fullest(points, one.name, settings),
                 "geometry": {
-                    trace.name: one.geometry(max(trace.manifest.head_dim), settings.kv_bits).facts()
+                    trace.name: mapping_of(
+                        one, max(trace.manifest.head_dim), settings.kv_bits
+                    ).facts()
                     for trace in traces.values()
                 },
                 "values": one.values,

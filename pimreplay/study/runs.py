@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pimreplay.hardware import reading as devices
+from pimreplay import mappings
 from pimreplay.replay.kv_head import HeadFailure
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
@@ -77,7 +77,7 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     """
     settings = replace(request.settings, device=str(torch_device(request.settings.device)))
     budget = parse_budget(request.budget)
-    hardware = devices.load(request.hardware)
+    hardware = mappings.load(request.hardware)
     methods = [method(text, request.layout) for text in request.policies]
     sources = trace_sources(request.trace)
     for source in sources:

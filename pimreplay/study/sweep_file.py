@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pimreplay.hardware import reading as devices
+from pimreplay import mappings
 from pimreplay.replay.method import method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget import Budget
@@ -66,7 +66,7 @@ def read_study(path: Path) -> Study:
         places = [_location(path, text) for text in texts["traces"]]
         traces = [source for place in places for source in trace_sources(place)]
         budgets = [parse_budget(_beside(path, text)) for text in texts["budgets"]]
-        hardware = [devices.load(_beside(path, text)) for text in texts["hardware"]]
+        hardware = [mappings.load(_beside(path, text)) for text in texts["hardware"]]
         methods = [
             method(policy, layout)
             for policy in texts["policies"]

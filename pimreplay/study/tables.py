@@ -102,7 +102,7 @@ def _layer_rows(
     dense_layer = np.array([one.dense_layer for one in first])
     # a spread head has a share in every channel, the others go round the channels
     spread, steps = parts[0].channel_cycles.shape
-    channels = hardware.organisation.channels
+    channels = hardware.channels
     shares = kv_heads * spread
     place = np.arange(shares) % (spread if spread > 1 else channels)
     used = min(channels, max(spread, kv_heads))

@@ -8,8 +8,8 @@ import pytest
 
 from analysis.dashboard.inspection import inspect
 from analysis.results.tidying import tidy
-from pimreplay.cost.occupancy import kv_head_bytes
 from pimreplay.hardware.reading import load
+from pimreplay.mappings.attacc import Attacc
 from pimreplay.results.reader import Results
 from tracegen.trace.schema import Manifest
 from tracegen.trace.writer import TraceWriter
@@ -70,7 +70,7 @@ def test_every_layer_is_replayed_in_its_own_size(pimreplay, unusual, tmp_path):
 
     # the shared keys and values take their place once
     hardware = load("attacc_hbm3_bank")
-    taken = sum(kv_head_bytes(hardware.geometry(size), PROMPT + STEPS) for size in (64, 128))
+    taken = sum(Attacc(hardware, size, 16).kv_head_bytes(PROMPT + STEPS) for size in (64, 128))
     channel_bytes = hardware.organisation.capacity_bytes // hardware.organisation.channels
     ratio = run.config["hardware"][0]["occupancy"]["trace"]["channel_ratio"]
     assert ratio == pytest.approx(taken / channel_bytes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from pimreplay.cost import energy as charging
 from pimreplay.cost.channels import kv_head_cost
 from pimreplay.cost.command_fidelity import HeadStream
 from pimreplay.cost.energy_parts import Energy
-from pimreplay.cost.overheads import overhead_cost
 from pimreplay.hardware.device import EnergyTable, Hardware
 from pimreplay.hardware.reading import load
+from pimreplay.mappings.attacc import Attacc
 from pimreplay.selection import kmeans_flops
 
 PRIMES = {
@@ -101,8 +102,9 @@ def step_columns(
     blocks = np.zeros((len(steps), n_blocks), dtype=bool)
     for row, chosen in zip(blocks, steps, strict=True):
         row[list(chosen)] = True
-    geometry = one.geometry(head_dim, int(8 * element_bytes))
-    cost = kv_head_cost(geometry, blocks, q_heads, fidelity, channels)
+    mapping = Attacc(one, head_dim, int(8 * element_bytes))
+    cost_of = partial(mapping.cost, q_heads=q_heads, fidelity=fidelity)
+    cost = kv_head_cost(cost_of, blocks[None], blocks[None], channels)
     columns = {
         name: [None] * len(steps) if values is None else values.tolist()
         for name, values in cost.total.columns(one.t_ck_ns).items()
@@ -163,8 +165,7 @@ def overhead_columns(
     """Return the cost of scoring, clustering and remapping; counts by name as steps' numbers."""
     names = ("scored_vectors", "scored_bytes", "clustering_flops", "moved_tokens")
     given = {name: counts.get(name) for name in names}
-    cost = overhead_cost(
-        one.geometry(head_dim, int(8 * element_bytes)),
+    cost = Attacc(one, head_dim, int(8 * element_bytes)).overheads(
         **{name: None if n is None else np.array(n, dtype=float) for name, n in given.items()},
     )
     found = {}

@@ -12,6 +12,7 @@ import pytest
 from bank_model import GOLDEN, cases, device, read_lines
 from typer.testing import CliRunner
 
+from pimreplay import mappings
 from pimreplay.attacc.layer import attention_layer
 from pimreplay.attacc.layer_commands import attention_requests
 from pimreplay.attacc.shape import AttentionShape
@@ -21,10 +22,9 @@ from pimreplay.cli_devices import app
 from pimreplay.cost.channels import channel_cycles
 from pimreplay.cost.energy import channel_events
 from pimreplay.cost.energy_models import activation
-from pimreplay.cost.overheads import overhead_cost
-from pimreplay.cost.selfcheck import check
 from pimreplay.cost.step_cost import step_cost
 from pimreplay.hardware import reading as hardware
+from pimreplay.mappings.attacc import Attacc
 from tracegen.base.errors import FailedRun, UserError
 
 LAYERS = [case for case in cases("attacc", "starc") if case["lines"] < 60_000]
@@ -154,22 +154,22 @@ def test_an_exported_trace_simulates_to_the_same_cycles(tmp_path: Path) -> None:
     assert "exists already" in str(again.exception)
 
 
-@pytest.mark.parametrize("name", ["attacc_hbm3_bank", "attacc_hbm3_bg", "attacc_hbm3_buffer"])
+@pytest.mark.parametrize("name", hardware.names())
 def test_a_shipped_device_passes_its_self_check(name: str) -> None:
-    checks = check(hardware.load(name))
-    assert {one.name for one in checks} >= {"rd_peak", "capacity", "energy"}
+    checks = mappings.check(mappings.load(name))
+    assert {one.name for one in checks} >= {"capacity", "energy"}
     assert all(one.passed for one in checks), checks
 
 
 def test_a_failed_self_check_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[..., Any] = hardware.load
+    real: Callable[..., Any] = mappings.load
 
     def wrong(name: str) -> Any:
         device = real(name)
         stated = {**device.values["organisation"], "capacity_bytes": 1}
         return replace(device, values={**device.values, "organisation": stated})
 
-    monkeypatch.setattr(hardware, "load", wrong)
+    monkeypatch.setattr(mappings, "load", wrong)
     done = CliRunner().invoke(app, ["selfcheck", "--hardware", "attacc_hbm3_bank"])
     assert isinstance(done.exception, FailedRun)
     assert "FAIL attacc_hbm3_bank: capacity" in done.stdout
@@ -224,8 +224,7 @@ def test_a_layer_ends_with_its_busiest_channel() -> None:
 
 def test_unknown_overheads_stay_unknown() -> None:
     bank = hardware.load("attacc_hbm3_bank")
-    cost = overhead_cost(
-        bank.geometry(128),
+    cost = Attacc(bank, 128, 16).overheads(
         scored_vectors=np.array([0, 16]),
         scored_bytes=None,
         clustering_flops=None,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pimreplay import mappings
+from pimreplay.hardware import reading
 from tracegen.base.console import run
 
 Attention = Callable[..., tuple[int, str, str]]
@@ -93,7 +93,7 @@ def test_only_touched_blocks_are_read(attention: Attention) -> None:
             "",
             "--mode: not for samsung_hbm_pim",
         ),
-        (("--read-tokens", "x"), "", "--read-tokens: only for a device with its own mapping"),
+        (("--read-tokens", "x"), "", "--read-tokens: only for a device with a mapping of its own"),
         (("--hardware", "samsung_hbm_pim", "--read-tokens", "x"), "4096", "is not a position"),
         (("--hardware", "samsung_hbm_pim", "--read-tokens", "x"), "", "has no positions"),
         (("--hardware", "samsung_hbm_pim", "--heads", "0"), "", "--heads 0: must be at least 1"),
@@ -112,7 +112,7 @@ def test_wrong_requests_are_refused(
 @pytest.mark.parametrize(
     ("device", "head_dim", "said"),
     [
-        ("skhynix_gddr6_aim", "1025", "head_dim 1025 does not fit a row of 1024 elements"),
+        ("skhynix_gddr6_aim", "1025", "head_dim 1025: a row has 1024 elements"),
         ("samsung_hbm_pim_by_token", "256", "head_dim 256 does not fit values by token"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_mapping_that_cannot_hold_the_head_says_so(
 def test_a_wrong_device_file_is_refused(
     attention: Attention, old: str, new: str, said: str
 ) -> None:
-    text = (mappings.FOLDER / "skhynix_gddr6_aim.toml").read_text()
+    text = (reading.FOLDER / "skhynix_gddr6_aim.toml").read_text()
     assert old in text
     Path("own.toml").write_text(text.replace(old, new))
     code, _, errors = attention(*PLAIN, "--hardware", "own.toml")

@@ -10,8 +10,8 @@ import pytest
 from pimreplay.command_sets import aim, hbm_pim, load_timing
 from pimreplay.command_sets.aim.requests import parse_request
 from pimreplay.command_sets.hbm_pim.requests import BANK, COLUMN, ROW, WRITE
+from pimreplay.mappings import _hbm_pim_requests as hbm_pim_mapping
 from pimreplay.mappings import aim as aim_mapping
-from pimreplay.mappings import hbm_pim as hbm_pim_mapping
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "devices"
 
