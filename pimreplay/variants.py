@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tracegen.base.discover import names, variant_class
 from tracegen.base.errors import UserError, nearest
+from tracegen.base.pairs import parse_pairs
 
 
 def load_variant(package: ModuleType, kind: str, text: str) -> Any:
@@ -55,19 +56,6 @@ def build_variant(cls: type, where: str, values: dict[str, str]) -> Any:
             raise UserError(f"{where}: unknown parameter {key!r}; {nearest(key, fields)}")
         typed[key] = _typed(f"{where}: {key}", hints[key], value)
     return cls(**typed)
-
-
-def parse_pairs(where: str, text: str) -> dict[str, str]:
-    """Return the values of `param=value,param=value` as text, by name."""
-    pairs: dict[str, str] = {}
-    for part in filter(None, (one.strip() for one in text.split(","))):
-        key, sign, value = (one.strip() for one in part.partition("="))
-        if not sign or not key or not value:
-            raise UserError(f"{where}: {part!r} is not a parameter; write param=value,param=value")
-        if key in pairs:
-            raise UserError(f"{where}: parameter {key!r} is given twice; give it once")
-        pairs[key] = value
-    return pairs
 
 
 def _typed(where: str, hint: Any, text: str) -> object:

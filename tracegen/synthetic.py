@@ -20,6 +20,7 @@ from tracegen.base.space import free_bytes, in_words
 from tracegen.trace.schema import (
     ITEM_BYTES,
     MANIFEST,
+    MOST_LAYERS,
     PROMPT_QUERIES,
     Manifest,
     check,
@@ -65,6 +66,8 @@ class Synthesis:
             if type(getattr(self, one.name)) is int
             and getattr(self, one.name) < (least := 0 if one.name in ("sinks", "seed") else 1)
         ]
+        if self.layers > MOST_LAYERS:
+            problems.append(f"--layers is {self.layers}, give at most {MOST_LAYERS:,}")
         most = max(_DEFAULT_CLUSTERS, self.prompt_tokens + self.decode_steps)
         if self.clusters > most:
             problems.append(f"--clusters is {self.clusters}; give at most one a token, {most}")

@@ -8,7 +8,7 @@ def print_measures(measures: pl.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False)
     for (task,), part in measures.group_by(["task"], maintain_order=True):
         names = part["measure"].unique(maintain_order=True).to_list()
         table = Table(

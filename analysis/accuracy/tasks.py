@@ -10,6 +10,7 @@ from typing import Any
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.location import local_path
 from tracegen.base.numbers import whole_number
+from tracegen.base.pairs import parse_pairs
 from tracegen.prompts.prompt import KINDS, build
 
 TEXT = "perplexity"
@@ -114,8 +115,7 @@ def parse_task(text: str) -> Task:
         raise UserError(f"--task {text}: no kind {kind!r}; {nearest(kind, KNOWN)}")
     mine = ("path", "tokens", "steps", "prompts") if kind == TEXT else ("tokens", "prompts", "seed")
     values, files = dict(_DEFAULTS), tuple[Path, ...]()
-    for part in rest.split(",") if rest else []:
-        key, _, value = (one.strip() for one in part.partition("="))
+    for key, value in parse_pairs(f"--task {text}", rest).items():
         if key not in mine:
             raise UserError(f"--task {text}: no parameter {key!r} of {kind}; {nearest(key, mine)}")
         if key == "path":

@@ -16,7 +16,7 @@ import polars as pl
 from analysis.results.hardware import mapping_in
 from pimreplay.results.reader import Results
 from pimreplay.results.schema import CONFIGURATION, STEP_VALUES
-from tracegen.base.errors import UserError
+from tracegen.base.errors import UserError, printable
 from tracegen.base.location import is_url
 from tracegen.base.numbers import write_ranges
 
@@ -256,7 +256,7 @@ def _computed(
     texts, groups = trace.tokens()["text"].to_list(), selection.groups
     return _Computed(
         head=captured,
-        text=tuple("" if one is None else str(one) for one in texts),
+        text=tuple("" if one is None else printable(one) for one in texts),
         mask=selection.mask.numpy(),
         cluster=np.full(captured.tokens, -1) if groups is None else groups.label.numpy(),
         placed=place(stored, selection, chosen.placer, mapping),

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from analysis.figures import Drawing, figures
@@ -14,6 +13,7 @@ from analysis.report.picture_font import FAMILY, font_script
 from analysis.results.summary import at, settings
 from analysis.results.tables import Table
 from tracegen.base.errors import FailedRun, UserError, nearest
+from tracegen.base.folder import hidden_folder
 
 FORMATS = ("png", "svg", "pdf")
 WIDTHS_IN = {"column": 3.3, "page": 7.0}
@@ -87,20 +87,20 @@ def export_figures(drawings: Iterable[tuple[str, Drawing]], folder: Path, form: 
     import kaleido
 
     options = {"format": form, "scale": PNG_SCALE if form == "png" else 1}
-    jobs: list[dict[str, Any]] = [
-        {
-            "fig": {"data": drawing.data, "layout": still_layout(drawing, inches)},
-            "path": str(folder / place / f"{name}.{form}"),
-            "opts": options,
-        }
-        for name, drawing in drawings
-        for place, inches in WIDTHS_IN.items()
-    ]
-    for place in WIDTHS_IN:
-        (folder / place).mkdir(parents=True, exist_ok=True)
-    text = json.dumps([job["fig"] for job in jobs], ensure_ascii=False)
-    with TemporaryDirectory() as own:
-        script = Path(own) / "font.js"
+    with hidden_folder(folder) as own:
+        jobs: list[dict[str, Any]] = [
+            {
+                "fig": {"data": drawing.data, "layout": still_layout(drawing, inches)},
+                "path": str(own / place / f"{name}.{form}"),
+                "opts": options,
+            }
+            for name, drawing in drawings
+            for place, inches in WIDTHS_IN.items()
+        ]
+        for place in WIDTHS_IN:
+            (own / place).mkdir()
+        text = json.dumps([job["fig"] for job in jobs], ensure_ascii=False)
+        script = (own / "font.js").absolute()
         script.write_text(font_script(text), encoding="utf-8")
         page = kaleido.PageGenerator(mathjax=False, others=[script.as_uri()])
         try:
@@ -109,8 +109,10 @@ def export_figures(drawings: Iterable[tuple[str, Drawing]], folder: Path, form: 
             )
         except RuntimeError as error:
             raise FailedRun(f"{folder}: the browser did not draw the figures ({error})") from error
-    paths = [Path(job["path"]) for job in jobs]
-    missing = [path.name for path in paths if not path.exists() or not path.stat().st_size]
-    if missing:
-        raise FailedRun(f"{folder}: not drawn: {', '.join(missing)}")
-    return paths
+        drawn = [Path(job["path"]) for job in jobs]
+        missing = [path.name for path in drawn if not path.exists() or not path.stat().st_size]
+        if missing:
+            raise FailedRun(f"{folder}: not drawn: {', '.join(missing)}")
+        for place in WIDTHS_IN:
+            (folder / place).mkdir(parents=True, exist_ok=True)
+        return [path.replace(folder / path.relative_to(own)) for path in drawn]  # each one whole

@@ -18,7 +18,7 @@ from pimreplay.replay.method import Method, method
 from pimreplay.replay.settings import Settings
 from pimreplay.selection.budget_schedule import parse_budget
 from pimreplay.selection.recall import ExactAttention, Recall
-from tracegen.base.errors import UserError
+from tracegen.base.errors import UserError, printable
 from tracegen.base.numbers import write_ranges
 from tracegen.base.text_table import text_table
 from tracegen.trace.store import Trace
@@ -146,7 +146,7 @@ def _inside(option: str, value: int, known: Any) -> None:
 
 def _texts(trace: Trace) -> list[str]:
     texts = trace.tokens()["text"].to_list()
-    return ["" if text is None else str(text) for text in texts]
+    return ["" if text is None else printable(text) for text in texts]
 
 
 def _query_heads(step: _Step, first: int, mapping: Mapping) -> list[str]:

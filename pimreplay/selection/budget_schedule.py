@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pimreplay.selection.budget import Budget
-from pimreplay.variants import at_least, build_variant, parse_pairs
+from pimreplay.variants import at_least, build_variant
 from tracegen.base.documents import read_toml
 from tracegen.base.errors import UserError
 from tracegen.base.numbers import whole_number
+from tracegen.base.pairs import parse_pairs
 
 PYRAMID = "pyramid"
 MOST_LAYERS = 10_000

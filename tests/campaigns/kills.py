@@ -114,6 +114,7 @@ def problems(
     old = state(target)
     overwrite = " --overwrite" if command.overwrite and old else ""
     said = folder.with_suffix(".errors")
+    said.touch()
     process = starter.start((command.words + overwrite).split(), folder, said)
     if starter.wait(moment) is None:
         # Ctrl-C in a terminal reaches the whole group, the other two what was asked to end

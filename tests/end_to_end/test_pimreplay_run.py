@@ -324,6 +324,14 @@ def test_the_width_of_an_element_is_the_devices_and_not_the_captures(pimreplay, 
     assert scoring.max() < 1
 
 
+def test_a_terminal_does_not_obey_what_a_token_says(pimreplay, make_trace, tmp_path):
+    make_trace(tmp_path / "trace", text=["\x1b[2J", "[/bold]", "\u202e", "plain"] * 26)
+    answer = pimreplay("explain", tmp_path / "trace", "--policy", "topk", "--budget", "8")
+    assert answer.code == 0, answer.err
+    assert "\\x1b[2J" in answer.out or "[/bold]" in answer.out
+    assert all(one.isprintable() for one in answer.out.replace("\n", ""))
+
+
 def test_the_same_run_in_another_folder_is_the_same_bytes(pimreplay, trace_path, tmp_path):
     written = []
     for name in ("one", "other"):

@@ -37,7 +37,7 @@ def printable(text: str) -> str:
     'a\\x1b[2J'
     """
     return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
         for one in text
     )
 

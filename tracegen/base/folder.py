@@ -132,6 +132,7 @@ def _partial(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
     lock = partial.with_name(f"{partial.name}.lock")
+    lock.touch()  # where no file can be made the lock would be waited for, for ever
     with FileLock(lock):
         try:
             yield partial

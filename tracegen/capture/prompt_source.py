@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.numbers import whole_number
+from tracegen.base.pairs import parse_pairs
 
 if TYPE_CHECKING:
     from tracegen.prompts.files import TextPrompt
@@ -148,8 +149,7 @@ def parse_prompt(text: str) -> Task:
     if name not in KINDS:
         raise UserError(f"--prompt {text}: no task {name!r}; {nearest(name, KINDS)}")
     values = {"tokens": DEFAULT_PROMPT_TOKENS, "seed": 0}
-    for part in rest.split(",") if rest else []:
-        key, _, value = (one.strip() for one in part.partition("="))
+    for key, value in parse_pairs(f"--prompt {text}", rest).items():
         if key not in values:
             raise UserError(f"--prompt {text}: no parameter {key!r}; {nearest(key, values)}")
         number = whole_number(value, least=1 if key == "tokens" else 0)

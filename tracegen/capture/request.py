@@ -8,11 +8,8 @@ from tracegen.base.folder import refuse_existing
 from tracegen.base.location import file_system
 from tracegen.base.numbers import parse_ranges
 from tracegen.capture.prompt_source import Source, Task, Words, prompt_of, sources
-from tracegen.trace.schema import MANIFEST
+from tracegen.trace.schema import MANIFEST, MOST_LAYERS
 from tracegen.trace.store import Trace
-
-MOST_LAYERS = 10_000
-"""More than any model has: nobody means a longer range, which is not expanded."""
 
 
 def capture_command(

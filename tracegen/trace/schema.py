@@ -28,6 +28,8 @@ NUMPY_DTYPE: Final = {"float16": np.float16, "bfloat16": np.uint16, "float32": n
 KINDS: Final = ("captured", "imported", "synthetic")
 MOST_HEADS: Final = 1 << 16
 """Largest number of heads and of elements of a head: far above those of any model."""
+MOST_LAYERS: Final = 10_000
+"""More than any model has: nobody means a longer range, which is not expanded."""
 MOST_TOKENS: Final = (1 << 31) - 1
 """Tokens are numbered by int32 columns."""
 PROMPT_QUERIES: Final = 128
@@ -160,6 +162,7 @@ class Manifest:
 
     def paths(self) -> list[str]:
         """Return the relative path of every file that a complete trace of this shape has."""
+        own = set(self.kv_layers)
         kinds = ["kv", "queries"]
         kinds += ["prompt_queries"] if self.prompt_queries else []
         kinds += ["prompt_attention"] if self.has_prompt_attention else []
@@ -167,7 +170,7 @@ class Manifest:
             layer_path(kind, layer)
             for layer in self.layers
             for kind in kinds
-            if kind != "kv" or layer in self.kv_layers
+            if kind != "kv" or layer in own
         ] + [TOKENS]
 
 
@@ -211,9 +214,10 @@ def estimate_bytes(manifest: Manifest) -> int:
     Row numbers cost 8 bytes a row before their run-length encoding, which is not counted on.
     """
     size = manifest.tokens * 32 + 4096
-    for layer in manifest.layers:
-        vector = manifest.vector_bytes(layer)
-        if layer in manifest.kv_layers:
+    own = set(manifest.kv_layers)
+    for layer, head_dim in zip(manifest.layers, manifest.head_dim, strict=True):
+        vector = head_dim * ITEM_BYTES[manifest.dtype]
+        if layer in own:
             size += manifest.kv_heads * manifest.tokens * (2 * vector + 8)
         outputs = vector if manifest.has_output else 0
         size += manifest.q_heads * manifest.decode_steps * (vector + outputs + 8)
@@ -340,7 +344,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "decode_steps": _COUNT,
     "prompt_queries": (lambda value: _whole(value, 0, MOST_TOKENS), "a whole number"),
     "soft_cap": (_or_null(_positive), "null or a number above 0"),
-    "layers": (lambda value: len(value) > 0 and all(map(_whole, value)), "layer numbers from 0"),
+    "layers": (
+        lambda value: 0 < len(value) <= MOST_LAYERS and all(map(_whole, value)),
+        f"1 to {MOST_LAYERS:,} layer numbers from 0",
+    ),
     "softmax_scale": (_each(_positive), "numbers above 0"),
     "sliding_window": (_each(_or_null(lambda value: _whole(value, 1))), "null or from 1"),
     "kv_layer": (_each(_whole), "layer numbers from 0"),
@@ -395,12 +402,12 @@ def check(manifest: Manifest) -> list[str]:
 
 def _sharing_problems(manifest: Manifest) -> list[str]:
     """Return which layers read keys and values of a layer that cannot be theirs."""
+    own = set(manifest.kv_layers)
     return [
         f"kv_layer: layer {layer} reads the keys and values of layer {owner}, which has none of "
         "its own of that size here"
         for layer, owner in zip(manifest.layers, manifest.kv_layer, strict=bool(manifest.kv_layer))
-        if owner not in manifest.kv_layers
-        or manifest.head_dim_of(owner) != manifest.head_dim_of(layer)
+        if owner not in own or manifest.head_dim_of(owner) != manifest.head_dim_of(layer)
     ]
 
 

@@ -1,13 +1,17 @@
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from analysis.cli import app
+from analysis.report import outputs as report_outputs
+from analysis.report.outputs import Outputs, write_all
 from analysis.report.page import report_html
 from analysis.results.summary import settings
 from analysis.results.tables import Table
@@ -30,6 +34,19 @@ def test_the_report_needs_nothing_outside_itself(load: Load) -> None:
     page = text_of(report_html(load()))
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
     assert '<link rel="stylesheet"' not in page
+
+
+def test_of_reports_that_race_to_one_file_one_is_left_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_outputs, "report_html", lambda table: table)
+    outputs = Outputs.planned(tmp_path / "report.html", None, latex=False)
+    texts: list[Any] = [letter * 1_000_000 for letter in "abcd"]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        for _ in range(10):
+            list(pool.map(lambda text: list(write_all(text, outputs, overwrite=True)), texts))
+            assert (tmp_path / "report.html").read_text() in texts
+            assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_the_report_is_small_enough_for_any_number_of_runs(make: Make) -> None:

@@ -95,6 +95,7 @@ def test_teacher_forced_takes_the_end_of_the_file(
         (["--model", "{model}", "--prompt", "neddle"], ["neddle", "did you mean needle?"]),
         (["--model", "{model}", "--prompt", "needle:size=3"], ["'size'", "known: seed, tokens"]),
         (["--model", "{model}", "--prompt", "needle:tokens=x"], ["tokens is 'x'"]),
+        (["--model", "{model}", "--prompt", "needle:seed=1,seed=2"], ["'seed' is given twice"]),
         (["--model", "{model}", "--prompt", "needle"], ["beyond the context", "2,048"]),
         (["--model", "{model}", "--prompt-file", "{empty}"], ["the text is empty"]),
         (["--model", "{model}", "--prompt-file", "nowhere.txt"], ["nowhere.txt"]),

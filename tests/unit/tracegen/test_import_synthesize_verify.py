@@ -147,6 +147,7 @@ def test_prompt_attention_can_be_asked_for(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"head_dim": 0, "layers": 0}, "--layers is 0, give at least 1; --head-dim is 0"),
+        ({"layers": 10**9}, "--layers is 1000000000, give at most 10,000"),
         ({"head_dim": 7}, "--head-dim is 7; the rotary embedding needs pairs"),
         ({"q_heads": 3}, "q_heads = 3 is not a multiple of kv_heads = 2"),
         ({"dtype": "int8"}, "--dtype is 'int8'; allowed"),

@@ -142,6 +142,7 @@ def test_a_changed_folder_is_refused(model: str, texts: Path, tmp_path: Path) ->
         ("perplexity:path={texts},tokens=1900,prompts=6", "3 pieces of 1,900 are asked for"),
         ("perplexity:path={texts},tokens=99,steps=98", "98 steps of 99 tokens leave no prompt"),
         ("niah:tokens=900", "no kind 'niah'; known: cwe, fwe, .*vt"),
+        ("vt:tokens=900,tokens=901", "parameter 'tokens' is given twice"),
         ("vt:token=900", "no parameter 'token' of vt"),
         ("vt:tokens=many", "tokens is 'many'; give a whole number above 0"),
         ("niah_single_1:tokens=60", "needs at least"),

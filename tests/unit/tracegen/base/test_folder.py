@@ -161,3 +161,12 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no mark"):
         make(tmp_path / "t", "new", overwrite=True)
     assert held(tmp_path / "t") == ["thesis.tex"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nobody can make a file")
+def test_where_no_file_can_be_made_nothing_is_waited_for() -> None:
+    code = "from tracegen.base.folder import write_file; write_file('/proc/x', '')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "FileNotFoundError: [Errno 2] No such file or directory: '/proc/.x." in done.stderr
