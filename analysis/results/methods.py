@@ -23,6 +23,7 @@ ORDER = (
     "retroinfer",
     "pqcache",
     "magicpig",
+    "block_tree",
     "snapkv",
     "h2o",
     "streaming_llm",

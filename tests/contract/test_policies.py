@@ -16,6 +16,7 @@ from tracegen.base.errors import UserError
 
 NAMES = names(pimreplay.policies)
 PARAMETERS = {
+    "block_tree": "leaf_tokens=4,sinks=8,tail_tokens=8",
     # small clusters and tails, so that a short trace goes through every part of the method
     "starc": "window_tokens=32,cluster_tokens=8,tail_tokens=8",
     "clusterkv": "sinks=4,cluster_tokens=10,tail_tokens=16,tail_clusters=3",

@@ -27,6 +27,7 @@ PARAMETERS = {
     "clusterkv": "sinks=4,cluster_tokens=10,tail_tokens=8,tail_clusters=2",
     "retroinfer": "local_tokens=8,segment_tokens=32,cluster_tokens=4,tail_tokens=8",
     "pqcache": "bits=3,sinks=6",
+    "block_tree": "leaf_tokens=4,sinks=8,tail_tokens=8",
     "magicpig": "bits=4,tables=20,local_tokens=8",
     "snapkv": "window=8",
     "quest": "page_tokens=4",
