@@ -27,7 +27,13 @@ class Outputs:
 
     @classmethod
     def planned(cls, out: Path, form: str | None, latex: bool) -> "Outputs":
-        """Derive every path from `--out`: an HTML file, or a folder for figures only."""
+        """Derive every path from `--out`: an HTML file, or a folder for figures only.
+
+        Raises:
+            UserError: it names nothing that could be made, such as `.`.
+        """
+        if not out.name:
+            raise UserError(f"--out {out}: names no file; give one, such as report.html")
         is_page = form is None or out.suffix in (".html", ".htm")
         folder = out.with_name(f"{out.stem}_figures") if is_page else out
         return cls(

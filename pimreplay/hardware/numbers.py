@@ -4,7 +4,7 @@ from math import inf
 from typing import TypeGuard
 
 MOST = 1e9
-"""The largest energy, power or rate: a millijoule, a megawatt, an exaflop a second."""
+"""The largest energy, power, rate or time: a millijoule, a megawatt, an exaflop and a second."""
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -18,5 +18,5 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def is_time(value: object) -> TypeGuard[float]:
-    """Tell whether a value is a time that passes and ends."""
-    return is_number(value) and value > 0
+    """Tell whether a value is a time in nanoseconds that passes and ends."""
+    return is_number(value) and 0 < value <= MOST

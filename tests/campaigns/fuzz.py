@@ -118,6 +118,7 @@ def _kind(attack: Attack, code: int, same: bool, errors: str, left: set[Path]) -
 
 def work_through(numbers: range, seed: int, sound: Path) -> None:
     """Run cases and print a line for each; a hang ends this process with its stack."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     for number in numbers:
         print(f"start {number}", flush=True)

@@ -30,6 +30,9 @@ from tests.campaigns.mutations import (
 Words = list[str]
 POINT = ["--policy", "topk", "--budget", "8"]
 ATTENTION = "pimreplay attention --hardware device.toml --heads 2 --tokens 64 --head-dim 64".split()
+DECODE = ["--prompt-tokens", "64", "--output-tokens", "8", "--batch", "2"]
+TASK = ["--task", "needle:tokens=400,prompts=2"]
+NEW = ["--out", "new"]
 TRACE = "PIM_WR_GB 0x0\n" + "".join(f"PIM_MAC_AB {n * 32:#x}\n" for n in range(20))
 SWEEP = {
     "traces": ["trace"],
@@ -270,6 +273,13 @@ def arguments(work: Path, rng: random.Random) -> Attack:
             ["tracegen", "import", "arrays.npz", "--out", "new"],
             ["tracegen", "synthesize", "--prompt-tokens", "20", "--clusters", "4", "--out", "new"],
             ["analysis", "compare", "results", "--out", "new.html"],
+            ["analysis", "report", "results", "--out", "new.html"],
+            ["pimreplay", "sweep", "sweep.toml", "--workers", "0", "--out", "new"],
+            ["pimreplay", "selfcheck", "--hardware", "device.toml"],
+            ["pimreplay", "decode", "--model", "LLAMA-7B", *DECODE],
+            ["tracegen", "verify", "trace"],
+            ["tracegen", "capture", "--model", "absent", "--prompt", "needle:tokens=64", *NEW],
+            ["analysis", "accuracy", "--model", "absent", "--policy", "topk", *TASK, *NEW],
         ]
     )
     return Attack(damaged_words(words, rng), sealed=False)

@@ -212,7 +212,7 @@ def test_missing_timings_are_all_named(simulate: Simulate) -> None:
         ({"capacity_bytes": 5}, "the numbers give 17179869184 bytes, capacity_bytes says 5"),
         ({"banks": 3}, "banks = 3 must be a power of two"),
         ({"columns": 0}, "columns = 0 must be a whole number above 0"),
-        ({"t_rfc_ns": -1}, "t_rfc_ns = -1 must be a time above 0"),
+        ({"t_rfc_ns": -1}, "t_rfc_ns = -1 must be above 0, at most 1e+09"),
         ({"bank": 4}, "bank is unknown; known: "),
     ],
 )

@@ -218,3 +218,9 @@ def test_compare_takes_two_folders_at_most(make: Make) -> None:
     code, text = run("compare", make("a"), make("b"), make("c"))
     assert code == 2
     assert "3 results folders were given" in text
+
+
+@pytest.mark.parametrize("out", [".", "/"])
+def test_a_report_without_a_name_is_refused(out: str) -> None:
+    with pytest.raises(UserError, match="names no file; give one, such as"):
+        Outputs.planned(Path(out), None, latex=True)

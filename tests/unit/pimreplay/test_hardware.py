@@ -144,7 +144,8 @@ def test_all_problems_of_a_hardware_file_come_at_once(tmp_path: Path) -> None:
     [
         ("bg", "t_rfc_ns = 4500", "the device would do nothing but refresh"),
         ("bg", "t_rfc_ns = inf", "t_rfc_ns is inf, not a finite number"),
-        ("bg", "t_rfc_ns = true", "t_rfc_ns = True must be a time above 0"),
+        ("bg", "t_rfc_ns = true", "t_rfc_ns = True must be above 0, at most 1e\\+09"),
+        ("bg", "t_rfc_ns = 1e308", "t_rfc_ns = 1e\\+308 must be above 0, at most 1e"),
         ("bg", "channels = 1000000000", "1,000,000,000 channels; at most 4,096"),
     ],
 )
