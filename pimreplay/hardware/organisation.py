@@ -59,7 +59,9 @@ def organisation_problems(values: dict[str, Any]) -> list[str]:
             problems.append(f"[organisation] {name} is missing")
         elif name == "t_rfc_ns":
             if not is_time(value):
-                problems.append(f"[organisation] t_rfc_ns = {value!r} must be above 0, at most {MOST:g}")
+                problems.append(
+                    f"[organisation] t_rfc_ns = {value!r} must be above 0, at most {MOST:g}"
+                )
         elif not is_whole(value) or value <= 0:
             problems.append(f"[organisation] {name} = {value!r} must be a whole number above 0")
     unsound = bool(problems)

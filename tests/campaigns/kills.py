@@ -204,11 +204,16 @@ def _cases(
         finish(words, undisturbed, starter)
         return time.monotonic() - begin
 
-    seconds(command.words, server)  # what is loaded once is in the disk's cache then
+    def way(number: int) -> tuple[bool, str]:
+        """Return whether a case starts from nothing, and its words."""
+        inline = number % WORKERS_EVERY != 0
+        words = command.words.replace(*INLINE) if inline else command.words
+        return number % COLD_EVERY == COLD_EVERY - 1, words
+
+    seconds(way(1)[1], server)  # what is loaded once is in the disk's cache then
     takes = {
-        (cold, alone): seconds(command.words.replace(*INLINE) if alone else command.words, starter)
-        for cold, starter in ((False, server), (True, Cold()))
-        for alone in (True, False)
+        (cold, words): seconds(words, Cold() if cold else server)
+        for cold, words in sorted({way(number) for number in range(moments)})
     }
     new = state(undisturbed / command.target)
     older = None
@@ -220,16 +225,14 @@ def _cases(
 
     def case(number: int, signum: int) -> tuple[str, list[str]]:
         rng = random.Random(f"{seed}/{command.target}/{number}/{signum}")
-        cold = number % COLD_EVERY == COLD_EVERY - 1
-        alone = number % WORKERS_EVERY != 0
-        mine = replace(command, words=command.words.replace(*INLINE)) if alone else command
-        moment = rng.uniform(0, 1.05 * takes[cold, alone])
+        cold, words = way(number)
+        moment = rng.uniform(0, 1.05 * takes[cold, words])
         folder = place / f"{number}-{signum}"
         shutil.copytree(older if older and number % 2 else sound, folder)
         server = servers.get()
-        found = problems(
-            mine, folder, signum, moment, new, Cold() if cold else server, finisher=server
-        )
+        starter = Cold() if cold else server
+        mine = replace(command, words=words)
+        found = problems(mine, folder, signum, moment, new, starter, finisher=server)
         servers.put(server)
         shutil.rmtree(folder)
         start = "cold" if cold else "warm"

@@ -1,4 +1,4 @@
-"""A small run of the campaign of damaged inputs."""
+"""A small run of each campaign."""
 
 import subprocess
 import sys
@@ -7,8 +7,17 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_damaged_inputs_are_refused_or_harmless() -> None:
-    words = [sys.executable, "-m", "tests.campaigns.fuzz", "--cases", "110"]
+def campaign(name: str, *options: str) -> str:
+    words = [sys.executable, "-m", f"tests.campaigns.{name}", *options]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "110 cases, seed 0: " in done.stdout
+    return done.stdout
+
+
+def test_damaged_inputs_are_refused_or_harmless() -> None:
+    assert "120 cases, seed 0: " in campaign("fuzz", "--cases", "120")
+
+
+def test_stopped_commands_lose_nothing_and_leave_nothing() -> None:
+    said = campaign("kills", "--moments", "2", "--commands", "run")
+    assert said == "run      6 stops: {'right': 6}\n"
