@@ -50,7 +50,8 @@ def slow_recall(one, mask, stored=None):
             ]
             if one.soft_cap is not None:
                 logits = [one.soft_cap * np.tanh(x / one.soft_cap) for x in logits]
-            weights = np.exp(logits) / np.exp(logits).sum()
+            sink = 0.0 if one.sink_logit is None else np.exp(float(one.sink_logit[q_head]))
+            weights = np.exp(logits) / (np.exp(logits).sum() + sink)
             chosen = [bool(mask[q_head, step, t]) for t in tokens]
             best = np.argsort(logits)[::-1][: sum(chosen)]
             exact = sum(w * one.value[t].numpy() for w, t in zip(weights, tokens, strict=True))
@@ -61,9 +62,9 @@ def slow_recall(one, mask, stored=None):
             ]
             if one.soft_cap is not None:
                 scores = [one.soft_cap * np.tanh(x / one.soft_cap) for x in scores]
-            own = np.exp(scores) / np.exp(scores).sum()
+            own = np.exp(scores) / (np.exp(scores).sum() + sink)
             found = sum(w * stored.value[t].numpy() for w, t in zip(own, read, strict=True))
-            parts["mass"].append(kept.sum())
+            parts["mass"].append(kept.sum() / weights.sum())
             parts["overlap"].append(np.mean([chosen[i] for i in best]))
             parts["error"].append(np.linalg.norm(found - exact) / np.linalg.norm(exact))
         for name, values in parts.items():
@@ -71,7 +72,15 @@ def slow_recall(one, mask, stored=None):
     return rows
 
 
-@pytest.mark.parametrize("changed", [{}, {"soft_cap": 2.0}, {"sliding_window": 9}])
+KINDS = {
+    "plain": {},
+    "a soft cap": {"soft_cap": 2.0},
+    "a window": {"sliding_window": 9},
+    "sinks": {"sink_logit": torch.tensor([1.5, -0.5])},
+}
+
+
+@pytest.mark.parametrize("changed", KINDS.values(), ids=KINDS)
 def test_recall_is_that_of_a_loop_over_heads_and_steps(changed):
     one = head(**changed)
     mask = random_mask(one)
@@ -81,7 +90,7 @@ def test_recall_is_that_of_a_loop_over_heads_and_steps(changed):
     np.testing.assert_allclose(fast.output_error_ratio, slow["error"], atol=1e-5)
 
 
-@pytest.mark.parametrize("changed", [{}, {"soft_cap": 2.0}, {"sliding_window": 9}])
+@pytest.mark.parametrize("changed", KINDS.values(), ids=KINDS)
 def test_the_output_is_that_of_the_keys_and_values_that_are_stored(changed):
     one = head(**changed)
     stored = replace(one, key=one.key.round(), value=one.value.round())
