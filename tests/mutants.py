@@ -76,8 +76,16 @@ SCOPES = {
         ("tests/unit/pimreplay/test_recall.py", "tests/reference/test_policy_work.py"),
     ),
     "tables": Scope(
-        ("pimreplay/study/tables.py", "analysis/metrics/[a-z]*.py", "analysis/results/tables.py"),
         (
+            "pimreplay/study/layer_rows.py",
+            "pimreplay/cost/all_in.py",
+            "analysis/metrics/[a-z]*.py",
+            "analysis/results/charge.py",
+            "analysis/results/tables.py",
+        ),
+        (
+            "tests/unit/pimreplay/test_all_in.py",
+            "tests/unit/analysis/test_charge.py",
             "tests/reference/test_slow_tables.py",
             "tests/unit/analysis/test_metrics.py",
             "tests/unit/analysis/test_tables.py",

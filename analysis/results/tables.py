@@ -139,7 +139,7 @@ class Tidy:
     """configuration, layer, kv_head, window, decided, lane_0, lane_1, ...: tokens selected."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """The tidy table of one or several runs, or a part of it; figures are pure functions of it."""
 
@@ -157,7 +157,7 @@ class Table:
     """Configurations that others are compared with, shown or not; None: those that are shown."""
     accuracy: pl.DataFrame | None = None
     """What `analysis.results.accuracy.beside` put beside the results; None: nothing."""
-    _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict, compare=False)
+    _cache: dict[tuple[str, ...], pl.DataFrame] = field(default_factory=dict)
 
     def narrowed(
         self,
