@@ -79,7 +79,8 @@ SCOPES = {
         (
             "pimreplay/study/layer_rows.py",
             "pimreplay/cost/all_in.py",
-            "analysis/metrics/[a-z]*.py",
+            "analysis/metrics/[!_]*.py",
+            "analysis/metrics/_parts.py",
             "analysis/results/charge.py",
             "analysis/results/tables.py",
         ),

@@ -1,17 +1,14 @@
 """Time of choosing and arranging tokens, beside the attention itself."""
 
-import polars as pl
-
 from analysis.metrics import Metric
-from pimreplay.cost.overheads import OVERHEADS
+from analysis.metrics._parts import OVERHEADS_SOURCE, overheads
 
 METRIC = Metric(
     title="Overhead latency",
     short="Overhead",
     unit="ns",
     better="lower",
-    source="Scoring, clustering and remap writes, summed over KV heads and layers; null when one"
-    " of them is unknown.",
-    compute=pl.sum_horizontal(*(f"{name}_ns" for name in OVERHEADS), ignore_nulls=False),
+    source=OVERHEADS_SOURCE,
+    compute=overheads("ns"),
     order=80,
 )
