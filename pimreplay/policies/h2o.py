@@ -14,7 +14,7 @@ from torch import Tensor
 from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import overhead
-from pimreplay.selection.top_k import Gqa, share
+from pimreplay.selection.top_k import Gqa, empty_mask, share
 from pimreplay.selection.visibility import budget_tokens, first_seen, logits, tiles
 from pimreplay.variants import at_least, at_most
 from tracegen.base.errors import UserError
@@ -57,7 +57,7 @@ class H2O:
         weight[:, : head.prompt_tokens] = prompt if heads > 1 else prompt.sum(0, keepdim=True)
         kept = torch.zeros((heads, head.tokens), dtype=torch.bool, device=head.key.device)
         kept[:, : head.prompt_tokens] = True
-        mask = torch.zeros((heads, head.steps, head.tokens), dtype=torch.bool, device=kept.device)
+        mask = empty_mask(head, self.gqa)
         low = first_seen(head).tolist()
         limits = zip(low, head.visible.tolist(), now.tolist(), recent.tolist(), strict=True)
         bounds = list(limits)

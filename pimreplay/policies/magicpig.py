@@ -19,7 +19,7 @@ from pimreplay.records import KvHeadTrace, Overhead, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.once import once
 from pimreplay.selection.overhead import overhead
-from pimreplay.selection.top_k import top_mask
+from pimreplay.selection.top_k import empty_mask, top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, logits, seen_mask, tiles
 from pimreplay.variants import at_least, at_most
 
@@ -58,9 +58,7 @@ class MagicPIG:
         hashed, plane, code = once(head, self, self._index)
         now = budget_tokens(head, budget)
         seen = head.visible - first_seen(head)
-        mask = torch.zeros(
-            (head.q_heads, head.steps, head.tokens), dtype=torch.bool, device=head.key.device
-        )
+        mask = empty_mask(head)
         hits = torch.zeros(head.steps, dtype=torch.int64, device=head.key.device)
         output = torch.empty_like(head.query)
         for steps in tiles(head):

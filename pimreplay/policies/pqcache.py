@@ -16,7 +16,7 @@ from pimreplay.selection.kmeans import assign, kmeans
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.once import once
 from pimreplay.selection.overhead import overhead
-from pimreplay.selection.top_k import Gqa, share, spread, top_mask
+from pimreplay.selection.top_k import Gqa, empty_mask, share, spread, top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, seen_mask, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 from tracegen.base.errors import UserError
@@ -57,9 +57,7 @@ class PQCache:
         sinks = torch.minimum(torch.full_like(now, self.sinks), now // 2)
         recent = ((now - sinks).double() * self.recent_ratio).long().clamp_min(1)
         centroid, code, work = once(head, self, self._codes)
-        heads = 1 if self.gqa == "group_shared" else head.q_heads
-        shape = (heads, head.steps, head.tokens)
-        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
+        mask = empty_mask(head, self.gqa)
         low = first_seen(head)
         for steps in tiles(head):
             stop = head.prompt_tokens + steps.stop

@@ -13,7 +13,7 @@ from torch import Tensor
 from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import vector_scan
-from pimreplay.selection.top_k import Gqa, share, spread, top_mask
+from pimreplay.selection.top_k import Gqa, empty_mask, share, spread, top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, seen_mask, tiles
 from pimreplay.variants import at_least
 
@@ -44,9 +44,7 @@ class Quest:
         # nothing is dropped while everything fits, even where rounding down would lose a page
         k = torch.where(budget_now >= seen, pages, (budget_now // size).clamp_min(self.min_pages))
         first_page = first_seen(head) // size
-        heads = 1 if self.gqa == "group_shared" else head.q_heads
-        shape = (heads, head.steps, head.tokens)
-        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
+        mask = empty_mask(head, self.gqa)
         page_of_token = torch.arange(head.tokens, device=head.key.device) // size
         bounds = _Bounds(head, size)
         for steps in tiles(head, columns=head.tokens // 4):  # token masks are bytes

@@ -23,6 +23,7 @@ from pimreplay.selection.masked_attention import attend
 from pimreplay.selection.once import once
 from pimreplay.selection.overhead import stored_bytes
 from pimreplay.selection.remembered import remembered
+from pimreplay.selection.top_k import empty_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
@@ -70,9 +71,7 @@ class RetroInfer:
         label = clusters.groups.label
         value_sum = torch.zeros_like(clusters.centroid)
         value_sum.index_add_(0, label[label >= 0], head.value[label >= 0])
-        mask = torch.zeros(
-            (head.q_heads, head.steps, head.tokens), dtype=torch.bool, device=head.key.device
-        )
+        mask = empty_mask(head)
         output = torch.empty_like(head.query)
         estimated = torch.zeros(head.steps, dtype=torch.int64, device=head.key.device)
         for steps in tiles(head):

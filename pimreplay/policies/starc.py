@@ -18,7 +18,7 @@ from pimreplay.selection.kmeans import kmeans, plus_plus
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.once import once
 from pimreplay.selection.stored_order import artefact_order
-from pimreplay.selection.top_k import Gqa, share
+from pimreplay.selection.top_k import Gqa, empty_mask, share
 from pimreplay.selection.visibility import budget_tokens, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
@@ -81,9 +81,7 @@ class Starc:
         """Select from clusters made before: they are the same for every budget."""
         whole = WholeClusters(head, clusters)
         now = budget_tokens(head, budget)
-        heads = 1 if self.gqa == "group_shared" else head.q_heads
-        shape = (heads, head.steps, head.tokens)
-        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
+        mask = empty_mask(head, self.gqa)
         query = head.query.sum(0, keepdim=True) if self.gqa == "group_shared" else head.query
         for steps in tiles(head):
             scores = query[:, steps] @ clusters.centroid.T

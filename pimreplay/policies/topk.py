@@ -6,12 +6,10 @@ reported as overhead. It bounds what any policy of the same budget can keep.
 
 from dataclasses import dataclass
 
-import torch
-
 from pimreplay.records import KvHeadTrace, Selection
 from pimreplay.selection.budget import Budget
 from pimreplay.selection.overhead import vector_scan
-from pimreplay.selection.top_k import Gqa, share, top_mask
+from pimreplay.selection.top_k import Gqa, empty_mask, share, top_mask
 from pimreplay.selection.visibility import budget_tokens, first_seen, hide_unseen, logits, tiles
 
 
@@ -25,9 +23,7 @@ class TopK:
     def select(self, head: KvHeadTrace, budget: Budget) -> Selection:
         """Return the best tokens of every step."""
         k = budget_tokens(head, budget)
-        heads = 1 if self.gqa == "group_shared" else head.q_heads
-        shape = (heads, head.steps, head.tokens)
-        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
+        mask = empty_mask(head, self.gqa)
         for steps in tiles(head):
             scores = logits(head, steps)
             if self.gqa == "group_shared":

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pimreplay.records import KvHeadTrace
+
 Gqa = Literal["per_query_head", "union_of_group", "group_shared"]
 """Whose scores decide for the query heads that share a KV head.
 
@@ -87,6 +89,13 @@ def spread(values: Tensor, index: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.index_select(-1, index)
     return torch.from_numpy(np.take(values.numpy(), index.numpy(), axis=-1))
+
+
+def empty_mask(head: KvHeadTrace, gqa: Gqa = "per_query_head") -> Tensor:
+    """Return a mask of no tokens, (q_heads, steps, tokens) bool; of one group if that is shared."""
+    heads = 1 if gqa == "group_shared" else head.q_heads
+    shape = (heads, head.steps, head.tokens)
+    return torch.zeros(shape, dtype=torch.bool, device=head.key.device)
 
 
 def share(mask: Tensor, gqa: Gqa, q_heads: int) -> Tensor:
