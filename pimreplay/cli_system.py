@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tracegen.base.command_line import CommandLine
+from tracegen.base.errors import UserError
 
 app = CommandLine()
 
@@ -42,10 +43,33 @@ def decode_command(
             help="physical, or attacc: as AttAcc's program counts, its mistakes included."
         ),
     ] = "physical",
+    results: Annotated[
+        str | None,
+        typer.Option(help="Results folder of a replay: attention is that of its --policy."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Policy of the results, NAME[:param=value,...][@LAYOUT].")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Budget of the results, where they hold several.")
+    ] = None,
+    hardware: Annotated[
+        str | None, typer.Option(help="Device of the results, where they hold several.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Work out time, energy and capacity of decoding on a whole system, per generated token."""
     from pimreplay.system.decode import Request, build_system, decode
+    from pimreplay.system.replayed import Wanted
+
+    if (results is None) != (policy is None):
+        given, missing = ("--policy", "--results") if results is None else ("--results", "--policy")
+        raise UserError(f"{given}: needs {missing} beside it; give both or none")
+    wanted = None
+    if results is not None and policy is not None:
+        wanted = Wanted(results, policy, budget=budget, hardware=hardware)
+    elif budget is not None or hardware is not None:
+        raise UserError("--budget and --hardware choose within --results; give that too")
 
     built = build_system(
         system,
@@ -57,7 +81,7 @@ def decode_command(
         pipeline=pipeline,
         accounting=accounting,
     )
-    found = decode(built, model, Request(batch, prompt_tokens, output_tokens, word_bytes))
+    found = decode(built, model, Request(batch, prompt_tokens, output_tokens, word_bytes), wanted)
     if as_json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:
@@ -78,5 +102,10 @@ def _print(found: dict[str, Any]) -> None:
         f"  memory: {found['required_bytes'] / gib:,.1f} of {found['memory_bytes'] / gib:,.0f} GiB;"
         f" largest batch {found['largest_batch']:,}"
     )
+    if (replayed := found["replayed"]) is not None:
+        print(
+            f"  attention: {replayed['policy']} on {replayed['layout']}, budget"
+            f" {replayed['budget']}, as replayed of {replayed['trace']} on {replayed['hardware']}"
+        )
     for line in found["assumed"]:
         print(f"  assumed: {line}")

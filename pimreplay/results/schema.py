@@ -14,8 +14,8 @@ SCHEMA_VERSION = 3
 """Since 2 the tables are sealed in `run.json`; since 3 layers have latencies with overheads. Older
 folders open with a warning."""
 
-SINCE_3 = ("latency_with_scoring_ns", "latency_with_overheads_ns")
-"""Columns of `layers` that folders of 2 lack."""
+SINCE_3 = ("latency_with_scoring_ns", "latency_with_overheads_ns", "value_blocks")
+"""Columns that folders of 2 lack."""
 
 CONFIGURATION = {
     "trace": pa.string(),

@@ -1,6 +1,6 @@
 """A whole decode: tokens per second, energy and capacity of a model on a system."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ from pimreplay.system.attacc_columns import prompt_columns, system_columns, toke
 from pimreplay.system.capacity import largest_batch, required_bytes
 from pimreplay.system.data import Model, load_gpu, load_model
 from pimreplay.system.pim import LINK_BYTES_PER_S, NODES, Pim
-from pimreplay.system.step import System, as_counted, decode_step, prefill
+from pimreplay.system.replayed import Replayed, Wanted, read_replay
+from pimreplay.system.step import Costs, System, as_counted, decode_step, prefill
 from tracegen.base.errors import UserError, nearest
 
 SYSTEMS = ("dgx", "dgx_attacc")
@@ -88,13 +89,17 @@ def build_system(
     return System(device, gpus, pim, feedforward_parallel, pipeline, physical)
 
 
-def decode(system: System, model_name: str, request: Request) -> dict[str, Any]:
+def decode(
+    system: System, model_name: str, request: Request, wanted: Wanted | None = None
+) -> dict[str, Any]:
     """Return time, energy, breakdown and capacity of a decode as one JSON object.
 
     Every number is of one generated token of each sequence of the batch, the mean over the steps.
+    With `wanted`, attention is that of a replayed policy instead of dense attention.
 
     Raises:
-        UserError: unknown model, heads that do not divide among the GPUs, or too little memory.
+        UserError: unknown model, heads that do not divide among the GPUs, too little memory, or
+            results that do not fit the model and the system.
     """
     model = load_model(model_name)
     if model.q_heads % system.gpus:
@@ -103,28 +108,38 @@ def decode(system: System, model_name: str, request: Request) -> dict[str, Any]:
             "choose another --gpus"
         )
     capacity = _capacity(system, model, request)
-    token = _mean_token(system, model, request)
+    replayed = None if wanted is None else read_replay(wanted, system, model)
+    token = _mean_token(system, model, request, replayed)
     prompt_costs = prefill(system, model, request.batch, request.prompt_tokens, request.word_bytes)
     described = system_columns(
         system, model, batch=request.batch, prompt=request.prompt_tokens,
         output=request.output_tokens, word_bytes=request.word_bytes,
     )  # fmt: skip
     attacc = {**described, **prompt_columns(prompt_costs, model, request.steps, system), **token}
-    step_ms, step_nj = token["g_time (ms)"], token["g_energy (nJ)"]
+    time_ms = {name: sum(token[one] for one in parts) for name, parts in _COLUMN.items()}
+    energy_mj = {
+        name: sum(token[one] for one in parts) / 1e6 for name, parts in _ENERGY_COLUMN.items()
+    }
+    step_ms, step_mj = token["g_time (ms)"], token["g_energy (nJ)"] / 1e6
+    if replayed is not None:
+        time_ms["clustering"], energy_mj["clustering"] = _clustering(
+            system, model, request, replayed
+        )
+        step_ms += time_ms["clustering"]
+        step_mj += energy_mj["clustering"]
     return {
         "model": model.name,
         "accounting": "physical" if system.physical else "attacc",
         "steps": request.steps,
         "step_ms": step_ms,
         "tokens_per_s": request.batch / step_ms * 1e3,
-        "energy_mj_per_token": step_nj / request.batch / 1e6,
-        "step_energy_mj": step_nj / 1e6,
-        "time_ms": {name: sum(token[one] for one in parts) for name, parts in _COLUMN.items()},
-        "energy_mj": {
-            name: sum(token[one] for one in parts) / 1e6 for name, parts in _ENERGY_COLUMN.items()
-        },
+        "energy_mj_per_token": step_mj / request.batch,
+        "step_energy_mj": step_mj,
+        "time_ms": time_ms,
+        "energy_mj": energy_mj,
         **capacity,
-        "assumed": _assumed(system, model, request),
+        "replayed": None if replayed is None else replayed.row(),
+        "assumed": _assumed(system, model, request, replayed),
         "attacc": attacc,
     }
 
@@ -150,28 +165,73 @@ def _capacity(system: System, model: Model, request: Request) -> dict[str, Any]:
     }
 
 
-def _mean_token(system: System, model: Model, request: Request) -> dict[str, float]:
+def _mean_token(
+    system: System, model: Model, request: Request, replayed: Replayed | None
+) -> dict[str, float]:
     """Return the columns of one token, the mean over all steps."""
     lengths = request.prompt_tokens + 1 + np.arange(request.steps)
     points = np.unique(np.linspace(lengths[0], lengths[-1], POINTS).round().astype(np.int64))
-    rows = [
-        token_columns(
-            decode_step(system, model, request.batch, int(tokens), request.word_bytes),
-            model,
-            system,
-        )
-        for tokens in points
-    ]
+    rows = [_token(system, model, request, replayed, int(tokens)) for tokens in points]
     return {
         name: float(np.interp(lengths, points, [row[name] for row in rows]).mean())
         for name in rows[0]
     }
 
 
-def _assumed(system: System, model: Model, request: Request) -> list[str]:
+def _token(
+    system: System, model: Model, request: Request, replayed: Replayed | None, tokens: int
+) -> dict[str, float]:
+    """Return the columns of one token when `tokens` are in the cache."""
+
+    def step(read: int) -> Costs:
+        return decode_step(system, model, request.batch, read, request.word_bytes)
+
+    dense = token_columns(step(tokens), model, system)
+    if replayed is None:
+        return dense
+    prompt = request.prompt_tokens
+    in_time, in_energy = (
+        step(work.tokens(tokens, prompt, request.steps))
+        for work in (replayed.time, replayed.energy)
+    )
+    costs = [
+        (layer, replace(one, time_s=other.time_s))
+        for (_, other), (layer, one) in zip(in_time, in_energy, strict=True)
+    ]
+    policy = token_columns(costs, model, system)
+    share = min(replayed.dense_layers, model.layers) / model.layers
+    return {name: share * dense[name] + (1 - share) * policy[name] for name in dense}
+
+
+def _clustering(
+    system: System, model: Model, request: Request, replayed: Replayed
+) -> tuple[float, float]:
+    """Return time (ms) and energy (mJ) of a step's clustering: each GPU clusters its KV heads."""
+    heads = max(0, model.layers - replayed.dense_layers) * model.kv_heads * request.batch
+    time_ns, energy_pj = (
+        one.mean(request.prompt_tokens, request.steps)
+        for one in (replayed.clustering_ns, replayed.clustering_pj)
+    )
+    return time_ns * heads / system.gpus / 1e6, energy_pj * heads / 1e9
+
+
+def _assumed(
+    system: System, model: Model, request: Request, replayed: Replayed | None
+) -> list[str]:
     found = ["kernel and link times: fitted by AttAcc's authors on an A100, scaled by peak rates"]
     if request.steps > POINTS:
         found.append(f"steps between {POINTS} costed context lengths: linear")
-    if model.kv_heads != model.q_heads:
+    group = model.q_heads // model.kv_heads
+    if group > 1 and not system.physical:
         found.append("grouped queries: attention reads a KV head once for each query head")
+    if replayed is not None:
+        found.append(
+            "replay: what a policy reads is taken from its trace's context and layers, in tokens of"
+            " dense attention"
+        )
+        if replayed.group != group:
+            found.append(
+                f"replay: the trace's KV heads serve {replayed.group} query heads each,"
+                f" {model.name}'s {group}"
+            )
     return found

@@ -104,7 +104,7 @@ def _tiled(layer: Layer, rows: float, columns: float) -> float:
 
 def _busy(gpu: Gpu, layer: Layer) -> float:
     """Share of the cores that the thread blocks of a layer keep busy."""
-    blocks = layer.count
+    blocks = layer.count * layer.split
     if layer.kind == WEIGHTS:
         rows, columns = _tiles(gpu, layer)[0]
         blocks *= ceil(layer.m / rows) * ceil(layer.n / columns)

@@ -30,6 +30,8 @@ class Layer:
     n: float
     k: float = 1
     count: int = 1
+    split: int = 1
+    """Thread blocks that share one of the `count`: a cache read for a group is split over it."""
     word_bytes: int = 2
 
     @property
@@ -68,13 +70,16 @@ def block(
         tokens: Tokens attended to.
         word_bytes: Bytes of an element.
         on_pim: Attention runs on PIM: a step's queries, keys, values and results cross the link.
-        grouped: Keys and values are projected for KV heads only; AttAcc projects all heads.
+        grouped: Keys and values are projected, sent and read for KV heads only; AttAcc does so
+            for every query head.
     """
     share = model.hidden // gpus
     inner = model.feedforward_ratio * share
     heads = model.q_heads // gpus
+    group = min(model.q_heads // model.kv_heads, heads) if grouped else 1
+    readings = -(-heads // group) * batch  # of keys and values, each for a group of queries
     qkv = (1 + 2 * model.kv_heads / model.q_heads if grouped else 3) * share
-    to_pim = [Layer("comm_x2g", PIM_LINK, batch * rows, 3 * share)] if on_pim else []
+    to_pim = [Layer("comm_x2g", PIM_LINK, batch * rows, qkv)] if on_pim else []
     back = [Layer("comm_x2g", PIM_LINK, 1, model.head_dim, 1, heads * batch)] if on_pim else []
     gather = [Layer("comm_g2g", GPU_LINK, batch * rows, model.hidden)]
     gate = [Layer("ff2", WEIGHTS, batch * rows, inner, model.hidden)]
@@ -82,9 +87,9 @@ def block(
     layers = [
         Layer("qkv", WEIGHTS, batch * rows, qkv, model.hidden),
         *to_pim,
-        Layer("score", ATTENTION, rows, tokens, model.head_dim, heads * batch),
-        Layer("softmax", SOFTMAX, rows, tokens, 1, heads * batch),
-        Layer("context", ATTENTION, rows, model.head_dim, tokens, heads * batch),
+        Layer("score", ATTENTION, group * rows, tokens, model.head_dim, readings, group),
+        Layer("softmax", SOFTMAX, group * rows, tokens, 1, readings),
+        Layer("context", ATTENTION, group * rows, model.head_dim, tokens, readings, group),
         *back,
         Layer("proj", WEIGHTS, batch * rows, model.hidden, share),
         *gather,

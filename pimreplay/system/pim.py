@@ -9,6 +9,8 @@ from functools import lru_cache
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from pimreplay.system.gpu import Cost
 from pimreplay.system.layers import PIM_LINK, SOFTMAX, Layer
 
@@ -73,8 +75,10 @@ class Pim:
         mac_pj = NODES * layer.flops / 2 * _MAC_PJ
         if layer.name == "context":  # its time and memory energy are those of the whole layer
             return Cost(0.0, mac_pj=mac_pj if self.physical else 0.0)
-        heads = ceil(layer.count / STACKS_PER_NODE)
-        run = _attention(self.mode, self.power_limit, layer.k, heads, layer.n, layer.word_bytes)
+        heads, group = ceil(layer.count / STACKS_PER_NODE), layer.m
+        device = (self.mode, self.power_limit, int(layer.k))
+        run = _attention(*device, heads, int(layer.n), layer.word_bytes)
+        longer = _group_ratio(*device, int(layer.n), layer.word_bytes, group)
         counts = run["requests"]
         writes = counts.get("pim_write_to_gemv_buffer", 0)
         moves = counts.get("pim_move_to_softmax_buffer", 0) + counts.get(
@@ -84,9 +88,11 @@ class Pim:
         banks = 1 if self.mode == "buffer" and not self.physical else _BANKS[self.mode]
         path = writes * _INTERPOSER + (writes + moves) * (_TSV + _GLOBAL_IO + _BANK_GROUP)
         bits = 8 if self.physical else 1
-        memory_pj = _ACCESS_BYTES * (bits * path + 8 * macs * banks * _CELL_PJ_PER_BIT[self.mode])
+        memory_pj = (
+            group * _ACCESS_BYTES * (bits * path + 8 * macs * banks * _CELL_PJ_PER_BIT[self.mode])
+        )
         return Cost(
-            _T_CK_NS * run["cycles"] / 1e9,
+            _T_CK_NS * run["cycles"] * longer / 1e9,
             memory_pj=NODES * STACKS_PER_NODE * memory_pj,
             mac_pj=mac_pj,
         )
@@ -108,3 +114,23 @@ def _attention(
         element_bytes=word_bytes,
         timing="HBM3_5.2Gbps" if power_limit else "HBM3_5.2Gbps_NPC",
     )
+
+
+@lru_cache(maxsize=4096)
+def _group_ratio(
+    mode: str, power_limit: bool, head_dim: int, tokens: int, word_bytes: int, group: int
+) -> float:
+    """Return how much longer a KV head takes for a group of queries than for one.
+
+    Each block is multiplied once for each query while its row is open (`pimreplay.cost`).
+    """
+    if group == 1:
+        return 1.0
+    from pimreplay.attacc.layer import device
+    from pimreplay.cost.step_cost import step_cost
+
+    timing = "HBM3_5.2Gbps" if power_limit else "HBM3_5.2Gbps_NPC"
+    geometry = device(None, mode, timing, None).geometry(head_dim, 8 * word_bytes)
+    every = np.ones((1, -(-tokens // geometry.block_tokens)), dtype=np.bool_)
+    many, one = (step_cost(geometry, every, queries).cycles[0] for queries in (group, 1))
+    return float(many / one)
