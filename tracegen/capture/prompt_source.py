@@ -122,6 +122,9 @@ def _from_file(loaded: Any, given: "TextPrompt", in_chat: bool) -> Prompt:
     from tracegen.prompts import frame
 
     tokenizer = loaded.tokenizer
+    if given.messages:
+        ids = frame.conversation(tokenizer, loaded.name, given.messages)
+        return _prompt(ids, dict(given.description), given.text, True, given.answers)
     around = frame.chat(tokenizer, loaded.name) if in_chat else frame.plain(tokenizer)
     ids = around.around(frame.text_ids(tokenizer, given.text))
     return _prompt(ids, dict(given.description), given.text, in_chat, given.answers)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tracegen.base.errors import UserError
+from tracegen.base.errors import UserError, printable
 from tracegen.base.folder import refuse_existing
 from tracegen.base.location import file_system
 from tracegen.base.numbers import parse_ranges
@@ -91,7 +91,7 @@ def capture_command(
         if not forced:
             announce(f"the model goes on: {_answer(trace, loaded)!r}")
             if prompt.answers:
-                announce(f"expected: {', '.join(prompt.answers)}")
+                announce(printable(f"expected: {', '.join(prompt.answers)}"))
         traces.append(trace)
     return traces
 

@@ -2,7 +2,8 @@
 
 Rows of LongBench hold `context`, `input` (the question) and `answers`
 (https://github.com/THUDM/LongBench); rows of RULER hold the whole prompt as `input`, its start of
-an answer as `answer_prefix`, and `outputs` (https://github.com/NVIDIA/RULER).
+an answer as `answer_prefix`, and `outputs` (https://github.com/NVIDIA/RULER). Rows of
+conversations hold `messages`, a list of `role` and `content`; an assistant's last one is the answer.
 """
 
 import json
@@ -28,6 +29,8 @@ class TextPrompt:
     text: str
     description: Mapping[str, Any]
     answers: tuple[str, ...] = ()
+    messages: tuple[Mapping[str, str], ...] = ()
+    """A conversation for the model's chat template, which `text` holds as JSON; empty: a text."""
 
 
 def read(
@@ -72,6 +75,8 @@ def _of_row(path: Path, number: int, template: Path | None) -> TextPrompt:
         raise UserError(f"{where}: not JSON ({error}); give rows of JSON objects") from error
     if not isinstance(row, dict):
         raise UserError(f"{where}: not a JSON object; give rows such as {{'input': ...}}")
+    if "messages" in row:
+        return _conversation(row["messages"], where, {"file": path.name, "row": number})
     question = _field(row, _QUESTION, where)
     context = _field(row, _CONTEXT, where) if "context" in row or template is not None else None
     text = question if context is None else _fill(template, context, question)
@@ -80,6 +85,24 @@ def _of_row(path: Path, number: int, template: Path | None) -> TextPrompt:
     return TextPrompt(
         text + str(row.get("answer_prefix") or ""), {"file": path.name, "row": number}, answers
     )
+
+
+def _conversation(given: Any, where: str, description: Mapping[str, Any]) -> TextPrompt:
+    """Return the messages before an assistant's last one, which is the expected answer."""
+    messages = given if isinstance(given, list) else []
+    texts = [
+        {name: one[name] for name in ("role", "content")}
+        for one in messages
+        if isinstance(one, dict)
+        and all(isinstance(one.get(name), str) for name in ("role", "content"))
+    ]
+    if not texts or len(texts) < len(messages):
+        raise UserError(f"{where}: messages is not a list of objects with a text role and content")
+    answers = tuple(one["content"] for one in texts[-1:] if one["role"] == "assistant")
+    asked = texts[: len(texts) - len(answers)]
+    if not asked:
+        raise UserError(f"{where}: messages hold an answer and nothing that asks for it")
+    return TextPrompt(json.dumps(asked, ensure_ascii=False), description, answers, tuple(asked))
 
 
 def _field(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:

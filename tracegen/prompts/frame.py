@@ -1,6 +1,6 @@
 """What stands around a prompt's text: the start token, or the turns of a chat template."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,23 +49,40 @@ def chat(tokenizer: "PreTrainedTokenizerBase", model: str) -> Frame:
     Raises:
         UserError: the tokenizer has no chat template, or one that rejects such a message.
     """
+    text = _filled(tokenizer, model, [{"role": "user", "content": _CONTENT}])
+    before, found, after = text.partition(_CONTENT)
+    if not found:
+        raise UserError(f"--chat: the chat template of {model} leaves out the user's message")
+    return Frame(text_ids(tokenizer, before), text_ids(tokenizer, after))
+
+
+def conversation(
+    tokenizer: "PreTrainedTokenizerBase", model: str, messages: Sequence[Mapping[str, str]]
+) -> list[int]:
+    """Return the tokens of messages in the model's own chat template, up to the answer's start.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or one that rejects the messages.
+    """
+    return text_ids(tokenizer, _filled(tokenizer, model, [dict(one) for one in messages]))
+
+
+def _filled(
+    tokenizer: "PreTrainedTokenizerBase", model: str, messages: list[dict[str, str]]
+) -> str:
+    """Return the text that a chat template makes of messages, up to the start of the answer."""
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
-            f"--chat: the tokenizer of {model} has no chat template; give an instruct model, or "
-            "leave --chat out"
+            f"--chat: the tokenizer of {model} has no chat template; give an instruct model, or a "
+            "prompt that is a text"
         )
-    messages = [{"role": "user", "content": _CONTENT}]
     try:
-        text = str(
+        return str(
             tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         )
     except Exception as error:  # templates are programs of their authors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"--chat: the chat template of {model} fails ({reason})") from error
-    before, found, after = text.partition(_CONTENT)
-    if not found:
-        raise UserError(f"--chat: the chat template of {model} leaves out the user's message")
-    return Frame(text_ids(tokenizer, before), text_ids(tokenizer, after))
 
 
 def text_ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:

@@ -118,6 +118,52 @@ def test_a_chat_template_that_cannot_be_used_is_refused(template: str | None, me
         frame.chat(tokenizer, "tiny")
 
 
+TALK = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi"},
+    {"role": "user", "content": "Two and two?"},
+]
+
+
+def test_an_assistants_last_message_is_the_answer_to_the_others(tmp_path: Path) -> None:
+    answered = [*TALK, {"role": "assistant", "content": "4", "weight": 1}]
+    rows = "\n".join(json.dumps({"messages": one}) for one in (answered, TALK))
+    path = write(tmp_path / "x.jsonl", rows)
+    found = [read(path, row=row) for row in (0, 1)]
+    assert [one.messages for one in found] == [tuple(TALK)] * 2
+    assert [one.answers for one in found] == [("4",), ()]
+
+
+def test_messages_fill_the_models_own_template() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = CHAT
+    ids = frame.conversation(tokenizer, "tiny", TALK[:1])
+    around = frame.chat(tokenizer, "tiny")
+    assert ids == around.around(frame.text_ids(tokenizer, "Hello"))
+    longer = tokenizer.decode(frame.conversation(tokenizer, "tiny", TALK))
+    assert longer.index("Hello") < longer.index("Hi") < longer.index("Two and two?")
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match="has no chat template; give an instruct model, or a"):
+        frame.conversation(tokenizer, "tiny", TALK)
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ("Hello", "row 0: messages is not a list of objects with a text role and content"),
+        ([], "messages is not a list of objects"),
+        ([{"role": "user"}], "messages is not a list of objects"),
+        ([{"role": "user", "content": 7}], "messages is not a list of objects"),
+        ([*TALK, "more"], "messages is not a list of objects"),
+        ([{"role": "assistant", "content": "4"}], "an answer and nothing that asks for it"),
+    ],
+)
+def test_messages_that_are_none_are_refused(tmp_path: Path, messages: Any, said: str) -> None:
+    path = write(tmp_path / "x.jsonl", json.dumps({"messages": messages}))
+    with pytest.raises(UserError, match=said):
+        read(path, row=0)
+
+
 class Starting:
     """A tokenizer that puts its start token, 1, before a text; `<s>` in a text is that token."""
 
