@@ -3,7 +3,7 @@
 Rows of LongBench hold `context`, `input` (the question) and `answers`
 (https://github.com/THUDM/LongBench); rows of RULER hold the whole prompt as `input`, its start of
 an answer as `answer_prefix`, and `outputs` (https://github.com/NVIDIA/RULER). Rows of
-conversations hold `messages`, a list of `role` and `content`; an assistant's last one is the answer.
+conversations hold `messages`, a list of `role` and `content`; an assistant's last is the answer.
 """
 
 import json
