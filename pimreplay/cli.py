@@ -212,9 +212,9 @@ def select(
 ) -> None:
     """Write which tokens a policy selects, for whoever wants to check it.
 
-    Array `selected` is np.packbits along the last axis of the boolean mask (q_heads, steps,
-    tokens), tokens in order; with several layers `selected_layer_N` each. The policy itself:
-    dense layers make no exception here.
+    Array `selected_layer_N` of each layer is np.packbits along the last axis of the boolean mask
+    (q_heads, steps, tokens), tokens in order; a single layer is also there as `selected`. The
+    policy `recorded` replays such a file. The policy itself: dense layers make no exception here.
     """
     from pimreplay.study.selecting import write_selections
 

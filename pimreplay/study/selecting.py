@@ -43,11 +43,9 @@ def write_selections(
     layers = chosen(layer_texts, known, "--layer") if layer_texts else known
     settings = Settings(seed=seed, device=device)
     found = selections(trace, layers, selector, budget, settings)
-    arrays = (
-        {"selected": found[layers[0]]}
-        if len(layers) == 1
-        else {f"selected_layer_{layer}": found[layer] for layer in layers}
-    )
+    arrays = {f"selected_layer_{layer}": found[layer] for layer in layers}
+    if len(layers) == 1:
+        arrays["selected"] = found[layers[0]]
     content = BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     write_file(out, content.getvalue())

@@ -14,7 +14,9 @@ from pimreplay.selection.budget import Budget
 from tracegen.base.discover import discover, names, variant_class
 from tracegen.base.errors import UserError
 
-NAMES = names(pimreplay.policies)
+OF_ONE_TRACE = {"recorded"}
+"""Policies that decide nothing: a recording fits one trace alone and has tests of its own."""
+NAMES = [name for name in names(pimreplay.policies) if name not in OF_ONE_TRACE]
 PARAMETERS = {
     "block_tree": "leaf_tokens=4,sinks=8,tail_tokens=8",
     # small clusters and tails, so that a short trace goes through every part of the method
