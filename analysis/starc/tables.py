@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from analysis.report.web import Cell, Head, WebTable, text_table
+from analysis.starc import end_to_end
 from analysis.starc.claims import Finding, Range, verdict
 from analysis.starc.shapes import TITLES
 
@@ -151,6 +152,64 @@ def claims_table(findings: Sequence[Finding]) -> WebTable:
     )
     claims = text_table(caption, heads, body, "claims")
     return replace(claims, wrapped=False)
+
+
+def end_to_end_claims_table(found: Sequence[end_to_end.Finding]) -> WebTable:
+    """Return every end-to-end claim beside what comes out."""
+    names = {"full": "full attention", "sparq": "token-wise selection (SparQ)"}
+    body = [
+        (
+            f"{one.claim.quantity} of a decode step",
+            names[one.claim.versus],
+            f"{100 * one.claim.low_ratio:.0f}-{100 * one.claim.high_ratio:.0f} %",
+            _range(one.computed),
+            _range(one.eighths),
+        )
+        for one in found
+    ]
+    return text_table(
+        "Reductions by STARC of the whole step, over the models with tables, 16,000 to 32,000"
+        " tokens out",
+        (
+            "Reduction by STARC of",
+            "below",
+            "Published",
+            "Here, as the public program computes",
+            "Here, with the eighths of the README's line",
+        ),
+        body,
+        "end-to-end",
+    )
+
+
+def end_to_end_table(steps: Sequence[end_to_end.Step]) -> WebTable:
+    """Return the steps of whole systems."""
+    body = [
+        (
+            one.shape.title,
+            TITLES[one.method],
+            f"{one.output_tokens:,}",
+            f"{one.attention_ms:.3f}",
+            f"{one.time_ms:.3f}",
+            f"{one.eighths_ms:.3f}",
+            f"{one.energy_mj:,.1f}",
+        )
+        for one in steps
+    ]
+    return text_table(
+        "A decode step of 8 H100 and 40 stacks, the mean of a decode",
+        (
+            "Model",
+            "Method",
+            "Tokens out",
+            "Attention (ms)",
+            "Step (ms)",
+            "Step with eighths (ms)",
+            "Energy of a step (mJ)",
+        ),
+        body,
+        "end-to-end-steps",
+    )
 
 
 def _percent(ratio: float | None) -> str:
