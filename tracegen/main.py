@@ -4,8 +4,6 @@ import atexit
 import gc
 import signal
 
-from tracegen.base.console import run
-
 
 @atexit.register
 def _end() -> None:
@@ -17,14 +15,23 @@ def _end() -> None:
 
 def tracegen() -> None:
     """Run the `tracegen` command."""
-    run("tracegen.cli")
+    _run("tracegen.cli")
 
 
 def pimreplay() -> None:
     """Run the `pimreplay` command."""
-    run("pimreplay.cli")
+    _run("pimreplay.cli")
 
 
 def analysis() -> None:
     """Run the `analysis` command."""
-    run("analysis.cli")
+    _run("analysis.cli")
+
+
+def _run(module: str) -> None:
+    """Run an application; until there is what makes a sentence of it, Ctrl-C ends in silence."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from tracegen.base.console import run
+
+    signal.signal(signal.SIGINT, before)
+    run(module)

@@ -268,6 +268,11 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     if not problems:
         manifest = _build(raw)
         problems = check(manifest) or _file_problems(manifest)
+        if not problems and version < manifest.least_version:
+            problems.append(
+                f"schema_version is {version} and several head sizes, kv_layer or sink_logit need "
+                f"{manifest.least_version}"
+            )
     if problems:
         raise UserError(f"{where}: {'; '.join(problems)}; capture the trace again")
     return manifest
@@ -388,11 +393,6 @@ def check(manifest: Manifest) -> list[str]:
         problems.append(f"sink_logit is not one number for each of {manifest.q_heads} query heads")
     if not problems:
         problems += _sharing_problems(manifest)
-    if manifest.schema_version < manifest.least_version:
-        problems.append(
-            f"schema_version is {manifest.schema_version} and several head sizes, kv_layer or "
-            f"sink_logit need {manifest.least_version}"
-        )
     if manifest.prompt_queries > manifest.prompt_tokens:
         problems.append(
             f"prompt_queries = {manifest.prompt_queries} of {manifest.prompt_tokens} prompt tokens"

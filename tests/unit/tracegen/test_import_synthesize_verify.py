@@ -58,9 +58,29 @@ def test_several_layers_and_everything_optional_can_be_imported(tmp_path: Path) 
     assert any("recomputed attention differs" in one for one in found.problems)
 
 
+def test_attention_sinks_can_be_imported(tmp_path: Path) -> None:
+    sinks = np.array([1.0, 2.0, -1.0, 0.5])
+    given = arrays(sink_logit=sinks)
+    heads = given["key"].astype(np.float64).repeat(2, axis=0)
+    values = given["value"].astype(np.float64).repeat(2, axis=0)
+    outputs = np.empty((4, 3, 8))
+    for head, step in np.ndindex(4, 3):
+        seen = slice(0, 11 + step)
+        weight = np.exp(heads[head, seen] @ given["query"][head, step].astype(np.float64) * 8**-0.5)
+        outputs[head, step] = weight @ values[head, seen] / (weight.sum() + np.exp(sinks[head]))
+    np.savez(tmp_path / "a.npz", **given, output=outputs.astype(np.float16))
+    trace = import_arrays(tmp_path / "a.npz", tmp_path / "t")
+    assert trace.manifest.sink_logit == (tuple(sinks),)
+    found = verify(trace)
+    assert not found.problems
+    assert found.output_error_ratio is not None and found.output_error_ratio < 2e-3
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"sink_logit": np.zeros(3)}, r"sink_logit has type float64 and shape \(1, 3\), expected"),
+        ({"sink_logit": np.full(4, np.nan)}, "sink_logit is .*, allowed: a list of finite numbers"),
         ({"key": None}, "array key missing"),
         ({"key": np.zeros((2, 12, 8), np.float16)}, r"key has shape \(1, 2, 12, 8\), expected"),
         ({"value": np.zeros((2, 13, 8), np.float32)}, "value is float32 and query is float16"),

@@ -19,6 +19,7 @@ from tracegen.capture.run import capture
 from tracegen.trace.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+SHARED = {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2}
 VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 TEXT = {name: value for name, value in SMALL.items() if name != "vocab_size"} | {"vocab_size": 300}
 SEES_IMAGES: dict[str, dict[str, Any]] = {
@@ -33,6 +34,17 @@ SEES_IMAGES: dict[str, dict[str, Any]] = {
         "vision_config": VISION
         | {"model_type": "pixtral", "image_size": 28, "patch_size": 14, "head_dim": 16},
         "image_token_index": 299,
+    },
+    "Gemma4Config": {
+        "text_config": TEXT
+        | SHARED
+        | {"num_hidden_layers": 4, "head_dim": 16, "global_head_dim": 32, "sliding_window": 8}
+        | {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 300},
+        "vision_config": VISION | {"num_key_value_heads": 2, "head_dim": 16},
+        "audio_config": None,
+        **{f"{name}_token_id": 290 + at for at, name in enumerate(("image", "video", "audio"))},
+        **{f"{name}_token_id": 294 + at for at, name in enumerate(("boi", "eoi", "boa"))},
+        "eoa_token_index": 299,
     },
     "Qwen2VLConfig": {
         "text_config": TEXT

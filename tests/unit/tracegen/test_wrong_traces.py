@@ -152,7 +152,10 @@ def test_tokens_in_another_order_are_refused(make_trace: Make, tmp_path: Path, h
         *(("sliding_window", [None, value]) for value in (0, -1, 4.7, True, "4")),
         *(("layers", value) for value in ([0, 1.5], [0, -1], [0, True], [], ["0", "1"], {"0": 1})),
         *(("q_heads", value) for value in (10**9, 4.0, "4", True, None, 0, -4)),
-        *(("head_dim", value) for value in (10**9, 0, 32.0)),
+        *(("head_dim", value) for value in (10**9, 0, 32.0, None, "32", [32], [32, 0], [[32], 32])),
+        *(("kv_layer", value) for value in (0, [0], [0, 7], [1, 0], [0, True], [0, 0.0], None)),
+        *(("sink_logit", value) for value in (1.0, [1.0, 2.0], [[1.0] * 3] * 2, [[1.0] * 4], None)),
+        ("sink_logit", [["1"] * 4] * 2),
         *(("prompt_tokens", value) for value in (10**12, 96.0, -1)),
         *(("prompt_queries", value) for value in (97, -1, True, 96.0)),
         *(("has_output", value) for value in (1, "yes", None)),
@@ -174,6 +177,19 @@ def test_an_impossible_value_in_a_manifest_is_refused(
     with pytest.raises(UserError, match=field) as refused:
         Trace.open(tmp_path / "t")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"head_dim": [32, 16]}, {"kv_layer": [0, 0]}, {"sink_logit": [[1.0] * 4] * 2}]
+)
+def test_what_version_3_brought_is_not_taken_from_an_older_trace(
+    make_trace: Make, tmp_path: Path, change: dict[str, object]
+) -> None:
+    make_trace(tmp_path / "t")
+    path = tmp_path / "t/manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match="schema_version is 2 and several head sizes, kv_layer or"):
+        Trace.open(tmp_path / "t")
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e999", "[" * 100_000, "9" * 5000])

@@ -166,3 +166,17 @@ def test_a_failure_of_the_system_gets_the_files_name(answer: Callable[..., Answe
         "error: trace/kv/layer_000.parquet: No space left on device; "
         "free space or choose another folder\n"
     )
+
+
+def test_ctrl_c_before_the_console_is_loaded_prints_nothing() -> None:
+    code = (
+        "import signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'tracegen.base.console':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from tracegen.main import tracegen; tracegen()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
