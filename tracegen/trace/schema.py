@@ -267,12 +267,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     ]
     if not problems:
         manifest = _build(raw)
-        problems = check(manifest) or _file_problems(manifest)
-        if not problems and version < manifest.least_version:
-            problems.append(
-                f"schema_version is {version} and several head sizes, kv_layer or sink_logit need "
-                f"{manifest.least_version}"
-            )
+        problems = check(manifest) or _version_problems(manifest) or _file_problems(manifest)
     if problems:
         raise UserError(f"{where}: {'; '.join(problems)}; capture the trace again")
     return manifest
@@ -417,6 +412,16 @@ def _field_problems(manifest: Manifest) -> list[str]:
         f"{name} is {shown(getattr(manifest, name))}, allowed: {allowed}"
         for name, (holds, allowed) in _RULES.items()
         if not holds(getattr(manifest, name))
+    ]
+
+
+def _version_problems(manifest: Manifest) -> list[str]:
+    """Return whether a manifest says what its version cannot."""
+    if manifest.schema_version >= manifest.least_version:
+        return []
+    return [
+        f"schema_version is {manifest.schema_version} and several head sizes, kv_layer or "
+        f"sink_logit need {manifest.least_version}"
     ]
 
 
