@@ -32,7 +32,7 @@ from tracegen import main
 OURS = f"{Path(main.__file__).parent}{os.sep}"
 MARKERS = ("run.json", "manifest.json", "accuracy.json")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-GONE_SECONDS = 20
+GONE_SECONDS = 120
 GEOMETRY = "--prompt-tokens 200 --decode-steps 8 --head-dim 32 --prompt-attention"
 INLINE = ("--workers 2", "--workers 0")
 METHODS = "--policy dense --policy topk --policy quest --budget 32 --workers 2"
