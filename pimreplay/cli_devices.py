@@ -32,6 +32,13 @@ def simulate_command(
         str,
         typer.Option(help="Whose requests the files hold: attacc, aim or hbm_pim."),
     ] = "attacc",
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.json to write every command over time to, for ui.perfetto.dev; of one "
+            "command trace of AttAcc's."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run command traces through the cycle-accurate scheduler.
@@ -40,6 +47,8 @@ def simulate_command(
     PIM_MV_GB, PIM_SFM, PIM_SET_MODEL, PIM_SET_HEAD or PIM_BARRIER, and an address. Of aim: `AiM
     MAC_ABK 8 1 0` and the like. Of hbm_pim: `R BANK ROW COLUMN`, `W BANK ROW COLUMN [BYTE]`, `B`.
     """
+    if timeline is not None:
+        _refuse_timeline(timeline, command_traces, command_set)
     if command_set != "attacc":
         from pimreplay.command_sets import simulate_file
 
@@ -59,11 +68,25 @@ def simulate_command(
     for path in command_traces:
         result = simulate(path, organisation, times, refresh=not no_refresh)
         rows.append(result.row(str(path), timing, org, not no_refresh))
+    if timeline is not None:
+        from pimreplay.bank_model.timeline import write_timeline
+
+        write_timeline(command_traces[0], timeline, organisation, times, refresh=not no_refresh)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return
     for row in rows:
         _print_simulation(row)
+
+
+def _refuse_timeline(timeline: Path, command_traces: list[Path], command_set: str) -> None:
+    from tracegen.base.folder import refuse_existing
+
+    if len(command_traces) > 1:
+        raise UserError(f"--timeline: {len(command_traces)} command traces; give one")
+    if command_set != "attacc":
+        raise UserError(f"--timeline: not of --command-set {command_set}; leave one of them out")
+    refuse_existing(timeline, advice="choose another --timeline")
 
 
 def _print_phases(found: dict[str, Any], as_json: bool) -> None:
