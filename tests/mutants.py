@@ -13,6 +13,7 @@ import ast
 import contextlib
 import gc
 import os
+import pkgutil
 import re
 import resource
 import shutil
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import cache_from_source
 from multiprocessing import get_context
 from pathlib import Path
@@ -90,6 +92,7 @@ SCOPES = {
             "tests/reference/test_slow_tables.py",
             "tests/unit/analysis/test_metrics.py",
             "tests/unit/analysis/test_tables.py",
+            *("-k", "not real_replay"),
         ),
         warm=False,
     ),
@@ -111,7 +114,7 @@ NO_FIGURE = (
 )
 """Beginnings of lines that are no part of a figure: form of tables, language, memory of tiles."""
 OURS = ("pimreplay", "analysis", "tracegen", "tests", "conftest", "costs_under_test")
-SAME_FOR_ALL = (  # modules that import no file of a scope
+SAME_FOR_ALL = (  # packages of modules that import no file of a scope
     "pimreplay.bank_model.kernel",
     "pimreplay.bank_model.limits",
     "pimreplay.compiled",
@@ -213,6 +216,9 @@ def test_all(scope: Scope, mutants: Sequence[Mutant], folder: Path, workers: int
     import pyarrow.parquet  # noqa: F401
     import torch  # noqa: F401
 
+    for name in SAME_FOR_ALL:
+        for one in pkgutil.iter_modules(getattr(import_module(name), "__path__", ()), f"{name}."):
+            import_module(one.name)
     trees = [folder / str(number) for number in range(workers)]
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
