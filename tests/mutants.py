@@ -170,7 +170,7 @@ def _differs(original: str, mutated: str) -> bool:
         return False
 
 
-def run_tests(root: Path, scope: Scope) -> int:
+def run_tests(root: Path, scope: Scope, *more: str) -> int:
     """Run the scope's tests on a tree, in this process; return pytest's exit code."""
     import pytest
 
@@ -182,7 +182,7 @@ def run_tests(root: Path, scope: Scope) -> int:
     without = ("cacheprovider", "unraisableexception", "logging", "warnings")
     options = ["-q", "-x", "--tb=no", *(part for one in without for part in ("-p", f"no:{one}"))]
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        return int(pytest.main([*options, *scope.tests]))
+        return int(pytest.main([*options, *more, *scope.tests]))
 
 
 def survives(root: Path, mutant: Mutant, scope: Scope) -> bool:
@@ -236,6 +236,7 @@ def test_all(scope: Scope, mutants: Sequence[Mutant], folder: Path, workers: int
         print("testing the files as they are", flush=True)
         passed = run_tests(ROOT, scope) == 0  # here kernels are compiled already
     else:
+        run_tests(ROOT, scope, "--collect-only")  # what pytest and its plugins import
         passed = survives(trees[0], sound, scope)
     if not passed:
         raise SystemExit(f"error: the tests fail as they are: {' '.join(scope.tests)}")

@@ -79,10 +79,7 @@ def _shares(blocks: BoolArray, spread: int) -> BoolArray:
     """Return the blocks with the channels' shares as points: (readings, spread * steps, n)."""
     if spread == 1:
         return blocks
-    readings, steps, n_blocks = blocks.shape
-    shares = over_channels(blocks.reshape(readings * steps, n_blocks), spread)
-    split = shares.reshape(spread, readings, steps, -1).transpose(1, 0, 2, 3)
-    return np.ascontiguousarray(split).reshape(readings, spread * steps, -1)
+    return np.stack([np.concatenate(list(over_channels(reading, spread))) for reading in blocks])
 
 
 def channel_cycles(

@@ -1,7 +1,7 @@
 """All that the tests of costs call of `pimreplay`: plain numbers in, plain numbers out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,8 @@ from pimreplay.cost import channels as on_channels
 from pimreplay.cost import energy as charging
 from pimreplay.cost.channels import kv_head_cost
 from pimreplay.cost.command_fidelity import HeadStream
-from pimreplay.cost.energy_parts import Energy
+from pimreplay.cost.energy_parts import ENERGY_PARTS, Energy
+from pimreplay.cost.step_cost import StepCost
 from pimreplay.hardware.device import EnergyTable, Hardware
 from pimreplay.hardware.reading import load
 from pimreplay.mappings.attacc import Attacc
@@ -110,6 +111,29 @@ def step_columns(
         for name, values in cost.total.columns(one.t_ck_ns).items()
     }
     return columns, cost.channel_cycles, cost.hidden_cycles
+
+
+def asked_of_channels(
+    keys: Sequence[Sequence[Sequence[int]]],
+    values: Sequence[Sequence[Sequence[int]]],
+    channels: int,
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return which blocks of keys and of values are costed, (readings, points, n_blocks) each.
+
+    Beside them the columns of a mapping that knows no rows, whose points take 1, 2, 3, ... cycles.
+    """
+    asked = []
+
+    def cost_of(own_keys: np.ndarray, own_values: np.ndarray) -> StepCost:
+        asked.extend([own_keys.astype(int).tolist(), own_values.astype(int).tolist()])
+        number = 1 + np.arange(own_keys.shape[1])
+        counts = {one.name: number for one in fields(StepCost)}
+        unknown = dict.fromkeys(("n_key_rows", "n_value_rows", "n_activations"))
+        energy = Energy(*(number.astype(float) for _ in ENERGY_PARTS))
+        return StepCost(**{**counts, **unknown, "energy": energy})
+
+    masks = (np.array(one, dtype=bool) for one in (keys, values))
+    return asked, kv_head_cost(cost_of, *masks, channels).total.columns(1.0)
 
 
 def step_requests(

@@ -98,6 +98,25 @@ def test_a_head_spread_over_channels_ends_with_the_slowest_and_costs_all_of_them
             ]
 
 
+def test_each_channel_reads_its_share_of_keys_and_of_values() -> None:
+    keys = [[[1, 0, 0, 1, 1], [0, 1, 1, 0, 0]], [[0, 0, 0, 0, 1], [1, 1, 0, 1, 0]]]
+    values = [[[1, 1, 0], [0, 0, 1]], [[0, 1, 0], [1, 0, 0]]]
+    # of each reading: the even blocks of both steps in channel 0, the odd ones in channel 1
+    of_keys = [
+        [[1, 0, 1], [0, 1, 0], [0, 1, 0], [1, 0, 0]],
+        [[0, 0, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]],
+    ]
+    of_values = [[[1, 0], [0, 1], [1, 0], [0, 0]], [[0, 0], [1, 0], [1, 0], [0, 0]]]
+    assert fast.asked_of_channels(keys, values, 1)[0] == [keys, values]
+    asked, columns = fast.asked_of_channels(keys, values, 2)
+    assert asked == [of_keys, of_values]
+    # the four points take 1 to 4 cycles: channel 1 is slower, counts and energies add up
+    assert columns["cycles"].tolist() == [3, 4]
+    assert columns["mac_commands"].tolist() == [1 + 3, 2 + 4]
+    assert columns["cell_pj"].tolist() == [1 + 3, 2 + 4]
+    assert columns["activations"] is None
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("level", LEVELS)
