@@ -12,8 +12,9 @@ from tracegen.base.errors import UserError
 from tracegen.cli_reference import app
 from tracegen.prompts import filler
 from tracegen.reference_model.corpus import read_corpus
+from tracegen.reference_model.finished import finished_weights, mean_weights
 from tracegen.reference_model.recipe import SIZES, STAGES, Recipe
-from tracegen.reference_model.training import finished_weights, load_checkpoint, mean_weights
+from tracegen.reference_model.training import load_checkpoint
 
 
 def _train(corpus: Path, out: Path, *options: str) -> str:
