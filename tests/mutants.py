@@ -152,14 +152,14 @@ def mutants_of(path: str) -> Iterator[Mutant]:
                 continue
             changed = zip(original.splitlines(), code.splitlines(), strict=False)
             before, after = next((a.strip(), b.strip()) for a, b in changed if a != b)
-            if before.startswith(NO_FIGURE) or _guard(before) == after:
+            if before.startswith(NO_FIGURE) or after in _calls(before):
                 continue
             yield Mutant(path, line, before, after, code)
 
 
-def _guard(line: str) -> str:
-    """Return a line without its guards against sequences of different lengths."""
-    return line.replace("strict=True", "strict=False")
+def _calls(line: str) -> tuple[str, ...]:
+    """Return a line with other guards: against lists of different lengths, arguments by place."""
+    return line.replace("strict=True", "strict=False"), line.replace("*,", "/,")
 
 
 def _differs(original: str, mutated: str) -> bool:

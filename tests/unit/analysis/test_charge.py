@@ -28,6 +28,19 @@ def test_each_charge_adds_to_the_one_before(load: Load) -> None:
     assert [after - busy[0] for after in busy] == pytest.approx([0, 20, 32])
 
 
+def test_a_charge_holds_attention_and_its_own_overheads() -> None:
+    amounts = ["cell_pj", "scoring_ns", "scoring_pj", "clustering_ns", "remap_pj"]
+    assert {
+        name: [one for one in amounts if charge.holds([one])] for name, charge in CHARGES.items()
+    } == {
+        "attention": amounts[:1],
+        "scoring": amounts[:3],
+        "all": amounts,
+    }
+    assert not CHARGES["scoring"].holds(["cell_pj", "remap_pj"])
+    assert CHARGES["attention"].holds([])
+
+
 def test_everything_is_charged_unless_asked_otherwise(load: Load) -> None:
     table = load()
     assert table.charged == "all"
