@@ -9,6 +9,7 @@ import polars as pl
 from dash import dcc, html
 
 from analysis.dashboard.inspection import Inspection, inspect
+from analysis.dashboard.inspector_costs import total_ns
 from analysis.dashboard.inspector_view import GRAPH, inspector
 from analysis.dashboard.state import KEYS, TABLE, State, narrowed, read_state
 from analysis.dashboard.table_view import table_view
@@ -136,8 +137,11 @@ class Content:
         methods = self._methods(state)
         method = state.method if state.method in methods else methods[0]
         chosen = [method, *(one for one in (state.beside,) if one in methods)]
+        steps = [self._inspected(state, one) for one in chosen]
+        until_ns = max(total_ns(one.costs) for one in steps)
         parts = [
-            inspector(self._inspected(state, one), one, place) for place, one in enumerate(chosen)
+            inspector(one, called, until_ns, place)
+            for place, (one, called) in enumerate(zip(steps, chosen, strict=True))
         ]
         return [html.H2(INSPECTOR), html.Div(parts, className="side-by-side")]
 

@@ -23,11 +23,22 @@ BEFORE, AFTER = ("clustering", "scoring"), ("remap",)
 """Overheads before and after attention, in the order in which they are charged."""
 
 
-def timeline(costs: dict[str, Any]) -> Drawing:
-    """Draw what the KV head's channel does in this step, one thing after another."""
-    names = [*(f"{name}_ns" for name in BEFORE), *PHASES, *(f"{name}_ns" for name in AFTER)]
+IN_TURN = (*(f"{name}_ns" for name in BEFORE), *PHASES, *(f"{name}_ns" for name in AFTER))
+
+
+def total_ns(costs: dict[str, Any]) -> float:
+    """Return the end of the timeline."""
+    return float(sum(costs[name] or 0.0 for name in IN_TURN))
+
+
+def timeline(costs: dict[str, Any], until_ns: float) -> Drawing:
+    """Draw what happens for the KV head in this step, one thing after another.
+
+    The axis ends at `until_ns`, the same for steps that are shown side by side.
+    """
+    names = IN_TURN
     known = {name: costs[name] for name in names if costs[name]}
-    factor, unit = scaled([sum(known.values())], "ns")
+    factor, unit = scaled([until_ns], "ns")
     bars = []
     start = 0.0
     for place, name in enumerate(names):
@@ -53,6 +64,7 @@ def timeline(costs: dict[str, Any]) -> Drawing:
         "",
         210,
         barmode="overlay",
+        xaxis={"range": [0, 1.02 * until_ns / factor]},
         yaxis={"showticklabels": False},
     )
 

@@ -25,15 +25,18 @@ KINDS = ("", "selected", "missed", "extra")
 """Classes of marks in the text, in the order of `states`."""
 
 
-def inspector(one: Inspection, method: str, place: int = 0) -> html.Div:
-    """Return the page part that shows one step of one query head; `place` keeps ids apart."""
+def inspector(one: Inspection, method: str, until_ns: float, place: int = 0) -> html.Div:
+    """Return the page part that shows one step of one query head.
+
+    `until_ns` is where timelines end, and `place` keeps the ids of several parts apart.
+    """
     tail = "" if place == 0 else f"-{place + 1}"
     return html.Div(
         [
             html.P(_sentence(one, method), id=f"inspector-summary{tail}"),
             html.H3("What it cost"),
             _graph(
-                timeline(one.costs),
+                timeline(one.costs, until_ns),
                 f"timeline{tail}",
                 "Attention of the KV head, all query heads of its group together, and the work"
                 " beside it; clustering runs on the host.",

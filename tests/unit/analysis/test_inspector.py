@@ -8,7 +8,7 @@ import pytest
 
 from analysis.dashboard.block_map import EMPTY, HUES, TONES, block_map, mixed
 from analysis.dashboard.inspection import Inspection, inspect, trace_path
-from analysis.dashboard.inspector_costs import timeline
+from analysis.dashboard.inspector_costs import timeline, total_ns
 from analysis.dashboard.inspector_view import marked_text, states
 from analysis.figures import Drawing
 from analysis.results.tables import Table
@@ -162,11 +162,13 @@ def test_the_costs_are_those_of_the_results(run: Results, table: Table) -> None:
     assert len(steps) == 12
     assert one.usual["clustering_ns"] == pytest.approx(steps["clustering_ns"].sum() / 12)
     assert one.costs["clustering_ns"] > 2 * one.usual["clustering_ns"], "the prompt, at step 0"
-    bars = timeline(one.costs).data
+    bars = timeline(one.costs, total_ns(one.costs)).data
     names = [bar["name"] for bar in bars]
     assert names == ["clustering", "scoring", "score", "softmax", "context", "move", "remap"]
     ends = [bar["base"][0] + bar["x"][0] for bar in bars]
     assert [bar["base"][0] for bar in bars[1:]] == pytest.approx(ends[:-1])
+    axis = timeline(one.costs, 2 * total_ns(one.costs)).layout["xaxis"]
+    assert axis["range"][1] == pytest.approx(2.04 * ends[-1]), "one scale for steps side by side"
 
 
 def test_the_marked_text_is_the_text_with_the_selection_marked(step: Inspection) -> None:
