@@ -27,6 +27,7 @@ def devices(table: Table, cost: str) -> Drawing | None:
     largest = max(1.0, *ratios["ratio"].to_list())
     sizes = [HEAD + BAR * len(ratios.filter(hardware=name)) for name in names]
     total = sum(sizes)
+    dense, known = dense_by_device(table, cost), facts(table)
     bars, notes, axes = [], [], {}
     top = 1.0
     for place, (name, size) in enumerate(zip(names, sizes, strict=True)):
@@ -41,11 +42,11 @@ def devices(table: Table, cost: str) -> Drawing | None:
             "automargin": True,
             "ticks": "",
         }
-        notes.append(_title(table, cost, name, top - HEAD / total))
+        notes.append(_title(cost, name, dense, known.get(name, []), top - HEAD / total))
         notes += [_value(row, f"y{number}") for row in own.iter_rows(named=True)]
         top = bottom
-    dense: dict[str, Any] = {"type": "line", "x0": 1, "x1": 1, "y0": 0, "y1": 1, "yref": "paper"}
-    dense["line"] = {"color": BASELINE, "width": 1.5, "dash": "dash"}
+    edge: dict[str, Any] = {"type": "line", "x0": 1, "x1": 1, "y0": 0, "y1": 1, "yref": "paper"}
+    edge["line"] = {"color": BASELINE, "width": 1.5, "dash": "dash"}
     first = axes.pop("yaxis")
     return drawing(
         bars,
@@ -59,7 +60,7 @@ def devices(table: Table, cost: str) -> Drawing | None:
         xaxis={"range": [0, 1.05 * largest], "anchor": f"y{len(names)}"},
         yaxis=first,
         margin=MARGIN | {"r": 64, "t": 8},
-        shapes=[dense],
+        shapes=[edge],
         annotations=notes,
         **axes,
     )
@@ -97,8 +98,9 @@ def _bars(own: pl.DataFrame, name: str, number: str) -> dict[str, Any]:
     }
 
 
-def _title(table: Table, cost: str, name: str, y: float) -> dict[str, Any]:
-    dense = dense_by_device(table, cost)
+def _title(
+    cost: str, name: str, dense: dict[str, float], known: list[str], y: float
+) -> dict[str, Any]:
     text = f"<b>{name}</b>"
     if name in dense:
         factor, unit = scaled([dense[name]], metric(cost).unit)
@@ -106,15 +108,10 @@ def _title(table: Table, cost: str, name: str, y: float) -> dict[str, Any]:
         least = min(dense, key=lambda one: dense[one])
         if name != least:
             text += f", {dense[name] / dense[least]:.2f}\u00d7 {least}"
-    text += "".join(f"<br>{one}" for one in facts(table).get(name, []))
+    text += "".join(f"<br>{one}" for one in known)
     place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": y}
-    return place | {
-        "yanchor": "bottom",
-        "text": text,
-        "showarrow": False,
-        "align": "left",
-        "bgcolor": "#ffffff",
-    }
+    look = {"showarrow": False, "align": "left", "bgcolor": "#ffffff"}
+    return place | {"yanchor": "bottom", "text": text} | look
 
 
 def _value(row: dict[str, Any], axis: str) -> dict[str, Any]:
