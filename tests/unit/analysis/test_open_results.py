@@ -158,7 +158,9 @@ def without_charges(make: Make, reseal: Callable[..., None]) -> Path:
     """Return results as schema 2 was: latencies of layers are of attention alone."""
     folder = make()
     layers = pl.read_parquet(folder / "layers.parquet")
-    reseal(folder, version=2, layers=layers.drop(pl.selectors.starts_with("latency_with")))
+    layers = layers.drop(pl.selectors.starts_with("latency_with"))
+    steps = pl.read_parquet(folder / "steps.parquet").drop("value_blocks")
+    reseal(folder, version=2, layers=layers, steps=steps)
     return folder
 
 
