@@ -32,15 +32,22 @@ def terminal_tables(
     A row is on the same line of each table. Keys are folded where they alone would take more
     than two thirds of the width.
     """
-    named = sum(column.width + _GAP for column in keys)
-    room = max(width + 1 - named, width // 3)
+    for some in that_fit(keys, values, width + 1, _GAP):
+        yield _table(keys, some)
+
+
+def that_fit(
+    keys: Sequence[TextColumn], values: Sequence[TextColumn], width: int, gap: int
+) -> Iterator[Sequence[TextColumn]]:
+    """Yield the values in groups that fit `width` beside the keys, `gap` from column to column."""
+    room = max(width - sum(column.width + gap for column in keys), width // 3)
     left = list(values)
     while left:
         count, used = 0, 0
-        while count < len(left) and (count == 0 or used + left[count].width + _GAP <= room):
-            used += left[count].width + _GAP
+        while count < len(left) and (count == 0 or used + left[count].width + gap <= room):
+            used += left[count].width + gap
             count += 1
-        yield _table(keys, left[:count])
+        yield left[:count]
         left = left[count:]
 
 
