@@ -14,7 +14,7 @@ from analysis.results.magnitudes import scaled, times
 from analysis.results.methods import in_order
 from analysis.results.tables import Table
 
-BAR, HEAD = 20, 92
+BAR, HEAD = 20, 106
 """Pixels of a bar, and around a panel."""
 
 
@@ -107,7 +107,7 @@ def _title(
         text += f"<br>dense {dense[name] / factor:.3g} {unit}"
         least = min(dense, key=lambda one: dense[one])
         if name != least:
-            text += f", {dense[name] / dense[least]:.2f}\u00d7 {least}"
+            text += f"<br>{dense[name] / dense[least]:.2f}\u00d7 {least}"
     text += "".join(f"<br>{one}" for one in known)
     place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": y}
     look = {"showarrow": False, "align": "left", "bgcolor": "#ffffff"}

@@ -57,5 +57,14 @@ def _drawings(table: Table, setting: Setting) -> list[tuple[str, str]]:
     for name, figure in figures().items():
         drawing = figure.draw(at(table, setting, figure.scope))
         if drawing is not None:
-            found.append((name, json.dumps(drawing.still().plain())))
+            found.append((name, json.dumps(_shortened(drawing.still().plain()))))
     return found
+
+
+def _shortened(value: Any) -> Any:
+    """Return the value with numbers of six significant digits: finer than any screen shows."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _shortened(inner) for key, inner in value.items()}
+    return [_shortened(one) for one in value] if isinstance(value, list) else value

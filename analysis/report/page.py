@@ -21,7 +21,7 @@ from analysis.results.tables import Table
 from analysis.results.words import words
 from pimreplay.results.reader import Results
 
-FIGURE_BYTES = 1_200_000
+FIGURE_BYTES = 2_400_000
 """Most bytes of figures; settings beyond it are left out of the menu and named."""
 
 FIRST = "At equal recall"
