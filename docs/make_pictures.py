@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
 from analysis.dashboard.serving import load
-from analysis.report.export import export_figures
+from analysis.report.export import export_figures, stills
 
 PICTURES = Path(__file__).parent / "pictures"
 FIGURES = (
@@ -25,9 +25,10 @@ FIGURES = (
     "latency_by_phase",
     "comparison_over_fetch",
     "pareto_attention_mass",
-    "banks_lane_step",
+    "banks_lane_step_starc",
+    "latency_at_recall",
 )
-VIEW = "?view=Step+inspector&method=starc+·+clustered&step=20"
+VIEW = "?view=Step+inspector&method=starc&step=20"
 
 
 def main() -> None:
@@ -39,8 +40,10 @@ def main() -> None:
         raise SystemExit("; ".join(problems))
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for path in export_figures(table, Path(folder), "svg"):
-            if path.stem in FIGURES:
+        drawings = dict(stills(table))
+        chosen = [(name, drawings[name]) for name in FIGURES]
+        for path in export_figures(chosen, Path(folder), "svg"):
+            if path.parent.name == "page":
                 shutil.copy(path, PICTURES / path.name)
     server = make_server("127.0.0.1", 0, make_app(table).server, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
