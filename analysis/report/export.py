@@ -25,6 +25,9 @@ PIXELS_PER_INCH = 96
 PNG_SCALE = 4
 """Pixels of a PNG for one of the drawing: 384 an inch."""
 
+ABOVE_PLOT = 24
+"""Pixels above a plot, for the name of a baseline: there are no buttons in a picture."""
+
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -52,9 +55,15 @@ def check_export(form: str) -> None:
 
 
 def still_layout(drawing: Drawing, inches: float) -> dict[str, Any]:
-    """Return the layout of a picture: its width and its font are fixed."""
-    width = {"width": round(inches * PIXELS_PER_INCH)}
-    return drawing.layout | width | {"font": drawing.layout["font"] | {"family": FAMILY}}
+    """Return the layout of a picture: its width and its font are fixed, no room left for buttons."""
+    layout = drawing.layout
+    fixed: dict[str, Any] = {
+        "width": round(inches * PIXELS_PER_INCH),
+        "font": layout["font"] | {"family": FAMILY},
+    }
+    if "title" not in layout:
+        fixed["margin"] = layout["margin"] | {"t": min(layout["margin"]["t"], ABOVE_PLOT)}
+    return layout | fixed
 
 
 def stills(table: Table) -> Iterator[tuple[str, Drawing]]:

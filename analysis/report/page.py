@@ -33,6 +33,9 @@ TABLE_ROWS = 300
 CSV_ROWS = 400
 """Most rows of the CSV inside the page, of each charge; `analysis compare --csv` prints all."""
 
+SETTINGS = 12
+"""Most settings that are drawn: each takes seconds."""
+
 RUNS = 20
 """Most runs whose whole configuration is in the page."""
 
@@ -43,7 +46,7 @@ def report_html(table: Table) -> str:
     `table.charged` is what latency and energy contain at first; the page has a switch.
     """
     found = settings(table)
-    drawn = draw_settings(table, found, FIGURE_BYTES)
+    drawn = draw_settings(table, found[:SETTINGS], FIGURE_BYTES)
     shown = found[: len(drawn.settings)]
     sparse = table.narrowed(policy_layers=True)
     rows = {name: overview(sparse.charging(name)) for name in CHARGES}
