@@ -55,7 +55,7 @@ def check_export(form: str) -> None:
 
 
 def still_layout(drawing: Drawing, inches: float) -> dict[str, Any]:
-    """Return the layout of a picture: its width and its font are fixed, no room left for buttons."""
+    """Return the layout of a picture: its width and font fixed, no room for buttons."""
     layout = drawing.layout
     fixed: dict[str, Any] = {
         "width": round(inches * PIXELS_PER_INCH),
