@@ -17,13 +17,13 @@ import numpy.typing as npt
 from tracegen.base.errors import UserError
 from tracegen.base.folder import refuse_existing
 from tracegen.base.space import free_bytes, in_words
+from tracegen.trace.manifest_rules import check
 from tracegen.trace.schema import (
     ITEM_BYTES,
     MANIFEST,
     MOST_LAYERS,
     PROMPT_QUERIES,
     Manifest,
-    check,
     estimate_bytes,
 )
 from tracegen.trace.store import Trace, Vectors

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tracegen.base.errors import UserError, nearest
 from tracegen.base.location import local_path
-from tracegen.trace.schema import ITEM_BYTES, NUMPY_DTYPE, Manifest, check
+from tracegen.trace.manifest_rules import check
+from tracegen.trace.schema import ITEM_BYTES, NUMPY_DTYPE, Manifest
 from tracegen.trace.store import Trace
 from tracegen.trace.writer import TraceWriter
 

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from tracegen.base.documents import MAX_BYTES
 from tracegen.base.errors import UserError
 from tracegen.base.location import file_system
+from tracegen.trace.manifest_rules import parse_manifest
 from tracegen.trace.rows import group_problem, tokens_problem, vectors_of
-from tracegen.trace.schema import MANIFEST, TOKENS, Manifest, columns, layer_path, parse_manifest
+from tracegen.trace.schema import MANIFEST, TOKENS, Manifest, columns, layer_path
 
 if TYPE_CHECKING:
     import polars as pl

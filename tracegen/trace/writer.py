@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from tracegen.base.errors import UserError, naming
 from tracegen.base.folder import new_folder, refuse_existing
 from tracegen.base.location import file_system, is_url
+from tracegen.trace.manifest_rules import check
 from tracegen.trace.rows import first_not_finite
 from tracegen.trace.schema import (
     MANIFEST,
@@ -28,7 +29,6 @@ from tracegen.trace.schema import (
     TOKENS,
     FileEntry,
     Manifest,
-    check,
     columns,
     layer_path,
 )
