@@ -121,7 +121,7 @@ def _toml(block: Block) -> None:
 
         read_study(path)
     else:
-        from pimreplay.hardware.reading import load
+        from pimreplay.mappings import load
 
         load(path)
 
