@@ -100,6 +100,7 @@ class _Seen:
     shape: _Shape
     key: Tensor
     """(kv_heads, tokens, head_dim); kept, so that no other tensor can come to lie where it does."""
+    value: Tensor
     dtype: torch.dtype
     softmax_scale: float
     sliding_window: int | None
@@ -121,6 +122,7 @@ class _Probe:
             _Seen(
                 shape,
                 call.key,
+                call.value,
                 dtype,
                 call.softmax_scale,
                 call.sliding_window,
@@ -197,12 +199,13 @@ def _shape(name: str, calls: dict[int, list[_Seen]], layers: list[int]) -> _Shap
 
 
 def _owners(calls: dict[int, list[_Seen]], layers: list[int]) -> tuple[int, ...]:
-    """Return for each layer the first one that reads the same keys; empty: each has its own."""
+    """Return for each layer the first that reads the same keys and values; empty: each its own."""
     first: dict[tuple[int, ...], int] = {}
     owners = []
     for layer in layers:
-        key = calls[layer][-1].key
-        owners.append(first.setdefault((key.data_ptr(), *key.shape), layer))
+        key, value = calls[layer][-1].key, calls[layer][-1].value
+        place = (key.data_ptr(), value.data_ptr(), *key.shape)
+        owners.append(first.setdefault(place, layer))
     return () if owners == layers else tuple(owners)
 
 
