@@ -17,8 +17,9 @@ def accuracy(
     task: Annotated[
         list[str],
         typer.Option(
-            help="perplexity:path=TEXTS[,tokens=4096,steps=512,prompts=25], or a kind of generated"
-            " prompt: KIND[:tokens=4096,prompts=25,seed=0], e.g. niah_single_1:prompts=50."
+            help="perplexity:path=TEXTS[,tokens=4096,steps=512,prompts=25], "
+            "questions:path=FILE.jsonl[,prompts=25], or a kind of generated prompt: "
+            "KIND[:tokens=4096,prompts=25,seed=0], e.g. niah_single_1:prompts=50."
         ),
     ],
     out: Annotated[str, typer.Option(help="Folder to make.")],
@@ -55,10 +56,11 @@ def accuracy(
         device,
         overwrite,
     )
-    measures = run_accuracy(request, lambda line: typer.echo(line, err=json))
+    measures, steps = run_accuracy(request, lambda line: typer.echo(line, err=json))
     if json:
         typer.echo(measures.write_json())
         return
-    from analysis.accuracy.table import print_measures
+    from analysis.accuracy.table import print_measures, print_positions
 
     print_measures(measures)
+    print_positions(steps)

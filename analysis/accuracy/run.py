@@ -19,7 +19,7 @@ from analysis.accuracy.closed_loop import Chooser, decode_block
 from analysis.accuracy.measures import measure
 from analysis.accuracy.prefill import Prefill, prefill
 from analysis.accuracy.scoring import score
-from analysis.accuracy.tasks import Example, Task, parse_task
+from analysis.accuracy.tasks import QUESTIONS, Example, Task, parse_task
 from analysis.results.accuracy import MARKER, SCHEMA_VERSION
 from pimreplay.policies import Policy, load_policy
 from pimreplay.policies.dense import Dense
@@ -62,8 +62,10 @@ class _Cell:
     chooser: Chooser
 
 
-def run_accuracy(request: Request, announce: Callable[[str], None]) -> pl.DataFrame:
-    """Measure, write the folder and return its measures.
+def run_accuracy(
+    request: Request, announce: Callable[[str], None]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Measure, write the folder and return its tables of measures and of steps.
 
     Finished cells lie in `OUT.parts` and are not measured again; the folder itself appears when
     all are there.
@@ -87,6 +89,7 @@ def run_accuracy(request: Request, announce: Callable[[str], None]) -> pl.DataFr
     with Progress(total) as progress:
         for task in tasks:
             for example in task.examples(loaded.tokenizer):
+                _refuse_long(loaded, task, example)
                 hashes.setdefault(task.name, []).append(example.sha256)
                 if not checked:
                     refuse_unfaithful(loaded.model, example.prompt_ids[:CHECK_TOKENS])
@@ -94,7 +97,8 @@ def run_accuracy(request: Request, announce: Callable[[str], None]) -> pl.DataFr
                 with remembering():
                     _measure(loaded, task, example, cells, request, parts, progress)
     steps = parts.joined(tasks, hashes, cells)
-    measures = measure(pl.DataFrame(pl.from_arrow(steps)), request.seed)
+    table = pl.DataFrame(pl.from_arrow(steps))
+    measures = measure(table, request.seed)
     description |= {
         "tasks": [
             {"task": text, "name": task.name, "examples_sha256": hashes[task.name]}
@@ -105,7 +109,7 @@ def run_accuracy(request: Request, announce: Callable[[str], None]) -> pl.DataFr
     }
     _write(request, description, {"steps": steps, "measures": measures.to_arrow()})
     announce(f"wrote {request.out}; finished cells stay in {request.out}.parts")
-    return measures
+    return measures, table
 
 
 def _cells(request: Request, policies: dict[str, Policy]) -> Iterator[_Cell]:
@@ -158,11 +162,21 @@ def _block(prompt: Prefill, example: Example, chooser: Chooser) -> Tensor:
 def _refuse_beyond_context(loaded: LoadedModel, tasks: Sequence[Task]) -> None:
     context = loaded.context_tokens
     for task in tasks:
-        if context is not None and task.tokens > context:
+        if context is not None and task.kind != QUESTIONS and task.tokens > context:
             raise UserError(
                 f"--task {task.kind}: {task.tokens:,} tokens are beyond the context of "
                 f"{loaded.name}, {context:,} tokens; ask for fewer tokens"
             )
+
+
+def _refuse_long(loaded: LoadedModel, task: Task, example: Example) -> None:
+    """Refuse an example of a length that only its text tells."""
+    context, tokens = loaded.context_tokens, len(example.prompt_ids) + len(example.target_ids)
+    if context is not None and tokens > context:
+        raise UserError(
+            f"--task {task.name}: row {example.number} and its answer are {tokens:,} tokens, "
+            f"beyond the context of {loaded.name}, {context:,} tokens; shorten it"
+        )
 
 
 def _description(request: Request, loaded: LoadedModel) -> dict[str, Any]:

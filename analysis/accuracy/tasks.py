@@ -11,10 +11,16 @@ from tracegen.base.errors import UserError, nearest
 from tracegen.base.location import local_path
 from tracegen.base.numbers import whole_number
 from tracegen.base.pairs import parse_pairs
+from tracegen.prompts import frame
+from tracegen.prompts.files import ROWS, read
 from tracegen.prompts.prompt import KINDS, build
 
 TEXT = "perplexity"
-KNOWN = (TEXT, *(kind for kind in KINDS if kind != "text"))
+QUESTIONS = "questions"
+KNOWN = (TEXT, QUESTIONS, *(kind for kind in KINDS if kind != "text"))
+PARAMETERS = {TEXT: ("path", "tokens", "steps", "prompts"), QUESTIONS: ("path", "prompts")}
+"""Of these kinds; all others have `GENERATED`."""
+GENERATED = ("tokens", "prompts", "seed")
 _DEFAULTS = {"tokens": 4096, "steps": 512, "prompts": 25, "seed": 0}
 
 
@@ -50,6 +56,8 @@ class Task:
     @property
     def name(self) -> str:
         """What results call it."""
+        if self.kind == QUESTIONS:
+            return f"{self.kind}:{self.files[0].stem}"
         return f"{self.kind}:{self.tokens}"
 
     def examples(self, tokenizer: Any) -> Iterator[Example]:
@@ -58,12 +66,9 @@ class Task:
         Raises:
             UserError: a text is shorter than asked, or the tokens are too few for the kind.
         """
+        make = {TEXT: self._text, QUESTIONS: self._row}.get(self.kind, self._asked)
         for number in range(self.prompts):
-            yield (
-                self._text(tokenizer, number)
-                if self.kind == TEXT
-                else self._asked(tokenizer, number)
-            )
+            yield make(tokenizer, number)
 
     def _text(self, tokenizer: Any, number: int) -> Example:
         """Return a piece of a text: the files in turn, each in equal distances."""
@@ -94,18 +99,28 @@ class Task:
         reply = build(self.kind, tokenizer, self.tokens, seed)
         room = len(tokenizer(reply.answer, add_special_tokens=False)["input_ids"])
         made = build(self.kind, tokenizer, self.tokens - room, seed)
-        coded = tokenizer(made.answer, add_special_tokens=False, return_offsets_mapping=True)
-        return Example(
-            number,
-            made.token_ids,
-            tuple(coded["input_ids"]),
-            tuple(_bytes(tokenizer, coded["input_ids"])),
-            tuple(_belongs(made.answer, made.answers, coded["offset_mapping"])),
-        )
+        return _answered(tokenizer, number, made.token_ids, made.answer, made.answers)
+
+    def _row(self, tokenizer: Any, number: int) -> Example:
+        """Return a row of a file of questions; the first of its answers is the expected one."""
+        path = self.files[0]
+        row = read(path, row=number)
+        if row.messages or not row.answers or not row.answers[0].strip():
+            found = "a conversation" if row.messages else "no answer"
+            raise UserError(
+                f"--task {QUESTIONS}: {path}, row {number}: {found}; give rows with a question and "
+                "its answers"
+            )
+        ids = [*frame.plain(tokenizer).before, *frame.text_ids(tokenizer, row.text)]
+        answer = row.answers[0].strip()
+        reply = answer if row.text[-1:].isspace() else f" {answer}"
+        return _answered(tokenizer, number, ids, reply, [answer])
 
 
 def parse_task(text: str) -> Task:
-    """Read `perplexity:path=FOLDER,tokens=4096,steps=512,prompts=6`, or KIND:tokens=..,prompts=..
+    """Read `perplexity:path=FOLDER,tokens=4096,steps=512,prompts=6`, `questions:path=FILE.jsonl`.
+
+    All others are KIND:tokens=..,prompts=..,seed=..
 
     Raises:
         UserError: an unknown kind or parameter, a value that is not a whole number, no texts.
@@ -113,18 +128,20 @@ def parse_task(text: str) -> Task:
     kind, _, rest = text.partition(":")
     if kind not in KNOWN:
         raise UserError(f"--task {text}: no kind {kind!r}; {nearest(kind, KNOWN)}")
-    mine = ("path", "tokens", "steps", "prompts") if kind == TEXT else ("tokens", "prompts", "seed")
+    mine = PARAMETERS.get(kind, GENERATED)
     values, files = dict(_DEFAULTS), tuple[Path, ...]()
     for key, value in parse_pairs(f"--task {text}", rest).items():
         if key not in mine:
             raise UserError(f"--task {text}: no parameter {key!r} of {kind}; {nearest(key, mine)}")
         if key == "path":
-            files = _files(value)
+            files = _files(value) if kind == TEXT else (_rows(value),)
             continue
         number = whole_number(value, least=0 if key == "seed" else 1)
         if number is None:
             raise UserError(f"--task {text}: {key} is {value!r}; give a whole number above 0")
         values[key] = number
+    if kind == QUESTIONS and not files:
+        raise UserError(f"--task {text}: say which questions, path=FILE{ROWS}")
     if kind == TEXT and not files:
         raise UserError(f"--task {text}: say which text, path=FOLDER or path=FILE.txt")
     if kind == TEXT and values["steps"] + 2 > values["tokens"]:
@@ -145,6 +162,27 @@ def _files(text: str) -> tuple[Path, ...]:
     if not where.is_file():
         raise UserError(f"--task {TEXT}: {text}: no such file or folder; give texts in UTF-8")
     return (where,)
+
+
+def _rows(text: str) -> Path:
+    path = local_path(text)
+    if path.suffix.lower() != ROWS or not path.is_file():
+        raise UserError(f"--task {QUESTIONS}: {text}: no such {ROWS} file; give rows of questions")
+    return path
+
+
+def _answered(
+    tokenizer: Any, number: int, prompt: Sequence[int], reply: str, answers: Sequence[str]
+) -> Example:
+    """Return a prompt with the reply that is expected and the strings in it."""
+    coded = tokenizer(reply, add_special_tokens=False, return_offsets_mapping=True)
+    return Example(
+        number,
+        tuple(prompt),
+        tuple(coded["input_ids"]),
+        tuple(_bytes(tokenizer, coded["input_ids"])),
+        tuple(_belongs(reply, answers, coded["offset_mapping"])),
+    )
 
 
 def _read(path: Path) -> str:

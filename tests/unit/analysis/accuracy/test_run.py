@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import transformers
@@ -137,6 +138,9 @@ def test_a_changed_folder_is_refused(model: str, texts: Path, tmp_path: Path) ->
     ("task", "sentence"),
     [
         ("perplexity:tokens=9", "say which text, path=FOLDER or path=FILE.txt"),
+        ("questions", "say which questions, path=FILE.jsonl"),
+        ("questions:path={texts}", "no such .jsonl file"),
+        ("questions:tokens=9", "no parameter 'tokens' of questions"),
         ("perplexity:path=nowhere", "nowhere: no such file or folder"),
         ("perplexity:path={texts},tokens=4000,steps=9", "4,000 tokens are beyond the context of"),
         ("perplexity:path={texts},tokens=1900,prompts=6", "3 pieces of 1,900 are asked for"),
@@ -169,3 +173,71 @@ def test_a_policy_that_refuses_leaves_what_is_finished(
     assert "leaves nothing beside the window" in str(done.exception)
     assert not (tmp_path / "a").exists()
     assert len(list((tmp_path / "a.parts").glob("*.parquet"))) == 3
+
+
+ROWS = (
+    {
+        "context": "The ship sails at noon.",
+        "input": "When does it sail?",
+        "answers": ["noon", "12"],
+    },
+    {"input": "The key lies under the ", "outputs": ["third stone"]},
+    {"input": "What is that?"},
+    {"input": "far too long " * 200, "outputs": ["yes"]},
+)
+
+
+def questions(folder: Path, *rows: int) -> str:
+    path = folder / "asked.jsonl"
+    path.write_text("\n".join(json.dumps(ROWS[row]) for row in rows))
+    return f"questions:path={path},prompts={len(rows)}"
+
+
+def test_questions_of_a_file_are_asked_and_their_first_answer_is_expected(
+    model: str, tmp_path: Path
+) -> None:
+    words = ["--model", model, "--policy", "topk", "--budget", "20"]
+    done = call(*words, "--task", questions(tmp_path, 0, 1), "--out", str(tmp_path / "a"), "--json")
+    assert done.exit_code == 0, done.output
+    steps = read_accuracy(tmp_path / "a").steps.filter(policy="topk")
+    assert steps["task"].unique().to_list() == ["questions:asked"]
+    # one token a byte: " noon" after a question mark, "third stone" after a space
+    assert [len(steps.filter(example=row)) for row in (0, 1)] == [5, 11]
+    assert steps.filter(example=0)["answer"].to_list() == [None, 0, 0, 0, 0]
+    assert steps.filter(example=0)["position"][0] == len(
+        "The ship sails at noon.\n\nWhen does it sail?"
+    )
+    names = {row["measure"] for row in json.loads(done.stdout)}
+    assert {"ruler_score_ratio", "exact_match_ratio"} <= names and "perplexity" not in names
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ((0, 2), "row 1: no answer; give rows with a question"),
+        ((3,), r"row 0 and its answer are 2,603 tokens, beyond the context"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_refused(
+    model: str, tmp_path: Path, rows: tuple[int, ...], sentence: str
+) -> None:
+    words = ["--model", model, "--policy", "topk", "--task", questions(tmp_path, *rows)]
+    done = call(*words, "--out", str(tmp_path / "a"))
+    assert isinstance(done.exception, UserError), done.exception
+    with pytest.raises(UserError, match=sentence):
+        raise done.exception
+
+
+def test_perplexity_is_printed_by_position_too(model: str, texts: Path, tmp_path: Path) -> None:
+    task = f"perplexity:path={texts},tokens=120,steps=16,prompts=2"
+    words = ["--model", model, "--policy", "topk", "--budget", "40", "--task", task]
+    done = call(*words, "--out", str(tmp_path / "a"))
+    assert done.exit_code == 0, done.output
+    assert "perplexity of runs of steps" in done.stdout
+    steps = read_accuracy(tmp_path / "a").steps.filter(policy="topk", budget="40")
+    for first in (0, 4, 8, 12):
+        assert f"{first} to {first + 3}" in " ".join(done.stdout.split())
+        part = steps.filter(pl.col("step").is_between(first, first + 3))["nats"]
+        mean = part.mean()
+        assert isinstance(mean, float)
+        assert f"{np.exp(mean):.4g}" in done.stdout
