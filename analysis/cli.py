@@ -7,6 +7,7 @@ import typer
 
 from analysis.cli_accuracy import app as accuracy_app
 from analysis.cli_starc import app as starc_app
+from analysis.cli_system import app as system_app
 from tracegen.base.command_line import CommandLine
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ Cost = Annotated[
 
 app = CommandLine("Turn results of `pimreplay` into tables, figures, reports and a dashboard.")
 app.add_typer(starc_app)
+app.add_typer(system_app)
 app.add_typer(accuracy_app)
 
 
