@@ -15,8 +15,10 @@ import flask
 from dash import Dash
 from werkzeug.exceptions import HTTPException
 
+from pimreplay.results.publishing import RUN
 from tracegen.base.documents import parse_json
 from tracegen.base.errors import UserError
+from tracegen.base.location import is_url
 
 FILES = "/_dash-component-suites/"
 UPDATES = "/_dash-update-component"
@@ -35,7 +37,7 @@ def guard(app: Dash, host: str, folders: Sequence[str]) -> None:
     def refuse() -> flask.Response | None:
         if not is_own(flask.request.host, names):
             return _line(403, "this dashboard answers under its own address only")
-        if gone := [one for one in folders if "://" not in one and not Path(one).is_dir()]:
+        if gone := [one for one in folders if not is_url(one) and not (Path(one) / RUN).is_file()]:
             return _line(410, f"{gone[0]}: the results were deleted; start the dashboard again")
         if flask.request.path == UPDATES and flask.request.method == "POST":
             try:

@@ -106,8 +106,11 @@ def test_a_query_that_is_not_text_is_refused(client: Any, value: Any) -> None:
     assert client.post(UPDATE, json=body).status_code == 400
 
 
-def test_results_that_were_deleted_are_gone(client: Any, folder: Path) -> None:
-    shutil.rmtree(folder)
+@pytest.mark.parametrize("delete", [shutil.rmtree, lambda folder: (folder / "run.json").unlink()])
+def test_results_that_were_deleted_are_gone(
+    client: Any, folder: Path, delete: Callable[[Path], None]
+) -> None:
+    delete(folder)
     answer = client.get("/")
     assert answer.status_code == 410
     assert "the results were deleted; start the dashboard again" in answer.text
