@@ -103,6 +103,7 @@ def test_every_bit_pattern_of_a_finite_number_survives(
     window=st.none() | st.integers(1, 100),
     soft_cap=st.none() | st.floats(1.0, 50.0),
     scale=st.floats(0.01, 40.0),
+    sink=st.none() | st.floats(-200.0, 200.0),
     seed=st.integers(0, 1000),
 )
 def test_tiled_attention_is_attention(
@@ -112,6 +113,7 @@ def test_tiled_attention_is_attention(
     window: int | None,
     soft_cap: float | None,
     scale: float,
+    sink: float | None,
     seed: int,
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -122,9 +124,15 @@ def test_tiled_attention_is_attention(
         logits = soft_cap * torch.tanh(logits / soft_cap)
     row, column = torch.arange(tokens)[:, None], torch.arange(tokens)[None]
     hidden = (column > row) | (column <= row - (window or tokens))
-    weight = logits.masked_fill(hidden, float("-inf")).softmax(-1)
+    logits = logits.masked_fill(hidden, float("-inf"))
+    # each query head's sink a little higher than the one before
+    sinks = None if sink is None else sink + torch.arange(kv_heads * group, dtype=torch.float32)
+    beside = torch.full((len(logits), tokens, 1), float("-inf"))
+    if sinks is not None:
+        beside = sinks[:, None, None].expand_as(beside)
+    weight = torch.cat([logits, beside.double()], dim=-1).softmax(-1)[..., :-1]
     decay = 0.98 ** torch.arange(tokens - 1, -1, -1, dtype=torch.float64)
-    output, plain, decayed = attend_in_tiles(query, key, value, scale, soft_cap, window)
+    output, plain, decayed = attend_in_tiles(query, key, value, scale, soft_cap, window, sinks)
     torch.testing.assert_close(plain.double(), weight.sum(1), rtol=1e-3, atol=1e-4)
     expected = (decay[:, None] * weight).sum(1)
     torch.testing.assert_close(decayed.double(), expected, rtol=1e-3, atol=1e-4)
