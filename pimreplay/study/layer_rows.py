@@ -27,11 +27,11 @@ def layer_rows(
     cycles = np.stack([one.channel_cycles for one in parts])
     hidden = np.stack([one.hidden_cycles for one in parts])
     _, spread, steps = cycles.shape
-    # a spread KV head has a share in every channel, the others go round the channels
+    # shares go round the channels: those of a spread KV head meet every channel once
     channels = hardware.channels
     shares = kv_heads * spread
-    place = np.arange(shares) % (spread if spread > 1 else channels)
-    used = min(channels, max(spread, kv_heads))
+    place = np.arange(shares) % channels
+    used = min(channels, shares)
 
     def side_by_side(values: np.ndarray, rows: int) -> np.ndarray:
         """Return the rows of a layer, one layer's steps beside the other's: (rows, all steps)."""

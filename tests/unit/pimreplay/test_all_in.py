@@ -34,6 +34,7 @@ def test_what_is_unknown_makes_only_the_sums_that_hold_it_unknown() -> None:
     known = rows((1, 1), (1, 1))
     assert all_in(LOAD, None, known, known).with_scoring_ns is None
     assert all_in(LOAD, known, None, known).with_overheads_ns is None
-    partly = all_in(LOAD, known, known, None)
+    partly = all_in(LOAD, rows((1, 100), (1, 1)), known, None)
     assert partly.with_scoring_ns is not None
+    assert partly.with_scoring_ns.tolist() == [101, 110]
     assert partly.with_overheads_ns is None
