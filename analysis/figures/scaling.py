@@ -5,7 +5,15 @@ from typing import Any
 import polars as pl
 
 from analysis.figures import Drawing, Figure
-from analysis.figures._style import axis_title, drawing, line, lines_height, marker, pick
+from analysis.figures._style import (
+    axis_title,
+    drawing,
+    line,
+    lines_height,
+    marker,
+    pick_step,
+    picks,
+)
 from analysis.results.magnitudes import scaled
 from analysis.results.methods import in_order
 from analysis.results.tables import Table
@@ -23,9 +31,14 @@ def against_context(table: Table) -> Drawing | None:
     bucket = max(1, -(-count // POINTS))
     lines = in_order(
         windows.group_by("method", "rank", "look", "trace", pl.col("window") // bucket)
-        .agg(pl.col("visible_tokens").mean(), pl.col("latency").mean())
+        .agg(pl.col("visible_tokens", "latency").mean(), pl.col("first_step").min())
         .sort("visible_tokens")
     )
+    steps = [
+        pick_step(row["method"], row["first_step"]) | {"trace": row["trace"]}
+        for row in lines.iter_rows(named=True)
+    ]
+    lines = lines.with_columns(pick=pl.Series(steps, dtype=pl.Object))
     return _lines(lines, "visible_tokens", "Tokens in the cache", "tokens", table.charge.words)
 
 
@@ -36,8 +49,9 @@ def against_budget(table: Table) -> Drawing | None:
     if sparse["budget_tokens"].n_unique() < 2:
         return None
     lines = measured.group_by("method", "rank", "look", "budget_tokens", maintain_order=True)
+    means = lines.agg(pl.col("latency").mean()).sort("budget_tokens")
     return _lines(
-        lines.agg(pl.col("latency").mean()).sort("budget_tokens"),
+        means.with_columns(pick=pl.Series(picks(means), dtype=pl.Object)),
         "budget_tokens",
         "Budget of a query head",
         "tokens",
@@ -57,7 +71,7 @@ def _lines(frame: pl.DataFrame, x: str, x_title: str, x_unit: str, note: str) ->
                 "type": "scatter",
                 "x": own[x].to_list(),
                 "y": (own["latency"] / factor).to_list(),
-                "meta": {"pick": pick(str(method))},
+                "customdata": own["pick"].to_list(),
                 "name": str(method),
                 "mode": "lines+markers",
                 "line": line(look),
@@ -80,7 +94,8 @@ FIGURES = (
         name="latency_by_context",
         title="Latency against context length",
         caption="Each line is a method, over the steps of all traces of the model but the first,"
-        " which is charged with work on the prompt; dense attention grows with every token.",
+        " which is charged with work on the prompt; dense attention grows with every token. A click"
+        " on a point shows its step up close.",
         draw=against_context,
         scope="contexts",
         group="Context and budget",

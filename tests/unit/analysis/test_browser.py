@@ -354,6 +354,20 @@ def test_clicking_a_cell_marks_it_in_every_map_and_keeps_it_elsewhere(
     browser.wait("document.getElementById('heads')?.value === '1'")
 
 
+def test_clicking_a_step_opens_the_inspector_at_that_step(browser: Browser, dashboard: str) -> None:
+    open_dashboard(browser, dashboard + "?view=Context+and+budget&layer=1&kv_head=1")
+    plot = "document.querySelector('#latency_by_context .js-plotly-plot')"
+    browser.wait(f"{plot}?.picksWith")
+    browser.js(
+        f"const plot = {plot}; const line = plot.data.find((one) => one.name === 'starc');"
+        "plot.emit('plotly_click', {points: [{data: line, customdata: line.customdata[4]}]})"
+    )
+    browser.wait("document.getElementById('inspector-summary')")
+    summary = browser.js("return document.getElementById('inspector-summary').textContent")
+    assert summary.startswith("starc, layer 1, KV head 1, query head 0 of its group, step 5: ")
+    assert "method=starc" in browser.js("return location.search")
+
+
 def test_a_click_that_takes_long_says_that_it_works(browser: Browser, dashboard: str) -> None:
     open_dashboard(browser, dashboard)
     browser.js(
