@@ -116,9 +116,9 @@ def _table_note(rows: int) -> str:
     return (
         "Means over decode steps, summed over KV heads and layers where they are amounts, over the"
         " layers that the policies decide: layers that the run kept dense are left out here, for"
-        " the dense baseline too. A ratio is to the baseline on the same trace, device and channels,"
-        " on the same layout where it was run there; the CSV names it. A dash is a value that is not"
-        " known." + left_out
+        " the dense baseline too. A ratio is to the baseline on the same trace, device and"
+        " channels, on the same layout where it was run there; the CSV names it. A dash is a value"
+        " that is not known." + left_out
     )
 
 
