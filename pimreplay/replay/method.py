@@ -1,6 +1,6 @@
 """A method: a policy with its parameters resolved, and the layout it is replayed on."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from pimreplay.layouts import Layout, load_layout
@@ -28,10 +28,19 @@ def method(text: str, layout: str | None = None) -> Method:
         UserError: an unknown policy, parameter or layout.
     """
     policy_text, _, own_layout = text.partition("@")
-    selector = load_policy(policy_text)
-    layout_text = own_layout or layout or usual_layout(selector)
+    found = method_of(load_policy(policy_text), own_layout or layout)
+    return replace(found, policy=policy_text.partition(":")[0].strip())
+
+
+def method_of(selector: Policy, layout: str | None = None) -> Method:
+    """Return the method of a policy that is there already, named by its class.
+
+    Raises:
+        UserError: an unknown layout.
+    """
+    layout_text = layout or usual_layout(selector)
     return Method(
-        policy=policy_text.partition(":")[0].strip(),
+        policy=type(selector).__name__,
         parameters=_parameters(selector),
         selector=selector,
         layout=layout_text,
@@ -48,4 +57,6 @@ def usual_layout(policy: Policy | type) -> str:
 
 
 def _parameters(variant: Any) -> str:
+    if not is_dataclass(variant):
+        return ""
     return ",".join(f"{field.name}={getattr(variant, field.name)}" for field in fields(variant))

@@ -55,11 +55,25 @@ def run_once(request: RunRequest, out: str) -> Iterator[str]:
     """
     refuse_existing_results(out)
     points, settings = plan_run(request)
+    yield from replay_points(points, settings, out, request.workers, request.ray)
+
+
+def replay_points(
+    points: Sequence[Point],
+    settings: Settings,
+    out: str,
+    workers: int | None,
+    ray: str | None = None,
+) -> Iterator[str]:
+    """Replay points and write `out`; yields what to tell the user.
+
+    Raises:
+        UserError: a point refuses what it is given; nothing is written.
+        FailedRun: the work itself failed; nothing is written.
+    """
     yield from headline(points, settings)
     parts = MemoryParts()
-    failures = yield from _work(
-        points, settings, parts, request.workers, request.ray, {}, stop_at_failure=True
-    )
+    failures = yield from _work(points, settings, parts, workers, ray, {}, stop_at_failure=True)
     if failures:
         number, first = next(iter(failures.items()))
         kind = UserError if first.bad_input else FailedRun
@@ -75,19 +89,28 @@ def plan_run(request: RunRequest) -> tuple[list[Point], Settings]:
     Raises:
         UserError: an unknown name, a budget or a layer that the trace does not have.
     """
-    settings = replace(request.settings, device=str(torch_device(request.settings.device)))
+    settings = request.settings
     budget = parse_budget(request.budget)
     hardware = mappings.load(request.hardware)
     methods = [method(text, request.layout) for text in request.policies]
     sources = trace_sources(request.trace)
-    for source in sources:
-        budget.check(source.manifest.tokens)
     if request.layers:
         layers = chosen(request.layers, sources[0].layers, "--layer")
         settings = replace(settings, layers=layers)
     points = [Point(source, one, budget, hardware) for source in sources for one in methods]
+    return checked(points, settings)
+
+
+def checked(points: list[Point], settings: Settings) -> tuple[list[Point], Settings]:
+    """Return the points and settings with the device resolved, if they can be replayed.
+
+    Raises:
+        UserError: a point twice, a budget beyond its trace, a device that cannot hold it.
+    """
+    settings = replace(settings, device=str(torch_device(settings.device)))
     refuse_double(points)
     for point in points:
+        point.budget.check(point.trace.manifest.tokens)
         refuse_uncovered(point, settings)
         refuse_overfull(point, settings)
     return points, settings
