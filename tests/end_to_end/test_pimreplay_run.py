@@ -82,7 +82,7 @@ def test_selected_tokens_are_what_the_run_counted(pimreplay, trace_path, tmp_pat
     )  # fmt: skip
     assert answer.code == 0, answer.err
     with np.load(tmp_path / "one.npz") as file:
-        assert file.files == ["selected"]
+        assert file.files == ["selected_layer_0", "selected"]
         mask = np.unpackbits(file["selected"], axis=-1)[..., : 96 + 8]
     assert mask.shape == (4, 8, 104)
     assert set(mask.sum(-1).flatten()) <= set(
