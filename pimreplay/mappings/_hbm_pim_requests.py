@@ -246,5 +246,5 @@ def check_rows(column: int) -> None:
     """Raise `UserError` where a tile that begins in a column would reach the results' rows."""
     if column + TILE_COLUMNS > RESULT_ROW * COLUMNS:
         raise UserError(
-            f"hbm_pim: the tokens need more than the {RESULT_ROW} rows that a head has; use fewer"
+            f"hbm_pim: the tokens need more than the {RESULT_ROW} rows of a KV head; use fewer"
         )

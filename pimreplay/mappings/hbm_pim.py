@@ -36,6 +36,7 @@ from pimreplay.hardware.device import Device
 from pimreplay.hardware.product import Product, Tables, product
 from pimreplay.mappings import _hbm_pim_requests as made
 from pimreplay.mappings._hbm_pim_closed_form import (
+    PART_BLOCKS,
     ROW_BLOCKS,
     ROW_TOKENS,
     Counted,
@@ -115,6 +116,7 @@ class HbmPim(ProductMapping):
 
     def analytic(self, keys: BoolArray, values: BoolArray) -> IntArray:
         """Count one query head's steps in closed form."""
+        self._check_rows(keys.shape[1], values.shape[1])
         timing, changing = self.device.timing, mode_cycles(self.device.timing)
         value_form = token_times if self.by_token else value_times
         counted = (
@@ -130,6 +132,16 @@ class HbmPim(ProductMapping):
         rows = [one.rows for one in counted]
         macs, moves = self._macs_and_moves(*counted)
         return np.array([*own, move, *rows, macs, moves])
+
+    def _check_rows(self, key_blocks: int, value_blocks: int) -> None:
+        """Raise `UserError` where the regions would reach the results' rows."""
+        tiles = -(-key_blocks // made.ACCUMULATORS) * -(-self._key_parts // 2)
+        made.check_rows(made.TILE_COLUMNS * (tiles - 1))
+        if self.by_token:
+            made.check_rows((value_blocks - 1) // 2)
+        else:
+            tiles = -(-value_blocks // (2 * PART_BLOCKS)) * self._value_tiles
+            made.check_rows(made.TILE_COLUMNS * (tiles - 1))
 
     def _macs_and_moves(self, keys: Counted, values: Counted) -> tuple[IntArray, IntArray]:
         """Count MACs, and operands written, results written and results read."""

@@ -1,10 +1,19 @@
 """Closed forms of the memories that can be bought, and the GPU's roofline, by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pimreplay import mappings
 from pimreplay.cost.mapping import Mapping
+from pimreplay.replay.chain import place, select
+from pimreplay.replay.kv_head import read_stored
+from pimreplay.replay.method import method
+from pimreplay.replay.settings import Settings
+from pimreplay.selection.budget_schedule import parse_budget
+from tracegen.base.errors import UserError
+from tracegen.trace.store import Trace
 
 
 def mapping(name: str, head_dim: int = 128) -> Mapping:
@@ -75,6 +84,35 @@ def test_random_tokens_touch_nearly_all_transposed_values_and_few_by_token() -> 
         ratios[name] = cost.cycles[0] / cost.cycles[1]
     assert 0.85 < ratios["samsung_hbm_pim"] < 0.9
     assert 0.2 < ratios["samsung_hbm_pim_by_token"] < 0.25
+
+
+def test_regions_are_laid_out_in_blocks_of_their_own() -> None:
+    """Clusters start on boundaries of 8 keys and of 16 values: another order for each."""
+    trace = Trace.open(Path(__file__).parents[3] / "traces" / "needle_1k")
+    head = read_stored(trace, 24, 0, Settings())[1]
+    chosen = method("starc@clustered_aligned")
+    selection = select(head, chosen.selector, parse_budget("64").of(24, 0))
+    placed = place(head, selection, chosen.placer, mapping("samsung_hbm_pim", head.head_dim))
+    keys, values = (one.placement.slot[-1] for one in (placed.keys, placed.values))
+    assert not bool((keys == values).all())
+    label = selection.groups.label
+    for slots, block_tokens in ((keys, 8), (values, 16)):
+        begin = [int(slots[label == cluster].min()) for cluster in label.unique()[1:9].tolist()]
+        assert {slot % block_tokens for slot in begin} == {0}
+    same = place(head, selection, chosen.placer, mapping("attacc_hbm3_bank", head.head_dim))
+    assert same.keys is same.values
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("transposed", 32_064), ("by_token", 63_944)])
+def test_a_kv_head_beyond_its_rows_is_refused_in_both_fidelities(name: str, tokens: int) -> None:
+    of = mapping("samsung_hbm_pim" + ("" if name == "transposed" else "_by_token"))
+    few = read(-(-tokens // of.keys.block_tokens), 0)
+    values = read(-(-tokens // of.values.block_tokens), 0)
+    last = read(few.shape[2], few.shape[2] - 1)
+    with pytest.raises(UserError, match="more than the 1000 rows of a KV head"):
+        of.cost(few, values, 1, "analytic")
+    with pytest.raises(UserError, match="more than the 1000 rows of a KV head"):
+        of.cost(last, values, 1, "command")
 
 
 def test_a_scattered_token_costs_a_gpu_the_sectors_that_it_touches() -> None:
