@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pimreplay.hardware.checks import are_texts, host_problems, text_problems
-from pimreplay.hardware.numbers import is_number, is_whole
+from pimreplay.hardware.numbers import MOST, is_number, is_whole
+from pimreplay.hardware.organisation import MOST_BYTES, MOST_CHANNELS
 from pimreplay.hardware.preset_files import refuse
 from tracegen.base.errors import nearest
 
@@ -102,13 +103,17 @@ class Tables:
         ]
         for key, value in table.items():
             whole = key == "channels" or key.endswith("_bytes")
+            most = MOST_BYTES if key.endswith("_bytes") else MOST
+            most = MOST_CHANNELS if key == "channels" else most
             if key in _TEXTS:
                 continue
             if key not in (*needed, *known):
                 problems.append(f"[{name}] {key} is unknown; {nearest(key, (*needed, *known))}")
-            elif not is_number(value) or value <= 0 or (whole and not is_whole(value)):
+            elif not is_number(value) or not 0 < value <= most or (whole and not is_whole(value)):
                 kind = "a whole number" if whole else "a number"
-                problems.append(f"[{name}] {key} = {value!r} must be {kind} above 0")
+                problems.append(
+                    f"[{name}] {key} = {value!r} must be {kind} above 0 and at most {most:g}"
+                )
         return problems
 
     def _chosen(self, table: dict[str, Any]) -> list[str]:

@@ -131,7 +131,11 @@ def test_a_mapping_that_cannot_hold_the_head_says_so(
     ("old", "new", "said"),
     [
         ('mapping = "aim"', 'mapping = "atari"', "mapping = 'atari' is unknown"),
-        ("channels = 32", "channels = 0", "channels = 0 must be a whole number above 0"),
+        (
+            "channels = 32",
+            "channels = 0",
+            "channels = 0 must be a whole number above 0 and at most",
+        ),
         ("channels = 32", "", "channels is missing"),
         ('keys = "packed"', 'keys = "loose"', "keys = 'loose' is unknown; known: packed"),
         ('keys = "packed"', "kees = 1", "kees is unknown"),
