@@ -12,6 +12,8 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from analysis.figures import Drawing
+
 TEMPLATES = files("analysis.report") / "templates"
 
 
@@ -56,6 +58,32 @@ class Place:
     name: str
     title: str
     caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One drawing with its words, on a page of a subject of its own."""
+
+    name: str
+    title: str
+    caption: str
+    drawing: "Drawing"
+
+    @property
+    def place(self) -> Place:
+        """Where the script draws it."""
+        return Place(self.name, self.title, self.caption)
+
+
+def drawn(figures: Sequence[Placed], csv: str) -> Markup:
+    """Return what the script needs to draw figures and to offer a table as CSV."""
+    return embedded(
+        {
+            "drawings": [one.drawing.plain() for one in figures],
+            "settings": [{"": {one.name: place for place, one in enumerate(figures)}}],
+            "csv": {"": csv},
+        }
+    )
 
 
 def text_table(

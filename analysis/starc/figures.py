@@ -3,7 +3,6 @@
 Pure functions from a study to drawings, as `analysis.figures` has them.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.figures import Drawing
 from analysis.figures._style import BASELINE, INK, axis_title, colour, drawing, symbol
+from analysis.report.web import Placed
 from analysis.results.methods import look_of
 from analysis.starc.claims import CLAIMS, Claim, Quantity, reduction, smoothed
 from analysis.starc.shapes import SHAPES, Shape
@@ -20,16 +20,6 @@ POINTS = 320
 """Most points of a line: neighbouring steps are averaged beyond it."""
 _LOG_TICKS = [digit * 10**power for power in range(-2, 6) for digit in (1, 2, 5)]
 _DASHES = {"gpt": "dot", "llama": "solid", "mistral": "dash"}
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """One drawing with its words."""
-
-    name: str
-    title: str
-    caption: str
-    drawing: Drawing
 
 
 def placed(study: Study) -> list[Placed]:

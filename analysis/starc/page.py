@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from analysis.report.web import Place, WebTable, embedded, page, plotly_script, text_table
+from analysis.report.web import WebTable, drawn, embedded, page, plotly_script, text_table
 from analysis.starc import end_to_end
 from analysis.starc.claims import findings
 from analysis.starc.figures import placed
@@ -59,16 +59,10 @@ def study_html(study: Study, folder: Path, sample: Sample | None = None) -> str:
         placements=placements_table(placement_rows(lying)),
         placement_notes=_placement_notes(),
         statistics=statistics_table(held),
-        figures=[Place(one.name, one.title, one.caption) for one in drawings],
+        figures=[one.place for one in drawings],
         configuration=_configuration(study),
         assumptions=list(_assumptions(study)),
-        data=embedded(
-            {
-                "drawings": [one.drawing.plain() for one in drawings],
-                "settings": [{"": {one.name: place for place, one in enumerate(drawings)}}],
-                "csv": {"": rows.write_csv()},
-            }
-        ),
+        data=drawn(drawings, rows.write_csv()),
     )
 
 

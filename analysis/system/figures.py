@@ -1,7 +1,6 @@
 """Figures of whole systems: parts of a step, rates over length and batch, attention's share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from analysis.figures import Drawing
@@ -17,21 +16,12 @@ from analysis.figures._style import (
     lines_height,
     symbol,
 )
+from analysis.report.web import Placed
 from analysis.results.methods import look_of
 from analysis.system.points import Point, Points
 
 MATTERS_RATIO = 0.1
 """Share of a step below which attention is said not to matter: without it a step is 11% faster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """One drawing with its words."""
-
-    name: str
-    title: str
-    caption: str
-    drawing: Drawing
 
 
 def placed(points: Points) -> list[Placed]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from analysis.report.web import Place, WebTable, embedded, page, plotly_script, text_table
+from analysis.report.web import WebTable, drawn, page, plotly_script, text_table
 from analysis.system.figures import MATTERS_RATIO, placed
 from analysis.system.points import Point, Points
 
@@ -20,15 +20,9 @@ def system_html(points: Points) -> str:
         f" {asked.prompt_tokens:,} tokens in, {asked.output_tokens:,} out, batch {asked.batch}.",
         summary=list(summary(points)),
         table=_table(points),
-        figures=[Place(one.name, one.title, one.caption) for one in drawings],
+        figures=[one.place for one in drawings],
         assumptions=list(_assumptions(points)),
-        data=embedded(
-            {
-                "drawings": [one.drawing.plain() for one in drawings],
-                "settings": [{"": {one.name: place for place, one in enumerate(drawings)}}],
-                "csv": {"": _frame(points).write_csv()},
-            }
-        ),
+        data=drawn(drawings, _frame(points).write_csv()),
     )
 
 
