@@ -60,7 +60,7 @@ def decode_command(
 ) -> None:
     """Work out time, energy and capacity of decoding on a whole system, per generated token."""
     from pimreplay.system.decode import Request, build_system, decode
-    from pimreplay.system.replayed import Wanted
+    from pimreplay.system.read_replay import Wanted
 
     if (results is None) != (policy is None):
         given, missing = ("--policy", "--results") if results is None else ("--results", "--policy")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pimreplay.system.data import load_model
 from pimreplay.system.decode import Request, build_system, decode
-from pimreplay.system.replayed import Wanted
+from pimreplay.system.read_replay import Wanted
 from tracegen.base.errors import UserError
 
 OUTPUT_TOKENS = (500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)

@@ -9,7 +9,8 @@ from pimreplay.system.attacc_columns import prompt_columns, system_columns, toke
 from pimreplay.system.capacity import largest_batch, required_bytes
 from pimreplay.system.data import Model, load_gpu, load_model
 from pimreplay.system.pim import LINK_BYTES_PER_S, NODES, Pim
-from pimreplay.system.replayed import Replayed, Wanted, read_replay
+from pimreplay.system.read_replay import Wanted, read_replay
+from pimreplay.system.replayed import Replayed
 from pimreplay.system.step import Costs, System, as_counted, decode_step, prefill
 from tracegen.base.errors import UserError, nearest
 

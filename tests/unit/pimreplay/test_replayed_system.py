@@ -13,7 +13,8 @@ from pimreplay.system.data import load_model
 from pimreplay.system.decode import Request, build_system, decode
 from pimreplay.system.layers import ATTENTION, block
 from pimreplay.system.pim import Pim
-from pimreplay.system.replayed import Clustering, Wanted, Work, read_replay
+from pimreplay.system.read_replay import Wanted, read_replay
+from pimreplay.system.replayed import Clustering, Work
 from tracegen.base.console import run
 
 TRACE = Path(__file__).parents[3] / "traces" / "needle_1k"
