@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 
 from analysis.report.changes_view import print_changes, write_changes
@@ -41,7 +42,7 @@ def print_overview(table: Table, form: str = "table") -> None:
     for name in ("hardware", "budget"):
         values = described[name].unique(maintain_order=True).to_list()
         if len(values) == 1:
-            console.print(f"{name} {values[0]}")
+            console.print(f"{name} {values[0]}{_in_use(described) if name == 'hardware' else ''}")
     kept = set(table.rows["layer"].unique()) - set(sparse.rows["layer"].unique())
     if kept:
         listed = ", ".join(str(layer) for layer in sorted(kept))
@@ -60,6 +61,12 @@ def print_overview(table: Table, form: str = "table") -> None:
         f"A decode step, {table.charge.words}: means over steps, amounts summed over KV heads and"
         " layers; latency is of the busiest channel, layer after layer; a dash is not known."
     )
+
+
+def _in_use(described: pl.DataFrame) -> str:
+    """Say how many channels the methods use, where all use as many."""
+    found = described.select("channels", "device_channels").unique().drop_nulls()
+    return ", {} of {} channels in use".format(*found.row(0)) if len(found) == 1 else ""
 
 
 def print_comparison(

@@ -368,6 +368,21 @@ def test_clicking_a_step_opens_the_inspector_at_that_step(browser: Browser, dash
     assert "method=starc" in browser.js("return location.search")
 
 
+def test_a_heading_of_the_grid_sorts_by_number(browser: Browser, dashboard: str) -> None:
+    open_dashboard(browser, dashboard + "?view=Table&cost=attention")
+    cells = "[...document.querySelectorAll('#overview [col-id=latency].ag-cell')]"
+    browser.wait(f"{cells}.length === 4")
+    shown = f"return {cells}.map((one) => Number(one.textContent))"
+    assert min(browser.js(shown)) > 0
+    heading = "document.querySelector('#overview .ag-header-cell[col-id=latency]')"
+    for state in ("ascending", "descending"):
+        browser.js(f"{heading}.querySelector('.ag-header-cell-label').click()")
+        browser.wait(f"{heading}.getAttribute('aria-sort') === '{state}'")
+        values = browser.js(shown)
+        assert values == sorted(values, reverse=state == "descending")
+    assert browser.console() == []
+
+
 def test_a_click_that_takes_long_says_that_it_works(browser: Browser, dashboard: str) -> None:
     open_dashboard(browser, dashboard)
     browser.js(

@@ -221,6 +221,7 @@ def test_the_font_of_pictures_has_every_letter_in_them(load: Load) -> None:
 def test_compare_prints_one_line_a_method(make: Make) -> None:
     code, text = run("compare", make())
     assert code == 0
+    assert "hardware attacc_hbm3_bank, 2 of 4 channels in use" in text.splitlines()
     line = next(line for line in text.splitlines() if line.strip().startswith("starc"))
     assert "0.25\u00d7" in line
     assert "0.50\u00d7" in line
