@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -81,7 +82,7 @@ def test_the_views_hold_every_figure_of_the_report(content: Content) -> None:
 
 def test_the_inspector_says_when_the_trace_is_gone(content: Content) -> None:
     children, _, methods, _, *hidden = content.update("?view=Step inspector")
-    assert "the trace needle is not at traces/needle any more" in children[0].children
+    assert re.search("the trace needle is not at .*/traces/needle any more", children[0].children)
     assert methods[0] == "topk"
     assert hidden == [False, False, True]
 
@@ -122,7 +123,7 @@ def test_what_is_not_drawn_says_what_it_needs(load: Load) -> None:
     children, *_ = Content(load()).update("?view=Device by device")
     texts = [one.children for one in children[1].children]
     needed = "results of dense attention and of another method on two devices"
-    assert texts[0] == f"Latency on each device: not drawn, it needs {needed}."
+    assert f"Latency on each device: not drawn, it needs {needed}." in texts
 
 
 @pytest.mark.parametrize(
