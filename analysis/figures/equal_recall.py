@@ -1,13 +1,10 @@
 """The question that a sweep answers: what does each method cost where all keep as much?"""
 
-import math
 from functools import partial
-from typing import Any
 
 from analysis.figures import Drawing, Figure
+from analysis.figures._cells import cells
 from analysis.figures._style import (
-    BASELINE,
-    INK,
     NEEDS_ACCURACY,
     axis_title,
     bars_height,
@@ -16,11 +13,7 @@ from analysis.figures._style import (
 )
 from analysis.results.baselines import COSTS
 from analysis.results.equal_recall import LEVELS, QUALITIES, costs_at_recall
-from analysis.results.magnitudes import times
 from analysis.results.tables import Table
-
-SHADES = [[0, "#fdfaf0"], [1, "#dcb94e"]]
-"""From cheap to dear; light enough to read dark numbers on."""
 
 
 def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
@@ -34,33 +27,8 @@ def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
     values: list[list[float | None]] = [
         costs.filter(method=method)["ratio"].to_list() for method in methods
     ]
-    best = [
-        min((v for v in column if v is not None), default=None)
-        for column in zip(*values, strict=True)
-    ]
-    # a method can cost a hundred times another: colours follow the logarithm, cells say the number
-    shades = [[None if one is None else math.log(one) for one in row] for row in values]
-    ends = known.log().min(), known.log().max()
-    grid = {
-        "type": "heatmap",
-        "z": shades,
-        "x": levels,
-        "y": methods,
-        "colorscale": SHADES,
-        "zmin": ends[0],
-        "zmax": ends[1] if ends[1] > ends[0] else ends[0] + 1,  # type: ignore[operator]
-        "showscale": False,
-        "xgap": 2,
-        "ygap": 2,
-        "customdata": [[pick(method)] * len(levels) for method in methods],
-        "text": [["" if one is None else times(one) for one in row] for row in values],
-        "hovertemplate": "%{y} at %{x}: %{text} dense<extra></extra>",
-    }
-    notes = [
-        _text(level, method, value, value == best[column])
-        for method, row in zip(methods, values, strict=True)
-        for column, (level, value) in enumerate(zip(levels, row, strict=True))
-    ]
+    picks = [[pick(method)] * len(levels) for method in methods]
+    grid, notes = cells(values, levels, methods, picks)
     return drawing(
         [grid],
         axis_title(f"At least: {QUALITIES[quality]}", "ratio", table.charge.words),
@@ -80,14 +48,6 @@ def equal_recall(table: Table, cost: str, quality: str) -> Drawing | None:
         },
         annotations=notes,
     )
-
-
-def _text(level: str, method: str, value: float | None, best: bool) -> dict[str, Any]:
-    place = {"x": level, "y": method, "showarrow": False}
-    if value is None:
-        return place | {"text": "\u2013", "font": {"size": 12, "color": BASELINE}}
-    frame = {"bordercolor": INK, "borderwidth": 1.5, "borderpad": 2} if best else {}
-    return place | {"text": times(value), "font": {"size": 12, "color": INK}} | frame
 
 
 _CALLED = {

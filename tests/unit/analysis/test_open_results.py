@@ -62,7 +62,7 @@ def test_a_newer_schema_names_both_versions(make: Make) -> None:
     folder = make()
     config = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(config | {"schema_version": 99}))
-    with pytest.raises(UserError, match=r"results schema 99 is newer .* \(up to 2\); upgrade"):
+    with pytest.raises(UserError, match=r"results schema 99 is newer .* \(up to 3\); upgrade"):
         Results.open(folder)
 
 
