@@ -1,5 +1,6 @@
 """The dashboard as a target: odd addresses and posts, and what its server answers."""
 
+import atexit
 import json
 import random
 import shutil
@@ -98,6 +99,7 @@ def _server() -> tuple[Any, Any]:
     from analysis.dashboard.serving import load
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-dashboard-")) / "results"
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     shutil.copytree("results", folder)
     app = make_app(*load([str(folder)]))
     guard(app, "127.0.0.1", [str(folder)])
