@@ -1,6 +1,7 @@
 """Draw the pictures of the documentation from a results folder.
 
     python docs/make_pictures.py demo/results
+    python docs/make_pictures.py --curve curve/results
 
 Needs a Chromium with its driver, and the packages kaleido and selenium.
 """
@@ -17,6 +18,7 @@ from werkzeug.serving import make_server
 
 from analysis.dashboard import make_app
 from analysis.dashboard.serving import load
+from analysis.objects import read_results
 from analysis.report.export import export_figures, stills
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -34,8 +36,13 @@ VIEW = "?view=Step+inspector&method=starc&step=20"
 def main() -> None:
     """Write every picture to docs/pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results")
-    table, problems = load([parser.parse_args().results])
+    parser.add_argument("results", nargs="?")
+    parser.add_argument("--curve", help="results of docs/long_context.toml: that page's picture")
+    options = parser.parse_args()
+    if options.curve:
+        draw_curve(options.curve)
+        return
+    table, problems = load([options.results])
     if table is None:
         raise SystemExit("; ".join(problems))
     PICTURES.mkdir(exist_ok=True)
@@ -49,6 +56,15 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     photograph(f"http://127.0.0.1:{server.server_port}/{VIEW}", PICTURES / "dashboard.png")
     server.shutdown()
+
+
+def draw_curve(results: str) -> None:
+    """Write the picture of docs/long_context.md: attention alone, a curve a method."""
+    drawing = dict(stills(read_results(results, cost="attention")))["pareto_attention_mass"]
+    with tempfile.TemporaryDirectory() as folder:
+        for path in export_figures([("long_context", drawing)], Path(folder), "svg"):
+            if path.parent.name == "page":
+                shutil.copy(path, PICTURES / path.name)
 
 
 def photograph(url: str, path: Path, width: int = 1280, height: int = 1000) -> None:
