@@ -20,7 +20,6 @@ WITHIN_BUDGET = (
     "streaming_llm:sinks=2",
     "h2o",
     "pqcache:bits=2,sinks=3",
-    "block_tree:leaf_tokens=4,sinks=4,tail_tokens=4",
     "magicpig:bits=3,tables=9,local_tokens=2,sinks=1,limit=budget",
 )
 

@@ -261,7 +261,7 @@ def test_the_size_is_announced_before_the_model_runs(llama: LoadedModel, tmp_pat
     lines: list[str] = []
     trace = capture(llama, Request(PROMPT, 50), tmp_path / "t", announce=lines.append)
     size = sum(one.size_bytes for one in trace.manifest.files)
-    assert lines == ["2 layers x 250 tokens of tiny: about 0.3 MB, in float32"]
+    assert lines == ["2 layers x 250 tokens of tiny: about 301.8 kB, in float32"]
     assert 200_000 < size < 400_000
 
 

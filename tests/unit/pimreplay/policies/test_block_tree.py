@@ -119,6 +119,24 @@ def test_what_is_selected_is_all_that_is_read() -> None:
             assert len((slot[token] // 16).unique()) == math.ceil(len(token) / 16) <= 6
 
 
+@settings(max_examples=25, deadline=None)
+@given(prompt=st.integers(1, 60), steps=st.integers(1, 30), budget=st.integers(1, 50))
+def test_as_many_leaves_are_read_as_fit(prompt: int, steps: int, budget: int) -> None:
+    head = tree_head(prompt, steps)
+    policy = BlockTree(leaf_tokens=4, sinks=4, tail_tokens=8)
+    selection = policy.select(head, Budget(count_tokens=budget))
+    groups = selection.groups
+    assert groups is not None
+    for step in range(steps):
+        seen = prompt + step + 1
+        made = groups.step <= step
+        in_leaves = int((groups.stop - groups.start)[made].sum())
+        always = seen - in_leaves  # sinks and loose tokens
+        leaves = min(max(budget - always, 0) // 4, in_leaves // 4)
+        kept = selection.mask[:, step].sum(-1).tolist()
+        assert kept == [always + 4 * leaves] * head.q_heads
+
+
 def test_making_leaves_is_charged_where_it_happens() -> None:
     head = tree_head(prompt=27, steps=6)
     work = (
