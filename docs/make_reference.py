@@ -35,6 +35,7 @@ def reference() -> str:
             "\n".join(f"#{line}" if line[:1] == "#" else line for line in text.split("\n"))
         )
     text = "\n".join((HEAD, *pages)).replace("```console\n$ ", "```text\n")
+    text = text.replace("][", "]\\[")  # [...][...] would be a link
     lines = [line.rstrip() for line in text.split("\n")]
     return "\n".join(lines).rstrip() + "\n"
 
