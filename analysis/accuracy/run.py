@@ -28,7 +28,7 @@ from pimreplay.selection.budget import Budget
 from pimreplay.selection.remembered import remembering
 from pimreplay.study.progress import Progress
 from tracegen.base.errors import UserError
-from tracegen.base.folder import new_folder, refuse_existing, write_file
+from tracegen.base.folder import new_folder, recover_folder, refuse_existing, write_file
 from tracegen.base.location import local_path
 from tracegen.capture.model import LoadedModel, load
 
@@ -207,6 +207,7 @@ class _Parts:
     def __init__(self, path: str, description: dict[str, Any]) -> None:
         self._folder = local_path(path)
         self._folder.mkdir(parents=True, exist_ok=True)
+        recover_folder(self._folder)
         mine = json.dumps(description, indent=1, sort_keys=True)
         known = self._folder / "model.json"
         if known.exists() and known.read_text(encoding="utf-8") != mine:

@@ -154,6 +154,12 @@ def _recover(target: Path) -> None:
             _remove(lock)
 
 
+def recover_folder(folder: Path) -> None:
+    """Clear away what killed processes left of any file in a folder."""
+    for lock in folder.glob(".*.partial-*.lock"):
+        _recover(folder / lock.name[1:].rpartition(".partial-")[0])
+
+
 def _clear(partial: Path, target: Path) -> None:
     """Remove a hidden folder; one that was moved aside returns if nothing took its place."""
     aside = _aside(partial)

@@ -115,6 +115,20 @@ def test_finished_cells_are_not_measured_again(
     assert resumed.measures.equals(read_accuracy(tmp_path / "b").measures)
 
 
+def test_what_a_killed_run_left_of_its_cells_is_cleared_away(
+    model: str, texts: Path, tmp_path: Path
+) -> None:
+    parts = tmp_path / "a.parts"
+    parts.mkdir()
+    for name in (".x.parquet.partial-0123abcd", ".x.parquet.partial-0123abcd.lock"):
+        (parts / name).write_bytes(b"half")
+    task = f"perplexity:path={texts},tokens=120,steps=16,prompts=1"
+    words = ["--model", model, "--policy", "topk", "--budget", "40", "--task", task]
+    done = call(*words, "--out", str(tmp_path / "a"))
+    assert done.exit_code == 0, done.output
+    assert not list(parts.glob(".*"))
+
+
 def test_cells_of_another_run_are_not_mixed_in(model: str, texts: Path, tmp_path: Path) -> None:
     words = words_of(model, texts, tmp_path / "a")
     assert call(*words).exit_code == 0
