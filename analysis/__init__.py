@@ -4,8 +4,9 @@ For notebooks and scripts `read_results`, `draw` and `read_accuracy` are here, i
 are first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tracegen.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from analysis.objects import draw, read_results
@@ -13,14 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "read_accuracy", "read_results"]
 
-_PLACES = {
-    "draw": "analysis.objects",
-    "read_accuracy": "analysis.results.accuracy",
-    "read_results": "analysis.objects",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "draw": "analysis.objects:draw",
+        "read_accuracy": "analysis.results.accuracy:read_accuracy",
+        "read_results": "analysis.objects:read_results",
+    },
+)

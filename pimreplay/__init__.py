@@ -5,8 +5,9 @@ that a policy takes and gives, `KvHeadTrace` and `Selection`, are here, imported
 asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tracegen.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pimreplay.policies import load_policy
@@ -17,17 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KvHeadTrace", "Selection", "Settings", "load_policy", "open_results", "replay_trace"]
 
-_PLACES = {
-    "KvHeadTrace": "pimreplay.records",
-    "Selection": "pimreplay.records",
-    "Settings": "pimreplay.replay.settings",
-    "load_policy": "pimreplay.policies",
-    "open_results": "pimreplay.results.reader",
-    "replay_trace": "pimreplay.study.objects",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "KvHeadTrace": "pimreplay.records:KvHeadTrace",
+        "Selection": "pimreplay.records:Selection",
+        "Settings": "pimreplay.replay.settings:Settings",
+        "load_policy": "pimreplay.policies:load_policy",
+        "open_results": "pimreplay.results.reader:open_results",
+        "replay_trace": "pimreplay.study.objects:replay_trace",
+    },
+)

@@ -4,8 +4,9 @@ For notebooks and scripts `capture_model`, `open_trace` and `Trace` are here, im
 are first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tracegen.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tracegen.capture.objects import capture_model
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Trace", "capture_model", "open_trace"]
 
-_PLACES = {"Trace": "tracegen.trace.store", "capture_model": "tracegen.capture.objects"}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "open_trace":
-        return import_module(_PLACES["Trace"]).Trace.open
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Trace": "tracegen.trace.store:Trace",
+        "capture_model": "tracegen.capture.objects:capture_model",
+        "open_trace": "tracegen.trace.store:Trace.open",
+    },
+)
