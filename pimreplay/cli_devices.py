@@ -66,12 +66,8 @@ def simulate_command(
     times = load_timing(timing, organisation)
     rows = []
     for path in command_traces:
-        result = simulate(path, organisation, times, refresh=not no_refresh)
+        result = simulate(path, organisation, times, refresh=not no_refresh, timeline=timeline)
         rows.append(result.row(str(path), timing, org, not no_refresh))
-    if timeline is not None:
-        from pimreplay.bank_model.timeline import write_timeline
-
-        write_timeline(command_traces[0], timeline, organisation, times, refresh=not no_refresh)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return

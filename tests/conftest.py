@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests share."""
 
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tracegen.base.console import run
 from tracegen.trace.schema import Manifest
 from tracegen.trace.store import Trace
 from tracegen.trace.writer import TraceWriter
@@ -77,6 +79,33 @@ def write_random_trace(
             )
         writer.write_tokens(token_id=list(range(manifest.tokens)), text=text)
     return Trace.open(where)
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def pimreplay_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Command]:
+    """Return a function of a command's name; what that returns runs it in an empty folder.
+
+    Exit code, output and errors are returned.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def named(name: str) -> Command:
+        def command(*arguments: str) -> tuple[int, str, str]:
+            monkeypatch.setattr(sys, "argv", ["pimreplay", name, *arguments])
+            with pytest.raises(SystemExit) as stop:
+                run("pimreplay.cli")
+            seen = capsys.readouterr()
+            code = stop.value.code
+            return (code if isinstance(code, int) else 0), seen.out, seen.err
+
+        return command
+
+    return named
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pimreplay.bank_model.announced import announced
 from pimreplay.bank_model.command_trace import read_command_trace
 from pimreplay.bank_model.commands import DATA_COMMANDS
 from pimreplay.bank_model.scheduler import Outcome, Scheduler
+from pimreplay.bank_model.timeline import logging_scheduler, write_timeline
 from pimreplay.hardware.organisation import Organisation
 from pimreplay.hardware.timing import Timing
 from pimreplay.units import cycles_to_ns, gigabytes_per_second
@@ -94,13 +95,31 @@ def report(outcome: Outcome, org: Organisation, timing: Timing) -> Report:
     )
 
 
-def simulate(path: Path, org: Organisation, timing: Timing, *, refresh: bool = True) -> Report:
-    """Run the command trace in a file, in bounded memory however long it is."""
-    scheduler = Scheduler(org, timing, refresh=refresh)
+def simulate(
+    path: Path,
+    org: Organisation,
+    timing: Timing,
+    *,
+    refresh: bool = True,
+    timeline: Path | None = None,
+) -> Report:
+    """Run the command trace in a file, in bounded memory however long it is.
+
+    Args:
+        path: The command trace.
+        org: Counts of the device.
+        timing: Its timings.
+        refresh: All-bank refresh every tREFI.
+        timeline: File to write every command over time to; None: none.
+    """
+    new = Scheduler if timeline is None else logging_scheduler
+    scheduler = new(org, timing, refresh=refresh)
     try:
         for requests in announced(read_command_trace(path, AddressMap.of(org)), str(path)):
             scheduler.feed(requests)
         outcome = scheduler.finish()
+        if timeline is not None:
+            write_timeline(scheduler, timeline)
     except UserError as error:
         text = str(error)
         raise UserError(text if str(path) in text else f"{path}: {text}") from None

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pimreplay.bank_model.address_map import AddressMap
-from pimreplay.bank_model.command_trace import read_command_trace
 from pimreplay.bank_model.commands import COMMANDS
 from pimreplay.bank_model.scheduler import Scheduler
 from pimreplay.hardware.organisation import Organisation
@@ -25,27 +23,25 @@ WHOLE_HALF = frozenset({"REFab"})
 """Commands to all banks of a channel, and of a pseudo-channel."""
 
 
-def write_timeline(
-    path: Path, out: Path, org: Organisation, timing: Timing, *, refresh: bool = True
-) -> int:
-    """Schedule a command trace and write its timeline; return the number of commands in it.
+def logging_scheduler(org: Organisation, timing: Timing, *, refresh: bool) -> Scheduler:
+    """Return a scheduler that keeps what `write_timeline` draws, and one command more."""
+    return Scheduler(org, timing, refresh=refresh, fold=False, log_commands=MOST_COMMANDS + 1)
+
+
+def write_timeline(scheduler: Scheduler, out: Path) -> None:
+    """Write what a logging scheduler issued.
 
     Raises:
-        UserError: the trace is wrong, or issues too many commands to be looked at.
+        UserError: it issued too many commands to be looked at.
     """
-    scheduler = Scheduler(org, timing, refresh=refresh, fold=False, log_commands=MOST_COMMANDS + 1)
-    for requests in read_command_trace(path, AddressMap.of(org)):
-        scheduler.feed(requests)
-    scheduler.finish()
     log = scheduler.log()
     if len(log) > MOST_COMMANDS:
         raise UserError(
-            f"--timeline: {path} issues more than {MOST_COMMANDS:,} commands, more than can be "
-            "looked at; cut the command trace"
+            f"--timeline: it issues more than {MOST_COMMANDS:,} commands, more than can be looked "
+            "at; cut the command trace"
         )
-    events = list(_events(log.tolist(), org, timing))
+    events = list(_events(log.tolist(), scheduler.organisation, scheduler.timing))
     write_file(out, json.dumps({"displayTimeUnit": "ns", "traceEvents": events}) + "\n")
-    return len(log)
 
 
 def duration_cycles(command: str, timing: Timing) -> int:

@@ -2,14 +2,12 @@
 
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pimreplay.hardware import reading as hardware
-from tracegen.base.console import run
 from tracegen.base.errors import UserError
 
 TINY = b"PIM_WR_GB 0x0\nPIM_MAC_AB 0x0\nPIM_MAC_AB 0x20\n"
@@ -18,21 +16,9 @@ Simulate = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def simulate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Simulate:
+def simulate(pimreplay_command: Callable[[str], Simulate]) -> Simulate:
     """Return a function that runs the command: (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pimreplay", "simulate", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            run("pimreplay.cli")
-        seen = capsys.readouterr()
-        code = stop.value.code
-        return (code if isinstance(code, int) else 0), seen.out, seen.err
-
-    return command
+    return pimreplay_command("simulate")
 
 
 def refusal(simulate: Simulate, *arguments: str) -> str:

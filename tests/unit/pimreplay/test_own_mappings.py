@@ -1,7 +1,6 @@
 """Attention on memories with mappings of their own, from the command line."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,28 +8,15 @@ from typing import Any
 import pytest
 
 from pimreplay.hardware import reading
-from tracegen.base.console import run
 
 Attention = Callable[..., tuple[int, str, str]]
 PLAIN = ("--head-dim", "128", "--tokens", "4096")
 
 
 @pytest.fixture
-def attention(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Attention:
+def attention(pimreplay_command: Callable[[str], Attention]) -> Attention:
     """Return a function that runs the command: (exit code, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pimreplay", "attention", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            run("pimreplay.cli")
-        seen = capsys.readouterr()
-        code = stop.value.code
-        return (code if isinstance(code, int) else 0), seen.out, seen.err
-
-    return command
+    return pimreplay_command("attention")
 
 
 def found(attention: Attention, *arguments: str) -> Any:

@@ -1,6 +1,7 @@
 """The timeline of a command trace: every command where and when the scheduler issued it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,13 @@ import pytest
 from pimreplay.bank_model import timeline
 from pimreplay.bank_model.commands import COMMANDS
 from pimreplay.bank_model.simulate import simulate
-from pimreplay.bank_model.timeline import duration_cycles, write_timeline
+from pimreplay.bank_model.timeline import duration_cycles
 from pimreplay.hardware.preset_files import load_organisation, load_timing
 from tests.end_to_end.test_pimreplay_simulate import (
     TINY,
     Simulate,
     refusal,
 )
-from tests.end_to_end.test_pimreplay_simulate import simulate as run_simulate  # noqa: F401
 from tracegen.base.errors import UserError
 
 ORG = load_organisation("HBM3_8Gb_2R")
@@ -24,10 +24,10 @@ TIMES = load_timing("HBM3_5.2Gbps", ORG)
 
 def drawn(folder: Path, trace: bytes, refresh: bool = False) -> tuple[list[dict], dict]:  # type: ignore[type-arg]
     (folder / "a.trace").write_bytes(trace)
-    count = write_timeline(folder / "a.trace", folder / "t.json", ORG, TIMES, refresh=refresh)
+    simulate(folder / "a.trace", ORG, TIMES, refresh=refresh, timeline=folder / "t.json")
     found = json.loads((folder / "t.json").read_text())
     events = [one for one in found["traceEvents"] if one["ph"] == "X"]
-    assert len(events) == count and found["displayTimeUnit"] == "ns"
+    assert found["displayTimeUnit"] == "ns"
     names = {
         (one["pid"], one["tid"], one["name"]): one["args"]["name"]
         for one in found["traceEvents"]
@@ -83,14 +83,15 @@ def test_every_command_lasts(command: str) -> None:
 
 def test_too_many_commands_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline, "MOST_COMMANDS", 3)
-    with pytest.raises(UserError, match="issues more than 3 commands"):
+    with pytest.raises(UserError, match=r"a\.trace: --timeline: it issues more than 3 commands"):
         drawn(tmp_path, TINY)
     assert not (tmp_path / "t.json").exists()
 
 
 def test_the_command_writes_it_and_refuses_what_it_cannot_draw(
-    run_simulate: Simulate,  # noqa: F811
+    pimreplay_command: Callable[[str], Simulate],
 ) -> None:
+    run_simulate = pimreplay_command("simulate")
     Path("a.trace").write_bytes(TINY)
     code, _, errors = run_simulate("a.trace", "--timeline", "t.json")
     assert code == 0, errors
