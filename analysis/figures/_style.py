@@ -84,6 +84,18 @@ def marker(look: int, size: int = 10) -> dict[str, Any]:
     return {"symbol": symbol(look), "size": size, "color": colour(look), "line": edge}
 
 
+def part_marker(place: int) -> dict[str, Any]:
+    """Return the look of a part in stacked bars: a colour, and a pattern without colours."""
+    pattern = {
+        "shape": PATTERNS[place % len(PATTERNS)],
+        "fillmode": "overlay",
+        "fgcolor": "rgba(31,35,40,0.45)",
+        "size": 7,
+    }
+    edge = {"color": INK, "width": 0.8}
+    return {"color": PARTS[place % len(PARTS)], "pattern": pattern, "line": edge}
+
+
 def pick(method: str, **others: Any) -> dict[str, Any]:
     """Return what a click on a mark chooses: controls of the dashboard with their values.
 

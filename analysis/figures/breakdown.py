@@ -7,13 +7,11 @@ import polars as pl
 
 from analysis.figures import Drawing, Figure
 from analysis.figures._style import (
-    INK,
-    PARTS,
-    PATTERNS,
     axis_title,
     bars_height,
     drawing,
     labels,
+    part_marker,
     picks,
 )
 from analysis.metrics import metric, parts_of
@@ -44,16 +42,7 @@ def breakdown(table: Table, whole: str) -> Drawing | None:
             "customdata": chosen,
             "orientation": "h",
             "name": _short(name),
-            "marker": {
-                "color": PARTS[place % len(PARTS)],
-                "pattern": {
-                    "shape": PATTERNS[place % len(PATTERNS)],
-                    "fillmode": "overlay",
-                    "fgcolor": "rgba(31,35,40,0.45)",
-                    "size": 7,
-                },
-                "line": {"color": INK, "width": 0.8},
-            },
+            "marker": part_marker(place),
             "hovertemplate": f"%{{y}}, {_short(name)}: %{{x:.4g}} {unit}<extra></extra>",
         }
         for place, name in enumerate(known)

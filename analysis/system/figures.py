@@ -6,14 +6,12 @@ from typing import Any
 from analysis.figures import Drawing
 from analysis.figures._style import (
     BASELINE,
-    INK,
-    PARTS,
-    PATTERNS,
     axis_title,
     bars_height,
     colour,
     drawing,
     lines_height,
+    part_marker,
     symbol,
 )
 from analysis.report.web import Placed
@@ -88,16 +86,7 @@ def breakdown(points: Sequence[Point], part: str, title: str, unit: str) -> Draw
             "x": [one.found[part].get(name, 0.0) for one in points],
             "y": [one.system for one in points],
             "name": name.replace("_", " "),
-            "marker": {
-                "color": PARTS[place % len(PARTS)],
-                "pattern": {
-                    "shape": PATTERNS[place % len(PATTERNS)],
-                    "fillmode": "overlay",
-                    "fgcolor": "rgba(31,35,40,0.45)",
-                    "size": 7,
-                },
-                "line": {"color": INK, "width": 0.8},
-            },
+            "marker": part_marker(place),
             "hovertemplate": f"%{{y}}, {name.replace('_', ' ')}: %{{x:.4g}} {unit}<extra></extra>",
         }
         for place, name in enumerate(names)

@@ -6,17 +6,19 @@ what has a published coefficient; the rest is unknown.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
+from pimreplay.command_sets import timing_of
 from pimreplay.cost.energy_parts import Energy, FloatArray, times
 from pimreplay.cost.mapping import BoolArray, Mapping
 from pimreplay.cost.overheads import Amount, Cost
 from pimreplay.cost.selfcheck import Check
 from pimreplay.cost.step_cost import IntArray, StepCost
 from pimreplay.hardware.device import Device
-from pimreplay.hardware.product import Product
+from pimreplay.hardware.product import Product, Tables, product
 from tracegen.base.errors import UserError
 
 COLUMN_BYTES = 32
@@ -130,6 +132,26 @@ class ProductMapping(Mapping):
             "value_block_tokens": self.values.block_tokens,
             "value_blocks_per_row": self.values.blocks_per_row,
         }
+
+
+def clocked_product(
+    command_set: str, tables: Tables, path: Path, values: dict[str, Any]
+) -> Product:
+    """Return the device that a file's content describes, clocked as its command set is.
+
+    Args:
+        command_set: Whose timings the file holds.
+        tables: What the file must and may hold.
+        path: The file.
+        values: Its content.
+
+    Raises:
+        UserError: a value is missing or wrong.
+    """
+    tables.refuse_wrong(path, values)
+    timing = timing_of(command_set, str(path), values["timing"])
+    t_ck_ns = timing.t_ck_ps / 1000
+    return product(path, values, t_ck_ns=t_ck_ns, timing=timing, where="organisation")
 
 
 def any_in(blocks: BoolArray, size: int) -> BoolArray:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from pimreplay.command_sets import Outcome, aim, timing_of
+from pimreplay.command_sets import Outcome, aim
 from pimreplay.command_sets.aim.commands import (
     COMMANDS,
     END,
@@ -30,11 +30,12 @@ from pimreplay.cost.mapping import BoolArray, Region
 from pimreplay.cost.selfcheck import Check
 from pimreplay.cost.step_cost import IntArray
 from pimreplay.hardware.device import Device
-from pimreplay.hardware.product import Product, Tables, product
+from pimreplay.hardware.product import Product, Tables
 from pimreplay.mappings._products import (
     COLUMN_BYTES,
     ProductMapping,
     any_in,
+    clocked_product,
     fidelities_agree,
     no_energy,
     same_capacity,
@@ -78,11 +79,7 @@ class Aim(ProductMapping):
     @classmethod
     def read_device(cls, path: Path, values: dict[str, Any]) -> Product:
         """Return the device that a file's content describes."""
-        _TABLES.refuse_wrong(path, values)
-        timing = timing_of("aim", str(path), values["timing"])
-        return product(
-            path, values, t_ck_ns=timing.t_ck_ps / 1000, timing=timing, where="organisation"
-        )
+        return clocked_product("aim", _TABLES, path, values)
 
     @classmethod
     def check(cls, device: Device) -> list[Check]:

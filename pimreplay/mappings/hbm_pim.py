@@ -15,7 +15,6 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from pimreplay.command_sets import hbm_pim as commands
-from pimreplay.command_sets import timing_of
 from pimreplay.command_sets.hbm_pim.memory import (
     ACT,
     BANKS,
@@ -33,7 +32,7 @@ from pimreplay.cost.mapping import BoolArray, Region
 from pimreplay.cost.selfcheck import Check
 from pimreplay.cost.step_cost import IntArray
 from pimreplay.hardware.device import Device
-from pimreplay.hardware.product import Product, Tables, product
+from pimreplay.hardware.product import Product, Tables
 from pimreplay.mappings import _hbm_pim_requests as made
 from pimreplay.mappings._hbm_pim_closed_form import (
     PART_BLOCKS,
@@ -48,6 +47,7 @@ from pimreplay.mappings._hbm_pim_closed_form import (
 from pimreplay.mappings._products import (
     COLUMN_BYTES,
     ProductMapping,
+    clocked_product,
     fidelities_agree,
     no_energy,
     same_capacity,
@@ -83,11 +83,7 @@ class HbmPim(ProductMapping):
     @classmethod
     def read_device(cls, path: Path, values: dict[str, Any]) -> Product:
         """Return the device that a file's content describes."""
-        _TABLES.refuse_wrong(path, values)
-        timing = timing_of("hbm_pim", str(path), values["timing"])
-        return product(
-            path, values, t_ck_ns=timing.t_ck_ps / 1000, timing=timing, where="organisation"
-        )
+        return clocked_product("hbm_pim", _TABLES, path, values)
 
     @classmethod
     def check(cls, device: Device) -> list[Check]:

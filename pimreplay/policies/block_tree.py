@@ -19,7 +19,7 @@ from pimreplay.selection.clusters import ClusterBuilder, Clusters, WholeClusters
 from pimreplay.selection.halving import flops, halved
 from pimreplay.selection.once import once
 from pimreplay.selection.remembered import remembered
-from pimreplay.selection.top_k import Gqa, share
+from pimreplay.selection.top_k import Gqa, empty_mask, ranking_query, share
 from pimreplay.selection.visibility import budget_tokens, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 from tracegen.base.errors import UserError
@@ -66,10 +66,8 @@ class BlockTree:
         leaves = once(head, self, self.cluster)
         whole = WholeClusters(head, leaves, min(self.sinks, head.prompt_tokens))
         now = budget_tokens(head, budget)
-        heads = 1 if self.gqa == "group_shared" else head.q_heads
-        shape = (heads, head.steps, head.tokens)
-        mask = torch.zeros(shape, dtype=torch.bool, device=head.key.device)
-        query = head.query.sum(0, keepdim=True) if self.gqa == "group_shared" else head.query
+        mask = empty_mask(head, self.gqa)
+        query = ranking_query(head, self.gqa)
         for steps in tiles(head):
             order, size = whole.ranked(query[:, steps] @ leaves.centroid.T, steps)
             room = now[steps] - whole.kept_tokens(steps)

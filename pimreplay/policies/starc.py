@@ -18,7 +18,7 @@ from pimreplay.selection.kmeans import kmeans, plus_plus
 from pimreplay.selection.kmeans_flops import flops
 from pimreplay.selection.once import once
 from pimreplay.selection.stored_order import artefact_order
-from pimreplay.selection.top_k import Gqa, empty_mask, share
+from pimreplay.selection.top_k import Gqa, empty_mask, ranking_query, share
 from pimreplay.selection.visibility import budget_tokens, tiles
 from pimreplay.variants import MOST_ITERATIONS, at_least, at_most
 
@@ -82,7 +82,7 @@ class Starc:
         whole = WholeClusters(head, clusters)
         now = budget_tokens(head, budget)
         mask = empty_mask(head, self.gqa)
-        query = head.query.sum(0, keepdim=True) if self.gqa == "group_shared" else head.query
+        query = ranking_query(head, self.gqa)
         for steps in tiles(head):
             scores = query[:, steps] @ clusters.centroid.T
             mask[:, steps, : head.prompt_tokens + steps.stop] = whole.mask(

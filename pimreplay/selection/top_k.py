@@ -98,6 +98,14 @@ def empty_mask(head: KvHeadTrace, gqa: Gqa = "per_query_head") -> Tensor:
     return torch.zeros(shape, dtype=torch.bool, device=head.key.device)
 
 
+def ranking_query(head: KvHeadTrace, gqa: Gqa) -> Tensor:
+    """Return the queries that score clusters, as `empty_mask` has rows: the group's sum if shared.
+
+    (q_heads or 1, steps, head_dim).
+    """
+    return head.query.sum(0, keepdim=True) if gqa == "group_shared" else head.query
+
+
 def share(mask: Tensor, gqa: Gqa, q_heads: int) -> Tensor:
     """Give every query head its mask under the `gqa` mode: (q_heads, steps, tokens).
 

@@ -1,7 +1,6 @@
 """Replay from a notebook or a script: policies by name or as objects, results as opened."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def replay_trace(
     wanted = [parse_budget(str(one)) for one in budgets]
     sources = trace_sources(str(trace))
     points = [Point(*one) for one in product(sources, methods, wanted, devices)]
-    points, settings = checked(points, replace(settings or Settings()))
+    points, settings = checked(points, settings or Settings())
     for _ in replay_points(points, settings, str(out), workers):
         pass  # what the command line prints
     return Results.open(str(out))
